@@ -1,0 +1,312 @@
+"""The base of all estimators: what scikit-learn expects, around phases that a method yields."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from skdeepclust._inputs import check_X
+from skdeepclust._restarts import Run, train_restarts
+from skdeepclust._selection import NeighborCriterion
+from skdeepclust.engine import Engine, Phase
+from skdeepclust.networks._base import (
+    ClusterNetwork,
+    n_output_features,
+    reestimate_batch_norm,
+)
+
+SLICE_BYTES = 4 * 2**20  # of input, for each pass of a prediction
+
+
+class BaseDeepClusterer(
+    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
+):
+    """Base of the deep clustering estimators.
+
+    A method defines :meth:`_phases`, a generator of :class:`~skdeepclust.engine.Phase`, and
+    the encoder and head that it trains by default. All else is here: validation, restarts,
+    the choice of one, prediction.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "network": [None, callable],
+        "image_shape": [None, "array-like"],
+        "augmentation": [StrOptions({"auto"}), None, callable],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [callable],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "screening": [Interval(Real, 0, 1, closed="right")],
+        "callbacks": [None, list],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "bf16"})],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def _phases(self, network: ClusterNetwork, X: Tensor) -> Iterator[Phase]:
+        """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
+        raise TypeError(f"{type(self).__name__} does not define `_phases`")
+
+    def _default_encoder(self) -> nn.Module:
+        """Return the encoder for ``self.input_shape_`` where `network` is None."""
+        raise TypeError(f"{type(self).__name__} does not define `_default_encoder`")
+
+    def _head(self, n_features: int) -> nn.Module:
+        """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""
+        raise TypeError(f"{type(self).__name__} does not define `_head`")
+
+    def _resolved_n_init(self) -> int:
+        """Return the number of restarts that `n_init` stands for."""
+        return 1 if self.n_init == "auto" else self.n_init
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> BaseDeepClusterer:
+        """Learn a clustering of `X`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features), \
+                (n_samples, height, width) or (n_samples, channels, height, width)
+            Training samples. uint8 is scaled to [0, 1]; all are then centred and scaled by
+            their global mean and standard deviation.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. After an interruption (Ctrl-C) it holds the best state
+            reached and a `ConvergenceWarning` says so.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or `X` is not valid; nothing has been trained then.
+        FloatingPointError
+            If the loss of all restarts is no longer finite; the estimator is not fitted then.
+        """
+        device = self._resolve_device()
+        X = check_X(self, X, reset=True).to(device)
+        if len(X) < self.n_clusters:
+            raise ValueError(
+                f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
+                "samples."
+            )
+        for attribute in ("network_", "labels_"):  # a fit that fails leaves no mixture
+            self.__dict__.pop(attribute, None)
+
+        random_state = check_random_state(self.random_state)
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=self._resolved_n_init())
+        criterion = NeighborCriterion(X)
+
+        def judge(run: Run) -> tuple[int, float]:
+            reestimate_batch_norm(run.network, X)
+            run.probabilities = self._probabilities(run.network, X)
+            used = len(np.unique(run.probabilities.argmax(1)))
+            return used - self.n_clusters, criterion(run.probabilities)
+
+        screen_at = max(1, round(self.screening * self.max_epochs))
+        n_kept = -(-len(seeds) // 4)
+        epochs = len(seeds) * screen_at + n_kept * (self.max_epochs - screen_at)
+        with tqdm(
+            total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
+        ) as bar:
+            runs = [Run(self, X, int(seed), bar.update) for seed in seeds]
+            best = train_restarts(runs, judge, screen_at=screen_at, n_kept=n_kept, progress=bar)
+
+        self.network_ = best.network.eval()
+        self.history_ = best.history
+        self.restarts_ = [run.summary(selected=run is best) for run in runs]
+        self.labels_ = best.probabilities.argmax(1)
+        self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
+        self._warn_of_failure(best)
+        return self
+
+    def _warn_of_failure(self, run: Run) -> None:
+        if run.interrupted:
+            warnings.warn(
+                f"{type(self).__name__}: the fit was interrupted after {run.n_epochs} epochs of "
+                "the best restart. The estimator is usable, with the state reached then.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        n_empty = -run.quality[0]
+        if n_empty:
+            warnings.warn(
+                f"{type(self).__name__}: {n_empty} of n_clusters={self.n_clusters} clusters are "
+                "empty in the best restart. Try a larger n_init or max_epochs, fewer "
+                "clusters, or another lr.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _resolve_device(self) -> torch.device:
+        """Return the device that `device` stands for, after a look at whether it is there."""
+        if str(self.device) == "auto":
+            if torch.cuda.is_available():
+                return torch.device("cuda")
+            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
+                f"{self.device!r} ({error})."
+            ) from error
+        return device
+
+    def _build_network(self) -> ClusterNetwork:
+        """Return a new network; called under the restart's random state."""
+        if self.network is None:
+            encoder = self._default_encoder()
+        elif isinstance(self.network, nn.Module):
+            encoder = copy.deepcopy(self.network)
+        else:
+            encoder = self.network(self.input_shape_)
+        try:
+            n_features = n_output_features(encoder, self.input_shape_)
+        except RuntimeError as error:
+            raise ValueError(
+                f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
+                f"{error}"
+            ) from error
+        return ClusterNetwork(encoder, self._head(n_features))
+
+    def _augmentation(self, default: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for, given what "auto" means."""
+        if self.augmentation == "auto":
+            return default
+        return nn.Identity() if self.augmentation is None else self.augmentation
+
+    def _make_engine(
+        self, network: nn.Module, phase: Phase, on_samples: Callable[[int], None]
+    ) -> Engine:
+        return Engine(
+            network,
+            phase,
+            callbacks=copy.deepcopy(self.callbacks),  # they keep state; each engine its own
+            device=next(network.parameters()).device,
+            precision=self.precision,
+            on_samples=on_samples,
+        )
+
+    def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
+        """Return ``function(X)`` as an array, computed in slices in evaluation mode."""
+        size = max(1, SLICE_BYTES // (X[0].numel() * X.element_size()))
+        with torch.inference_mode():
+            return torch.cat([function(x).float().cpu() for x in X.split(size)]).numpy()
+
+    def _probabilities(self, network: nn.Module, X: Tensor) -> np.ndarray:
+        network.eval()
+        return self._forward(lambda x: network(x).softmax(1), X)
+
+    def _checked(self, X: Any) -> Tensor:
+        check_is_fitted(self, "network_")
+        X = check_X(self, X, reset=False)
+        return X.to(next(self.network_.parameters()).device)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the cluster of each sample.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Samples of the shape seen in `fit`, in any layout that `fit` takes.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+            In [0, n_clusters). A sample's cluster doesn't depend on the other samples.
+        """
+        return self.predict_proba(X).argmax(1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each cluster for each sample.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Samples of the shape seen in `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_clusters), float32
+            Rows sum to one.
+        """
+        return self._probabilities(self.network_, self._checked(X))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the embedding of each sample: the encoder's features.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Samples of the shape seen in `fit`.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, n_features_out), float32
+        """
+        X = self._checked(X)
+        return self._forward(self.network_.embed, X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return how well the clusters follow the neighbourhoods in `X`; needs no labels.
+
+        It is the mutual information, in nats, between the cluster of a sample and those of
+        its five nearest neighbours in input space.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Samples of the shape seen in `fit`; of more than 10,000, evenly spaced ones are
+            used.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        score : float
+            In [0, log n_clusters], higher is better. Compare it between settings with the
+            same `n_clusters` and the same `X`.
+        """
+        X = self._checked(X)
+        return NeighborCriterion(X)(self._probabilities(self.network_, X))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the network on the CPU, so that a machine without a GPU can load it."""
+        state = dict(super().__getstate__())
+        if "network_" in state and next(state["network_"].parameters()).device.type != "cpu":
+            state["network_"] = copy.deepcopy(state["network_"]).cpu()
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare what the estimator takes and gives."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.non_deterministic = False
+        return tags

@@ -1,0 +1,519 @@
+"""Deep adaptive clustering (DAC, DAC*) and its variant with spatial transformers (ST-DAC)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdeepclust.augment import RandomAffine, RandomNoise
+from skdeepclust.base import BaseDeepClusterer
+from skdeepclust.engine import Phase
+from skdeepclust.losses import binary_cross_entropy, label_features, pairwise_loss
+from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
+from skdeepclust.networks._base import batch_statistics
+from skdeepclust.networks._convolutional import dense_head, identity_head
+from skdeepclust.objective import Objective
+
+
+def linear_threshold(start: float, end: float, share: Tensor) -> tuple[Tensor, Tensor]:
+    """One threshold for both, so that every pair is selected (DAC*)."""
+    threshold = start + (end - start) * share
+    return threshold, threshold
+
+
+class PairObjective(Objective):
+    """Pairs labelled by the network itself, under thresholds that come closer each epoch.
+
+    Parameters
+    ----------
+    n_samples, n_clusters : int
+    thresholds : callable
+        From the epoch, counted from 0, to (upper, lower).
+    aux_weight : float
+    augmentation : callable
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        n_clusters: int,
+        thresholds: Callable[[Tensor], tuple[Tensor, Tensor]],
+        aux_weight: float,
+        augmentation: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.thresholds = thresholds
+        self.aux_weight = aux_weight
+        self.augmentation = augmentation
+        self.register_buffer("target", torch.zeros(n_samples, n_clusters))
+        self.register_buffer("epoch", torch.tensor(-1.0))
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        self.epoch += 1
+
+    def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+        # of the images as they are, with the chunk's own batch norm statistics
+        with torch.no_grad(), batch_statistics(network):
+            self.target[index] = label_features(network(x).float().softmax(1))
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        target = self.target[index]
+        probabilities = network(self.augmentation(x)).float().softmax(1)
+        pairs = pairwise_loss(
+            label_features(probabilities), target @ target.T, *self.thresholds(self.epoch)
+        )
+        aux = binary_cross_entropy(probabilities, target).mean()
+        yield "main", pairs + self.aux_weight * aux
+
+
+class PseudoLabelObjective(Objective):
+    """Cross-entropy of augmented samples with given labels."""
+
+    def __init__(self, labels: Tensor, augmentation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+        self.register_buffer("labels", labels)
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        yield "main", F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])
+
+
+class _BaseDAC(BaseDeepClusterer):
+    """What DAC and ST-DAC share: all but the network, the defaults and the thresholds."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseDeepClusterer._parameter_constraints,
+        "upper": [Interval(Real, 0, 1, closed="both")],
+        "lower": [Interval(Real, 0, 1, closed="both")],
+        "aux_weight": [Interval(Real, 0, None, closed="left")],
+        "chunk_size": [Interval(Integral, 2, None, closed="left")],
+        "init": [StrOptions({"auto", "random", "kmeans"})],
+    }
+
+    def _starts_from_kmeans(self) -> bool:
+        is_tabular = len(self.input_shape_) == 1
+        return self.init == "kmeans" or (self.init == "auto" and is_tabular)
+
+    def _resolved_n_init(self) -> int:
+        if self.n_init == "auto":
+            return 1 if self._starts_from_kmeans() else 8
+        return self.n_init
+
+    def _phases(self, network: nn.Module, X: Tensor) -> Iterator[Phase]:
+        is_image = X.ndim == 4
+        augmentation = self._augmentation(RandomAffine() if is_image else RandomNoise())
+        options = {"batch_size": self.batch_size, "optimizer": self.optimizer, "lr": self.lr}
+        if self._starts_from_kmeans():
+            # a departure from the paper: the network first learns k-means' clusters
+            kmeans = KMeans(
+                self.n_clusters, n_init=3, random_state=int(torch.randint(2**31 - 1, ()))
+            )
+            labels = kmeans.fit_predict(X.flatten(1).cpu().numpy())
+            objective = PseudoLabelObjective(torch.as_tensor(labels).long(), augmentation)
+            epochs = max(5, math.ceil(200 * self.batch_size / len(X)))
+            yield Phase(objective, epochs, "warm start", **options)
+        objective = PairObjective(
+            len(X), self.n_clusters, self._thresholds, self.aux_weight, augmentation
+        )
+        yield Phase(objective, self.max_epochs, "dac", chunk_size=self.chunk_size, **options)
+
+
+class DACClustering(_BaseDAC):
+    """Deep adaptive clustering (DAC), and its simpler form DAC*.
+
+    A network assigns each sample to clusters; pairs of samples whose assignments are alike
+    are taken for pairs of one cluster, pairs whose assignments differ for pairs of two, and
+    the network is trained to tell them so under augmentation [1]_. Pairs that are neither
+    are left out at first; the thresholds close until all take part.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    pair_selection : {"adaptive", "all"}, default="adaptive"
+        "adaptive": DAC. Pairs with a cosine of at least u = `upper` - lambda are similar and
+        those below l = `lower` + 0.1 lambda dissimilar (equation 1 of [2]_), where lambda
+        rises linearly with the epochs until u = l in the last one. "all": DAC*. One
+        threshold falls linearly from `upper` to `lower`, and every pair takes part.
+    network : torch.nn.Module or callable, default=None
+        The encoder. A module from (n, *input_shape) to features is copied, and each restart
+        begins with its weights; a callable (a class, say) gets the input shape,
+        (channels, height, width) or (n_features,), and returns a new module. None: the
+        paper's :class:`~skdeepclust.networks.AllConvEncoder`, or
+        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+    image_shape : tuple of int, default=None
+        (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
+        2-D input is tabular.
+    augmentation : callable, "auto" or None, default="auto"
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. "auto":
+        :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
+    upper : float in [0, 1], default=None
+        Where the upper threshold starts. None: 0.95, or 0.99 where all pairs are selected.
+    lower : float in [0, 1], default=None
+        Where the lower threshold starts or, where all pairs are selected, where the threshold
+        ends. None: 0.455, or 0.8 where all pairs are selected.
+    aux_weight : float, default=10.0
+        Weight of the cross-entropy between an augmented sample's probabilities and the label
+        feature of the sample as it is. 0 leaves the term out.
+    chunk_size : int, default=1000
+        Samples whose label features are computed at once, before the batches among them.
+    init : {"auto", "random", "kmeans"}, default="auto"
+        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
+        the input, which spreads less and keeps close to k-means; a departure from the paper.
+        "auto": "kmeans" for tabular data and "random" for images.
+    n_init : int or "auto", default="auto"
+        Restarts, of which the best is kept without labels: one with no empty clusters, then
+        the highest :meth:`score`. "auto": 8, or 1 where k-means gives the start. The paper
+        has one.
+    screening : float in (0, 1], default=0.4
+        Share of the epochs after which only the best quarter of the restarts goes on.
+    max_epochs : int, default=46
+        Passes over the samples. With 46, lambda rises by the
+        paper's 0.01 an epoch.
+    batch_size : int, default=128
+        Samples a step. 128 in the authors' code.
+    lr : float, default=1e-3
+        Learning rate. 1e-3 in the authors' code.
+    optimizer : callable, default=torch.optim.RMSprop
+        Called with the parameters and ``lr=``.
+    callbacks : list, default=None
+        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each restart
+        gets copies. There is no validation set: monitor "train_loss".
+    device : str or torch.device, default="auto"
+        "auto": CUDA if there is one, else MPS, else the CPU.
+    precision : {"float32", "bf16"}, default="float32"
+        "bf16": train under autocast. Predictions are always computed in float32.
+    verbose : int or bool, default=0
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        With an int, the same data give the same labels on the same machine. torch's global
+        random state is left as it was.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each training sample, as :meth:`predict` gives it.
+    network_ : torch.nn.Module
+        The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
+    history_ : skorch.history.History
+        One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
+        callbacks record; ``history_[:, "train_loss"]`` gives a column.
+    restarts_ : list of dict
+        For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
+        when it was last compared) and whether it was "selected".
+    input_shape_ : tuple of int
+        (channels, height, width), or (n_features,).
+    input_mean_, input_scale_ : float
+        Global mean and standard deviation of the training samples.
+    n_features_in_ : int
+        Number of values a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if `X` had string names.
+
+    See Also
+    --------
+    STDACClustering : The same with spatial transformers and a smaller network.
+
+    References
+    ----------
+    .. [1] Chang et al. (2017). Deep Adaptive Image Clustering. ICCV.
+    .. [2] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import DACClustering
+    >>> images = load_digits().images[:200]
+    >>> dac = DACClustering(n_clusters=10, n_init=1, max_epochs=2, random_state=0)
+    >>> dac.fit_predict(images).shape
+    (200,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_BaseDAC._parameter_constraints,
+        "pair_selection": [StrOptions({"adaptive", "all"})],
+        "upper": [None, Interval(Real, 0, 1, closed="both")],
+        "lower": [None, Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        pair_selection: str = "adaptive",
+        network: Callable[..., Any] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        upper: float | None = None,
+        lower: float | None = None,
+        aux_weight: float = 10.0,
+        chunk_size: int = 1000,
+        init: str = "auto",
+        n_init: int | str = "auto",
+        screening: float = 0.4,
+        max_epochs: int = 46,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.RMSprop,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        verbose: int | bool = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.pair_selection = pair_selection
+        self.network = network
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.upper = upper
+        self.lower = lower
+        self.aux_weight = aux_weight
+        self.chunk_size = chunk_size
+        self.init = init
+        self.n_init = n_init
+        self.screening = screening
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 1:
+            return DenseEncoder(self.input_shape_)
+        return AllConvEncoder(self.input_shape_, self.n_clusters)
+
+    def _head(self, n_features: int) -> nn.Module:
+        return identity_head(n_features, self.n_clusters)
+
+    def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
+        is_adaptive = self.pair_selection == "adaptive"
+        upper, lower = (0.95, 0.455) if is_adaptive else (0.99, 0.8)
+        upper = upper if self.upper is None else self.upper
+        lower = lower if self.lower is None else self.lower
+        share = epoch / max(1, self.max_epochs - 1)
+        if not is_adaptive:
+            return linear_threshold(upper, lower, share)
+        lambda_ = (upper - lower) / 1.1 * share
+        return upper - lambda_, lower + 0.1 * lambda_
+
+
+class STDACClustering(_BaseDAC):
+    """Deep adaptive clustering with spatial transformers (ST-DAC).
+
+    DAC* with a small VGG network in which spatial transformers learn to turn, shift and zoom
+    the images to a common pose [1]_. Tabular data get a fully connected network without
+    spatial transformers.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters.
+    n_st_layers : int in [0, 3], default=2
+        Number of spatial transformers of the default network for images: at the input, after
+        the second block and after the third. A given `network` is taken as it is; put a
+        :class:`~skdeepclust.networks.SpatialTransformer` into it where you want one.
+    network : torch.nn.Module or callable, default=None
+        The encoder. A module from (n, *input_shape) to features is copied, and each restart
+        begins with its weights; a callable (a class, say) gets the input shape,
+        (channels, height, width) or (n_features,), and returns a new module. None: table 1
+        of the paper, :class:`~skdeepclust.networks.VGGEncoder`, or
+        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+    image_shape : tuple of int, default=None
+        (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
+        2-D input is tabular.
+    augmentation : callable, "auto" or None, default="auto"
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. "auto":
+        :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
+    upper : float in [0, 1], default=0.99
+        Threshold of the first epoch: pairs with a cosine of at least the threshold are taken
+        for pairs of one cluster, all others for pairs of two.
+    lower : float in [0, 1], default=0.8
+        Threshold of the last epoch; it falls linearly. The paper's text has 0.9 for MNIST and
+        0.8 for Fashion-MNIST, the authors' scripts the reverse.
+    aux_weight : float, default=10.0
+        Weight of the cross-entropy between an augmented sample's probabilities and the label
+        feature of the sample as it is. 0 leaves the term out.
+    chunk_size : int, default=1000
+        Samples whose label features are computed at once, before the batches among them.
+    init : {"auto", "random", "kmeans"}, default="auto"
+        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
+        the input, which spreads less and keeps close to k-means; a departure from the paper.
+        "auto": "kmeans" for tabular data and "random" for images.
+    n_init : int or "auto", default="auto"
+        Restarts, of which the best is kept without labels: one with no empty clusters, then
+        the highest :meth:`score`. "auto": 8, or 1 where k-means gives the start. The paper
+        has one.
+    screening : float in (0, 1], default=0.4
+        Share of the epochs after which only the best quarter of the restarts goes on.
+    max_epochs : int, default=20
+        Passes over the samples. The paper has 10, on 70,000 images; smaller data need more.
+    batch_size : int, default=32
+        Samples a step. 32 in the authors' code.
+    lr : float, default=1e-3
+        Learning rate. The paper's is 1e-4, for 22,000 steps.
+    optimizer : callable, default=torch.optim.Adam
+        Called with the parameters and ``lr=``.
+    callbacks : list, default=None
+        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each restart
+        gets copies. There is no validation set: monitor "train_loss".
+    device : str or torch.device, default="auto"
+        "auto": CUDA if there is one, else MPS, else the CPU.
+    precision : {"float32", "bf16"}, default="float32"
+        "bf16": train under autocast. Predictions are always computed in float32.
+    verbose : int or bool, default=0
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None, default=None
+        With an int, the same data give the same labels on the same machine. torch's global
+        random state is left as it was.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each training sample, as :meth:`predict` gives it.
+    network_ : torch.nn.Module
+        The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
+    history_ : skorch.history.History
+        One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
+        callbacks record; ``history_[:, "train_loss"]`` gives a column.
+    restarts_ : list of dict
+        For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
+        when it was last compared) and whether it was "selected".
+    input_shape_ : tuple of int
+        (channels, height, width), or (n_features,).
+    input_mean_, input_scale_ : float
+        Global mean and standard deviation of the training samples.
+    n_features_in_ : int
+        Number of values a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if `X` had string names.
+
+    See Also
+    --------
+    DACClustering : Deep adaptive clustering without spatial transformers.
+
+    References
+    ----------
+    .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import STDACClustering
+    >>> images = load_digits().images[:200]
+    >>> st_dac = STDACClustering(n_clusters=10, n_init=1, max_epochs=2, random_state=0)
+    >>> st_dac.fit_predict(images).shape
+    (200,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_BaseDAC._parameter_constraints,
+        "n_st_layers": [Interval(Integral, 0, 3, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        n_st_layers: int = 2,
+        network: Callable[..., Any] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        upper: float = 0.99,
+        lower: float = 0.8,
+        aux_weight: float = 10.0,
+        chunk_size: int = 1000,
+        init: str = "auto",
+        n_init: int | str = "auto",
+        screening: float = 0.4,
+        max_epochs: int = 20,
+        batch_size: int = 32,
+        lr: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        verbose: int | bool = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.n_st_layers = n_st_layers
+        self.network = network
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.upper = upper
+        self.lower = lower
+        self.aux_weight = aux_weight
+        self.chunk_size = chunk_size
+        self.init = init
+        self.n_init = n_init
+        self.screening = screening
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 1:
+            return DenseEncoder(self.input_shape_)
+        return VGGEncoder(self.input_shape_, self.n_st_layers)
+
+    def _head(self, n_features: int) -> nn.Module:
+        return dense_head(n_features, self.n_clusters)
+
+    def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
+        return linear_threshold(self.upper, self.lower, epoch / max(1, self.max_epochs - 1))
+
+    def spatial_transform(self, X: Any) -> np.ndarray:
+        """Return the images as the network's first spatial transformer passes them on.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Images of the shape seen in `fit`.
+
+        Returns
+        -------
+        images : ndarray of shape (n_samples, channels, height, width), float32
+            In the units of `X`; for uint8, scaled to [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the network does not begin with a spatial transformer.
+        """
+        X = self._checked(X)
+        encoder = self.network_.encoder
+        first = next((m for m in encoder.modules() if not isinstance(m, nn.Sequential)), None)
+        if not isinstance(first, SpatialTransformer):
+            raise ValueError(
+                "spatial_transform needs a network that begins with a spatial transformer; got "
+                f"n_st_layers={self.n_st_layers}, network={self.network!r} and samples of shape "
+                f"{self.input_shape_}."
+            )
+        return self._forward(first, X) * self.input_scale_ + self.input_mean_

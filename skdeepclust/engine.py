@@ -1,0 +1,252 @@
+"""The only training loop of the package, as a skorch net over tensors on the device."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from skdeepclust.objective import Objective
+
+CHUNK_BYTES = 64 * 2**20  # gathering a chunk at once is faster than gathering each batch
+
+
+@dataclass
+class Phase:
+    """One training phase, as an algorithm's ``_phases`` yields it.
+
+    Parameters
+    ----------
+    objective : Objective
+        What is minimised.
+    max_epochs : int
+        How many passes over the data set.
+    name : str
+        How the phase is called in the history and in messages.
+    batch_size : int, default=32
+        Samples a step.
+    chunk_size : int, default=None
+        Samples for which ``objective.on_chunk_begin`` is called at once. None: as many as
+        fit in 64 MiB, which is for objectives that don't use the hook.
+    optimizer : callable, default=torch.optim.Adam
+        Called with the parameters and ``lr=``; anything that ``torch.optim`` has.
+    lr : float, default=1e-4
+        Learning rate.
+    optimizer_params : dict, default={}
+        More keywords of the optimiser.
+    """
+
+    objective: Objective
+    max_epochs: int
+    name: str = "training"
+    batch_size: int = 32
+    chunk_size: int | None = None
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
+    lr: float = 1e-4
+    optimizer_params: dict[str, Any] = field(default_factory=dict)
+
+
+class TensorChunks:
+    """Shuffled chunks of a tensor data set, each gathered at once and cut into batches.
+
+    Parameters
+    ----------
+    dataset : TensorDataset
+        Its first tensor, of shape (n, *input_shape), is what is iterated over.
+    batch_size : int
+        Samples a batch. A last batch of one joins the one before, because batch
+        normalisation needs two.
+    chunk_size : int or None
+        Samples a chunk.
+    """
+
+    def __init__(
+        self, dataset: TensorDataset, batch_size: int, chunk_size: int | None = None
+    ) -> None:
+        self.X = dataset.tensors[0]
+        self.batch_size = batch_size
+        if chunk_size is None:
+            bytes_each = max(1, self.X[0].numel() * self.X.element_size())
+            chunk_size = max(1, CHUNK_BYTES // bytes_each // batch_size) * batch_size
+        self.chunk_size = chunk_size
+
+    def _sizes(self, n: int, size: int) -> list[int]:
+        sizes = [size] * (n // size) + [n % size] * (n % size > 0)
+        if len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [sizes[-2] + 1]
+        return sizes
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, index) for each chunk, in a new order each time."""
+        order = torch.randperm(len(self.X), device=self.X.device)
+        for index in order.split(self._sizes(len(order), self.chunk_size)):
+            yield self.X[index], index
+
+    def batches(self, x: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a chunk, as views of it."""
+        sizes = self._sizes(len(x), self.batch_size)
+        return zip(x.split(sizes), index.split(sizes), strict=True)
+
+
+class Engine(NeuralNet):
+    """Trains a network on an objective, with all of skorch's callbacks.
+
+    It differs from :class:`skorch.NeuralNet` in what costs time or hides trouble: batches
+    are slices of a tensor on the device, losses are read once an epoch, an objective may
+    have several optimisers, a loss that is not finite raises, and an interruption is passed
+    on instead of swallowed.
+
+    Parameters
+    ----------
+    network : nn.Module
+    phase : Phase
+    callbacks : list of skorch callbacks, default=None
+        There is no validation set: monitor ``train_loss`` (``train_loss_best``).
+    device : str or torch.device, default="cpu"
+    precision : {"float32", "bf16"}, default="float32"
+        "bf16": forward passes run under autocast.
+    on_samples : callable, default=None
+        Called with the number of samples that a chunk has just trained on.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        phase: Phase,
+        *,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "cpu",
+        precision: str = "float32",
+        on_samples: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__(
+            module=network,
+            criterion=phase.objective,
+            optimizer=phase.optimizer,
+            lr=phase.lr,
+            max_epochs=phase.max_epochs,
+            batch_size=phase.batch_size,
+            iterator_train=TensorChunks,
+            iterator_train__chunk_size=phase.chunk_size,
+            train_split=None,
+            callbacks=callbacks,
+            device=device,
+            verbose=0,
+        )
+        self.phase = phase
+        self.precision = precision
+        self.on_samples = on_samples
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer())]
+
+    def initialize_optimizer(self, triggered_directly: Any = None) -> Engine:
+        """Make one optimiser for each player; the first player's is ``optimizer_``."""
+        options = {"lr": self.lr, **self.phase.optimizer_params}
+        accepted = inspect.signature(self.optimizer).parameters
+        if "fused" in accepted and torch.device(self.device).type in ("cpu", "cuda"):
+            options.setdefault("fused", True)
+        self.players_ = {}
+        for player, parameters in self.criterion_.players(self.module_).items():
+            name = f"{player}_optimizer_" if self.players_ else "optimizer_"
+            setattr(self, name, self.optimizer(list(parameters), **options))
+            self.players_[player] = name
+        return self
+
+    def start(self) -> Engine:
+        """Build optimisers and callbacks; :meth:`fit_loop` then trains by the epoch."""
+        self.initialize()
+        listeners = [callback for _, callback in self.callbacks_]
+
+        def listens(hook: str) -> bool:
+            return any(getattr(type(c), hook) is not getattr(Callback, hook) for c in listeners)
+
+        self.on_batches_ = listens("on_batch_begin") or listens("on_batch_end")
+        self.on_gradients_ = listens("on_grad_computed")
+        self.stopped_ = False
+        self.best_loss_ = math.inf
+        return self
+
+    def notify(self, method_name: str, **kwargs: Any) -> None:
+        """Call the callbacks. One that raises KeyboardInterrupt ends this phase alone."""
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt:  # how skorch's EarlyStopping stops
+            self.stopped_ = True
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"
+        )
+
+    def train_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Tensor]:
+        """Take each step that the objective yields for the batch."""
+        objective, network = self.criterion_, self.module_
+        steps = objective.steps(network, *batch)
+        total = None
+        while True:
+            with self._autocast():
+                step = next(steps, None)
+            if step is None:
+                break
+            player, loss = step
+            optimizer = getattr(self, self.players_[player])
+            optimizer.zero_grad()
+            loss.backward()
+            if self.on_gradients_:
+                parameters = TeeGenerator(self.get_all_learnable_params())
+                self.notify("on_grad_computed", named_parameters=parameters, batch=batch)
+            optimizer.step()
+            total = loss.detach() if total is None else total + loss.detach()
+        objective.after_step(network, *batch)
+        return {"loss": total}
+
+    def run_single_epoch(
+        self, iterator: TensorChunks | None, training: bool, prefix: str, step_fn: Any, **_: Any
+    ) -> None:
+        """Train on each batch once and record the mean loss, reading it only at the end."""
+        if iterator is None:
+            return
+        objective, network = self.criterion_, self.module_
+        self._set_training(True)
+        objective.on_epoch_begin(network, iterator.X)
+        losses, sizes = [], []
+        for x, index in iterator:
+            objective.on_chunk_begin(network, x, index)
+            for batch in iterator.batches(x, index):
+                if self.on_batches_:
+                    self.notify("on_batch_begin", batch=batch, training=True)
+                step = step_fn(batch)
+                losses.append(step["loss"])
+                sizes.append(len(batch[0]))
+                if self.on_batches_:
+                    self.history.record_batch("train_loss", step["loss"].item())
+                    self.history.record_batch("train_batch_size", sizes[-1])
+                    self.notify("on_batch_end", batch=batch, training=True, **step)
+            if self.on_samples is not None:
+                self.on_samples(len(x))
+        weights = torch.tensor(sizes, dtype=torch.float32) / sum(sizes)
+        loss = float(torch.stack(losses).float().cpu() @ weights)
+        epoch = len(self.history)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss} in phase {self.phase.name!r}, epoch {epoch}. Likely a "
+                f"too large learning rate (lr={self.lr}); also check the network and, if given, "
+                "the augmentation for values that are not finite."
+            )
+        self.history.record("phase", self.phase.name)
+        self.history.record("train_loss", loss)
+        self.history.record("train_loss_best", loss < self.best_loss_)
+        self.history.record("train_batch_count", len(sizes))
+        self.best_loss_ = min(self.best_loss_, loss)

@@ -1,0 +1,14 @@
+"""Networks: torch modules to give to ``network=``, and what they are built from."""
+
+from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._convolutional import AllConvEncoder, VGGEncoder
+from skdeepclust.networks._dense import DenseEncoder
+from skdeepclust.networks._spatial_transformer import SpatialTransformer
+
+__all__ = [
+    "AllConvEncoder",
+    "ClusterNetwork",
+    "DenseEncoder",
+    "SpatialTransformer",
+    "VGGEncoder",
+]

@@ -1,0 +1,112 @@
+"""What every network of the package is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class ClusterNetwork(nn.Module):
+    """An encoder and a head that turns its features into one logit per cluster.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        From (n, *input_shape) to features, of which all but the first axis are flattened.
+    head : nn.Module
+        From (n, n_features) to (n, n_clusters).
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the features, of shape (n, n_features)."""
+        return self.encoder(x).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits, of shape (n, n_clusters)."""
+        return self.head(self.embed(x))
+
+
+def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Return how many features `encoder` makes of a sample of `input_shape`."""
+    parameter = next(encoder.parameters(), torch.empty(0))
+    with torch.no_grad(), frozen_batch_norm(encoder):
+        x = torch.zeros(2, *input_shape, device=parameter.device)
+        return encoder(x).flatten(1).shape[1]
+
+
+@contextmanager
+def _training_modes(network: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block: no dropout, stored batch norm statistics."""
+    with _training_modes(network):
+        network.eval()
+        yield
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, but batch normalisation takes the statistics of the batch at hand.
+
+    The stored statistics stay as they are.
+    """
+    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
+    tracked = [m.track_running_stats for m in norms]
+    buffers = [(m.running_mean, m.running_var) for m in norms]
+    with _training_modes(network):
+        network.eval()
+        try:
+            for m in norms:
+                m.track_running_stats, m.running_mean, m.running_var = False, None, None
+            yield
+        finally:
+            for m, track, (mean, var) in zip(norms, tracked, buffers, strict=True):
+                m.track_running_stats, m.running_mean, m.running_var = track, mean, var
+
+
+def reestimate_batch_norm(network: nn.Module, X: Tensor, batch_size: int = 1000) -> None:
+    """Set batch normalisation's stored statistics to those of `X`, without augmentation.
+
+    While training, they are of augmented images and lag behind the weights.
+
+    Parameters
+    ----------
+    network : nn.Module
+    X : Tensor of shape (n, *input_shape), n >= 2
+    batch_size : int, default=1000
+        Samples a pass; the statistics are averaged over the passes.
+    """
+    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
+    if not norms:
+        return
+    momenta = [m.momentum for m in norms]
+    # equal parts, because the average over them is not weighted
+    parts = X.tensor_split(-(-len(X) // batch_size))
+    with torch.inference_mode(), _training_modes(network):
+        network.eval()
+        for m in norms:
+            m.reset_running_stats()
+            m.momentum = None  # a plain average
+            m.training = True
+        for part in parts:
+            network(part)
+    for m, momentum in zip(norms, momenta, strict=True):
+        m.momentum = momentum

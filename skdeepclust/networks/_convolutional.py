@@ -1,0 +1,154 @@
+"""Convolutional encoders of the DAC family, and the heads that belong to them."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from skdeepclust.networks._spatial_transformer import SpatialTransformer
+
+
+class VGGEncoder(nn.Sequential):
+    """The small VGG of ST-DAC, table 1 of [1]_, with up to three spatial transformers.
+
+    Maps of more than 8x8 after the second block (images of more than 32x32) are pooled to 8x8,
+    so that the dense layer does not grow with the images.
+
+    Parameters
+    ----------
+    input_shape : tuple of (channels, height, width)
+        Shape of one image, at least 8x8.
+    n_st_layers : int in [0, 3], default=2
+        Spatial transformers at the input, after the second block's convolution, and after the
+        third block's, in this order.
+    hidden_size : int, default=3096
+        Width of the dense layer: the size of the embedding.
+    dropout : float in [0, 1), default=0.5
+        Dropout after the dense layer, as in the authors' code.
+    pool_last : bool, default=True
+        Whether the third block ends with a pooling layer as in table 1. The authors' code has
+        none, so that the dense layer is five times as large (7x7 maps instead of 3x3).
+
+    References
+    ----------
+    .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import VGGEncoder
+    >>> VGGEncoder((3, 32, 32), hidden_size=128)(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        n_st_layers: int = 2,
+        hidden_size: int = 3096,
+        dropout: float = 0.5,
+        pool_last: bool = True,
+    ) -> None:
+        channels, height, width = input_shape
+        layers: list[nn.Module] = []
+
+        def spatial_transformer(number: int) -> None:
+            if n_st_layers >= number:
+                layers.append(SpatialTransformer((channels, height, width)))
+
+        spatial_transformer(1)
+        for block, out_channels in enumerate((64, 128, 256), start=1):
+            layers += [nn.Conv2d(channels, out_channels, 3, padding=1)]
+            layers += [nn.BatchNorm2d(out_channels), nn.ReLU()]
+            channels = out_channels
+            if block > 1:
+                spatial_transformer(block)
+            if block < 3:
+                layers += [nn.MaxPool2d(2), nn.BatchNorm2d(channels)]
+                height, width = height // 2, width // 2
+            if block == 2 and max(height, width) > 8:
+                height, width = min(height, 8), min(width, 8)
+                layers.append(nn.AdaptiveMaxPool2d((height, width)))
+        if pool_last:
+            layers += [nn.MaxPool2d(2), nn.BatchNorm2d(channels)]
+            height, width = height // 2, width // 2
+        layers += [nn.Flatten(), nn.Linear(channels * height * width, hidden_size)]
+        layers += [nn.BatchNorm1d(hidden_size), nn.ReLU(), nn.Dropout(dropout)]
+        super().__init__(*layers)
+        _he_normal(self, skip=SpatialTransformer)
+
+
+class AllConvEncoder(nn.Sequential):
+    """The all-convolutional network of DAC [1]_.
+
+    Parameters
+    ----------
+    input_shape : tuple of (channels, height, width)
+        Shape of one image, at least 8x8. Below 22x22 the convolutions are padded.
+    n_features : int
+        Number of output features; DAC has one per cluster.
+
+    References
+    ----------
+    .. [1] Chang et al. (2017). Deep Adaptive Image Clustering. ICCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import AllConvEncoder
+    >>> AllConvEncoder((1, 28, 28), 10)(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int], n_features: int) -> None:
+        channels, height, width = input_shape
+        padding = 0 if min(height, width) >= 22 else 1
+        layers: list[nn.Module] = []
+
+        def convolution(out_channels: int, kernel_size: int, padding: int) -> None:
+            nonlocal channels
+            layers.extend(
+                [
+                    nn.Conv2d(channels, out_channels, kernel_size, padding=padding),
+                    nn.BatchNorm2d(out_channels),
+                    nn.ReLU(),
+                ]
+            )
+            channels = out_channels
+
+        for out_channels in (64, 128):
+            for _ in range(3):
+                convolution(out_channels, 3, padding)
+            layers += [nn.MaxPool2d(2), nn.BatchNorm2d(channels)]
+        convolution(n_features, 1, 0)
+        # one value per map whatever the image's size; at 28x28 this is the paper's 2x2 pooling
+        layers += [nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(n_features), nn.Flatten()]
+        super().__init__(*layers)
+        _he_normal(self)
+
+
+def _he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
+    for module in network.children():
+        if skip is not None and isinstance(module, skip):
+            continue
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+
+
+def identity_head(n_features: int, n_clusters: int) -> nn.Sequential:
+    """DAC's head: two dense layers that start as the identity, each with BN and ReLU."""
+    layers: list[nn.Module] = []
+    for n_inputs in (n_features, n_clusters):
+        dense = nn.Linear(n_inputs, n_clusters)
+        nn.init.eye_(dense.weight)
+        nn.init.zeros_(dense.bias)
+        layers += [dense, nn.BatchNorm1d(n_clusters), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def dense_head(n_features: int, n_clusters: int) -> nn.Sequential:
+    """ST-DAC's head: a dense layer with BN and ReLU."""
+    head = nn.Sequential(nn.Linear(n_features, n_clusters), nn.BatchNorm1d(n_clusters), nn.ReLU())
+    _he_normal(head)
+    return head

@@ -1,0 +1,61 @@
+"""Spatial transformer layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SpatialTransformer(nn.Module):
+    """Spatial transformer [1]_ with the localisation network of ST-DAC's table 2 [2]_.
+
+    The layer resamples its input at the places that an affine transformation of the output
+    grid points to; the localisation network computes the six numbers of that transformation
+    from the input. It starts as a zoom into the middle, by tanh(1) = 0.76.
+
+    Parameters
+    ----------
+    input_shape : tuple of (channels, height, width)
+        Shape of one input, at least 2x2.
+
+    References
+    ----------
+    .. [1] Jaderberg et al. (2015). Spatial Transformer Networks. NeurIPS.
+    .. [2] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import SpatialTransformer
+    >>> layer = SpatialTransformer((1, 28, 28))
+    >>> layer(torch.rand(5, 1, 28, 28)).shape
+    torch.Size([5, 1, 28, 28])
+    """
+
+    def __init__(self, input_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = input_shape
+        layers: list[nn.Module] = []
+        # Padded convolutions: the table's input is 28x28, but the inner layers' maps are too
+        # small for two unpadded ones.
+        for _ in range(2):
+            if min(height, width) >= 2:
+                layers.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            layers += [nn.Conv2d(channels, 20, 5, padding=2), nn.Tanh()]
+            channels = 20
+        last = nn.Linear(50, 6)
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+        layers += [nn.Flatten(), nn.Linear(20 * height * width, 50), nn.Tanh(), last, nn.Tanh()]
+        self.localization = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Resample maps of shape (n, channels, height, width)."""
+        # float32: bf16 coordinates would be off by half a pixel from 128 pixels on
+        theta = self.localization(x).float().view(-1, 2, 3)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid.to(x.dtype), padding_mode="border", align_corners=False)

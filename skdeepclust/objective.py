@@ -1,0 +1,48 @@
+"""What a training phase minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor, nn
+
+
+class Objective(nn.Module):
+    """Base of the objectives: what one phase minimises, as hooks that the engine calls.
+
+    Only :meth:`steps` has to be written. What an objective learns from the data lives in
+    its buffers, so that a state dict holds all of it.
+    """
+
+    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Return the parameters by player, each with an optimiser of its own.
+
+        The first player's optimiser is the engine's ``optimizer_``, the one that skorch's
+        learning rate schedulers act on.
+        """
+        return {"main": list(network.parameters())}
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield a (player, loss) for each step to take on the batch.
+
+        What stands after a ``yield`` runs once that player's optimiser has stepped. To keep
+        the device busy, nothing in here may depend on a tensor's value.
+
+        Parameters
+        ----------
+        network : nn.Module
+        x : Tensor of shape (n, *input_shape)
+            The batch, on the device.
+        index : Tensor of shape (n,)
+            Where the batch's samples stand in the data set.
+        """
+        raise TypeError(f"{type(self).__name__} does not define `steps`")
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        """Prepare what needs the whole data set, before each epoch."""
+
+    def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+        """Prepare what needs a chunk of several batches, before its first batch."""
+
+    def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+        """Update what follows the network, after each batch's last step."""

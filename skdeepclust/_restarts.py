@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.history import History
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+from tqdm import tqdm
 
 from skdeepclust.engine import Engine
 
@@ -60,8 +61,8 @@ class Run:
     estimator : BaseDeepClusterer
     X : Tensor of shape (n, *input_shape)
     seed : int
-    on_samples : callable
-        Told how many samples were trained on.
+    progress : tqdm
+        The bar that is moved on by the samples trained on.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Run:
         estimator: BaseDeepClusterer,
         X: Tensor,
         seed: int,
-        on_samples: Callable[[int], None],
+        progress: tqdm,
     ) -> None:
         self.seed = seed
         self.n_epochs = 0
@@ -80,7 +81,7 @@ class Run:
         self.quality: tuple[int, float] | None = None
         self._estimator = estimator
         self._X = X
-        self._on_samples = on_samples
+        self._progress = progress
         self._random_state = LocalRandomState(seed, X.device)
         self._engine: Engine | None = None
         self._past: list[dict[str, Any]] = []
@@ -89,7 +90,15 @@ class Run:
     def history(self) -> History:
         """The epochs of all phases so far."""
         rows = [] if self._engine is None else self._engine.history
-        return History(self._past + [{k: v for k, v in row.items()} for row in rows])
+        return History(self._past + list(rows))
+
+    def announce(self, text: str) -> None:
+        """Show what is going on before the progress bar."""
+        self._progress.set_description(text)
+
+    def release(self) -> None:
+        """Give back the memory of a run that doesn't go on."""
+        self._engine = self.network = self.probabilities = None
 
     def summary(self, *, selected: bool) -> dict[str, Any]:
         """Return what is worth keeping of a run."""
@@ -125,13 +134,18 @@ class Run:
             if phase is None:
                 self.finished = True
                 return
-            self._engine = self._estimator._make_engine(self.network, phase, self._on_samples)
+            self._engine = self._estimator._make_engine(self.network, phase, self._progress.update)
             self._engine.start()
             self._engine.notify("on_train_begin", X=self._X, y=None)
         engine = self._engine
         if engine.max_epochs > 0:
             engine.fit_loop(TensorDataset(self._X), epochs=1)
             self.n_epochs += 1
+            last = engine.history[-1]
+            self._progress.set_postfix_str(
+                f"{last['phase']}, epoch {last['epoch']}/{engine.max_epochs}, "
+                f"loss {last['train_loss']:.4g}"
+            )
         if engine.stopped_ or len(engine.history) >= engine.max_epochs:
             engine.notify("on_train_end", X=self._X, y=None)
             self._past, self._engine = list(self.history), None
@@ -143,7 +157,6 @@ def train_restarts(
     *,
     screen_at: int,
     n_kept: int,
-    progress: Any,
 ) -> Run:
     """Train all runs to `screen_at` epochs, the best `n_kept` to the end; return the best.
 
@@ -159,30 +172,31 @@ def train_restarts(
     Run
         A run that was interrupted is compared as it is.
     """
-    stages = [(runs, None)] if len(runs) <= n_kept else [(runs, screen_at), (None, None)]
-    candidates = runs
-    failures = []
-    for members, until in stages:
-        for run in members or candidates:
+    candidates = list(runs)
+    for until in [screen_at, None] if len(runs) > n_kept else [None]:
+        for run in candidates:
+            run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
                 run.advance(until)
             except FloatingPointError as error:
-                failures.append((run, error))
+                run.quality, failure = None, error
                 if len(runs) > 1:
-                    warnings.warn(
-                        f"One of {len(runs)} restarts failed and is left out: {error}",
-                        ConvergenceWarning,
-                        stacklevel=2,
-                    )
+                    message = f"One of {len(runs)} restarts failed and is left out: {error}"
+                    warnings.warn(message, ConvergenceWarning, stacklevel=4)
                 continue
             run.quality = judge(run)
             if run.interrupted:
                 break
-        failed = [run for run, _ in failures]
-        judged = [run for run in candidates if run.quality is not None and run not in failed]
-        if not judged:
-            raise failures[-1][1]
-        candidates = sorted(judged, key=lambda run: run.quality, reverse=True)[:n_kept]
-        if any(run.interrupted for run in judged):
+        ranking = sorted(
+            (run for run in candidates if run.quality is not None),
+            key=lambda run: run.quality,
+            reverse=True,
+        )
+        if not ranking:
+            raise failure
+        candidates = ranking[:n_kept]
+        for run in ranking[n_kept:]:
+            run.release()
+        if any(run.interrupted for run in ranking):
             break
     return candidates[0]

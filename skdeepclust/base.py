@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
@@ -33,8 +34,6 @@ from skdeepclust.networks._base import (
     n_output_features,
     reestimate_batch_norm,
 )
-
-SLICE_BYTES = 4 * 2**20  # of input, for each pass of a prediction
 
 
 class BaseDeepClusterer(
@@ -76,6 +75,10 @@ class BaseDeepClusterer(
     def _head(self, n_features: int) -> nn.Module:
         """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""
         raise TypeError(f"{type(self).__name__} does not define `_head`")
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        """Return the epochs of all phases together, for screening and the progress bar."""
+        return self.max_epochs
 
     def _resolved_n_init(self) -> int:
         """Return the number of restarts that `n_init` stands for."""
@@ -127,14 +130,15 @@ class BaseDeepClusterer(
             used = len(np.unique(run.probabilities.argmax(1)))
             return used - self.n_clusters, criterion(run.probabilities)
 
-        screen_at = max(1, round(self.screening * self.max_epochs))
+        planned = self._planned_epochs(len(X))
+        screen_at = max(1, round(self.screening * planned))
         n_kept = -(-len(seeds) // 4)
-        epochs = len(seeds) * screen_at + n_kept * (self.max_epochs - screen_at)
+        epochs = len(seeds) * screen_at + n_kept * (planned - screen_at)
         with tqdm(
             total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
         ) as bar:
-            runs = [Run(self, X, int(seed), bar.update) for seed in seeds]
-            best = train_restarts(runs, judge, screen_at=screen_at, n_kept=n_kept, progress=bar)
+            runs = [Run(self, X, int(seed), bar) for seed in seeds]
+            best = train_restarts(runs, judge, screen_at=screen_at, n_kept=n_kept)
 
         self.network_ = best.network.eval()
         self.history_ = best.history
@@ -215,9 +219,16 @@ class BaseDeepClusterer(
 
     def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
         """Return ``function(X)`` as an array, computed in slices in evaluation mode."""
-        size = max(1, SLICE_BYTES // (X[0].numel() * X.element_size()))
+        largest = 128 if X.device.type == "cpu" else 4096
+        size = max(1, min(largest, largest * 2**13 // X[0].numel()))
+        results = []
         with torch.inference_mode():
-            return torch.cat([function(x).float().cpu() for x in X.split(size)]).numpy()
+            for x in X.split(size):
+                # Always a whole slice: the batch size can change a sample's last digit.
+                n_missing = size - len(x)
+                padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x
+                results.append(function(padded)[: len(x)].float())
+            return torch.cat(results).cpu().numpy()
 
     def _probabilities(self, network: nn.Module, X: Tensor) -> np.ndarray:
         network.eval()
@@ -256,7 +267,8 @@ class BaseDeepClusterer(
         probabilities : ndarray of shape (n_samples, n_clusters), float32
             Rows sum to one.
         """
-        return self._probabilities(self.network_, self._checked(X))
+        X = self._checked(X)
+        return self._probabilities(self.network_, X)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the embedding of each sample: the encoder's features.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,7 +16,12 @@ from torch.nn import functional as F
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
-from skdeepclust.losses import binary_cross_entropy, label_features, pairwise_loss
+from skdeepclust.losses import (
+    binary_cross_entropy,
+    label_features,
+    mutual_information,
+    pairwise_loss,
+)
 from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
 from skdeepclust.networks._base import batch_statistics
 from skdeepclust.networks._convolutional import dense_head, identity_head
@@ -38,7 +42,7 @@ class PairObjective(Objective):
     n_samples, n_clusters : int
     thresholds : callable
         From the epoch, counted from 0, to (upper, lower).
-    aux_weight : float
+    aux_weight, mi_weight : float
     augmentation : callable
     """
 
@@ -48,11 +52,13 @@ class PairObjective(Objective):
         n_clusters: int,
         thresholds: Callable[[Tensor], tuple[Tensor, Tensor]],
         aux_weight: float,
+        mi_weight: float,
         augmentation: Callable[[Tensor], Tensor],
     ) -> None:
         super().__init__()
         self.thresholds = thresholds
         self.aux_weight = aux_weight
+        self.mi_weight = mi_weight
         self.augmentation = augmentation
         self.register_buffer("target", torch.zeros(n_samples, n_clusters))
         self.register_buffer("epoch", torch.tensor(-1.0))
@@ -72,7 +78,8 @@ class PairObjective(Objective):
             label_features(probabilities), target @ target.T, *self.thresholds(self.epoch)
         )
         aux = binary_cross_entropy(probabilities, target).mean()
-        yield "main", pairs + self.aux_weight * aux
+        spread = mutual_information(probabilities)
+        yield "main", pairs + self.aux_weight * aux - self.mi_weight * spread
 
 
 class PseudoLabelObjective(Objective):
@@ -95,6 +102,7 @@ class _BaseDAC(BaseDeepClusterer):
         "upper": [Interval(Real, 0, 1, closed="both")],
         "lower": [Interval(Real, 0, 1, closed="both")],
         "aux_weight": [Interval(Real, 0, None, closed="left")],
+        "mi_weight": [Interval(Real, 0, None, closed="left")],
         "chunk_size": [Interval(Integral, 2, None, closed="left")],
         "init": [StrOptions({"auto", "random", "kmeans"})],
     }
@@ -102,6 +110,14 @@ class _BaseDAC(BaseDeepClusterer):
     def _starts_from_kmeans(self) -> bool:
         is_tabular = len(self.input_shape_) == 1
         return self.init == "kmeans" or (self.init == "auto" and is_tabular)
+
+    def _warm_epochs(self, n_samples: int) -> int:
+        """Return the epochs of the warm start: at least 100 batches."""
+        return max(5, -(-100 // -(-n_samples // self.batch_size)))
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
+        return warm + self.max_epochs
 
     def _resolved_n_init(self) -> int:
         if self.n_init == "auto":
@@ -119,10 +135,14 @@ class _BaseDAC(BaseDeepClusterer):
             )
             labels = kmeans.fit_predict(X.flatten(1).cpu().numpy())
             objective = PseudoLabelObjective(torch.as_tensor(labels).long(), augmentation)
-            epochs = max(5, math.ceil(200 * self.batch_size / len(X)))
-            yield Phase(objective, epochs, "warm start", **options)
+            yield Phase(objective, self._warm_epochs(len(X)), "warm start", **options)
         objective = PairObjective(
-            len(X), self.n_clusters, self._thresholds, self.aux_weight, augmentation
+            n_samples=len(X),
+            n_clusters=self.n_clusters,
+            thresholds=self._thresholds,
+            aux_weight=self.aux_weight,
+            mi_weight=self.mi_weight,
+            augmentation=augmentation,
         )
         yield Phase(objective, self.max_epochs, "dac", chunk_size=self.chunk_size, **options)
 
@@ -259,6 +279,7 @@ class DACClustering(_BaseDAC):
         upper: float | None = None,
         lower: float | None = None,
         aux_weight: float = 10.0,
+        mi_weight: float = 0.0,
         chunk_size: int = 1000,
         init: str = "auto",
         n_init: int | str = "auto",
@@ -281,6 +302,7 @@ class DACClustering(_BaseDAC):
         self.upper = upper
         self.lower = lower
         self.aux_weight = aux_weight
+        self.mi_weight = mi_weight
         self.chunk_size = chunk_size
         self.init = init
         self.n_init = n_init
@@ -442,6 +464,7 @@ class STDACClustering(_BaseDAC):
         upper: float = 0.99,
         lower: float = 0.8,
         aux_weight: float = 10.0,
+        mi_weight: float = 0.0,
         chunk_size: int = 1000,
         init: str = "auto",
         n_init: int | str = "auto",
@@ -464,6 +487,7 @@ class STDACClustering(_BaseDAC):
         self.upper = upper
         self.lower = lower
         self.aux_weight = aux_weight
+        self.mi_weight = mi_weight
         self.chunk_size = chunk_size
         self.init = init
         self.n_init = n_init

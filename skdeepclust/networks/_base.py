@@ -82,7 +82,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
                 m.track_running_stats, m.running_mean, m.running_var = track, mean, var
 
 
-def reestimate_batch_norm(network: nn.Module, X: Tensor, batch_size: int = 1000) -> None:
+def reestimate_batch_norm(network: nn.Module, X: Tensor) -> None:
     """Set batch normalisation's stored statistics to those of `X`, without augmentation.
 
     While training, they are of augmented images and lag behind the weights.
@@ -91,15 +91,15 @@ def reestimate_batch_norm(network: nn.Module, X: Tensor, batch_size: int = 1000)
     ----------
     network : nn.Module
     X : Tensor of shape (n, *input_shape), n >= 2
-    batch_size : int, default=1000
-        Samples a pass; the statistics are averaged over the passes.
+        The statistics are averaged over passes of up to 1,000 samples.
     """
     norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
     if not norms:
         return
     momenta = [m.momentum for m in norms]
+    size = max(32, min(1000, 2**24 // X[0].numel()))
     # equal parts, because the average over them is not weighted
-    parts = X.tensor_split(-(-len(X) // batch_size))
+    parts = X.tensor_split(-(-len(X) // size))
     with torch.inference_mode(), _training_modes(network):
         network.eval()
         for m in norms:

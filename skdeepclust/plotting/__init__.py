@@ -1,0 +1,18 @@
+"""Pictures of a clustering, as displays in the style of scikit-learn's.
+
+They need matplotlib: ``pip install "skdeepclust[plot]"``.
+"""
+
+from __future__ import annotations
+
+from skdeepclust.plotting._curves import TrainingCurvesDisplay
+from skdeepclust.plotting._montage import ClusterMontageDisplay
+from skdeepclust.plotting._spatial_transformer import SpatialTransformerDisplay
+from skdeepclust.plotting._statistics import ClusterStatisticsDisplay
+
+__all__ = [
+    "ClusterMontageDisplay",
+    "ClusterStatisticsDisplay",
+    "SpatialTransformerDisplay",
+    "TrainingCurvesDisplay",
+]

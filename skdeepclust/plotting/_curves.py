@@ -1,0 +1,272 @@
+"""Curves of a training history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skdeepclust.plotting._images import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = tuple[np.ndarray, np.ndarray]  # epochs, values
+Span = tuple[str, int, int]  # name, first and last epoch
+
+
+class TrainingCurvesDisplay:
+    """What a training history recorded, epoch by epoch.
+
+    One panel a column of the history and one line a history, such as those of networks with
+    different numbers of spatial transformers in figure 6 of [1]_. Where the training went
+    through more than one phase, the same ones in all histories, dashed lines part them.
+
+    Use :meth:`from_estimator` or :meth:`from_histories` to create one.
+
+    Parameters
+    ----------
+    curves : dict of str to dict of str to tuple of ndarray
+        For each column, by its name, the epochs and the values of each history, by its label.
+    phases : list of tuple (str, int, int)
+        Name, first and last epoch of each phase; epochs count from 1.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or SubFigure
+        Where the curves are drawn.
+    axes_ : ndarray of shape (n_columns,)
+        Axes of each column.
+    lines_ : ndarray of shape (n_columns, n_histories)
+        The Line2D of each curve.
+
+    References
+    ----------
+    .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import STDACClustering
+    >>> from skdeepclust.plotting import TrainingCurvesDisplay
+    >>> images = load_digits(n_class=3).images[:200]
+    >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
+    >>> display = TrainingCurvesDisplay.from_estimator(
+    ...     st_dac.fit(images), columns=("train_loss", "dur")
+    ... )
+    >>> display.lines_.shape
+    (2, 1)
+    """
+
+    def __init__(self, curves: dict[str, dict[str, Curve]], *, phases: Sequence[Span] = ()) -> None:
+        self.curves = curves
+        self.phases = phases
+
+    def plot(
+        self, *, ax: Axes | Sequence[Axes] | None = None, line_kw: dict[str, Any] | None = None
+    ) -> TrainingCurvesDisplay:
+        """Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of Axes, default=None
+            Where to draw, one for each column. None: a new figure.
+        line_kw : dict, default=None
+            Keywords for ``Axes.plot``, such as ``{"marker": ""}``.
+
+        Returns
+        -------
+        self : TrainingCurvesDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer axes than columns.
+        """
+        plt = import_pyplot(self)
+        from matplotlib.ticker import MaxNLocator
+
+        n_columns = len(self.curves)
+        if ax is None:
+            _, ax = plt.subplots(
+                n_columns,
+                sharex=True,
+                squeeze=False,
+                figsize=(5.5, 0.8 + 2.4 * n_columns),
+                layout="constrained",
+            )
+        self.axes_ = np.ravel(ax)
+        if len(self.axes_) != n_columns:
+            raise ValueError(
+                f"ax must be one Axes for each of the columns {list(self.curves)}; got "
+                f"{len(self.axes_)}."
+            )
+        top, bottom = self.axes_[0], self.axes_[-1]
+        self.figure_ = top.figure
+        options = {"marker": ".", "linewidth": 1.5, **(line_kw or {})}
+        lines = []
+        for panel, (column, curves) in zip(self.axes_, self.curves.items(), strict=True):
+            lines.append(
+                [panel.plot(*curve, label=label, **options)[0] for label, curve in curves.items()]
+            )
+            panel.set_ylabel(column)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.spines[["top", "right"]].set_visible(False)
+            for _, first, _ in self.phases[1:]:
+                panel.axvline(first - 0.5, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+        for name, first, last in self.phases:
+            top.annotate(
+                name,
+                ((first + last) / 2, 1),
+                xycoords=top.get_xaxis_transform(),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color="0.4",
+            )
+        bottom.set_xlabel("epoch")
+        if len(lines[0]) > 1:
+            top.legend(frameon=False)
+        self.lines_ = np.array(lines, dtype=object)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        columns: Sequence[str] = ("train_loss",),
+        ax: Axes | Sequence[Axes] | None = None,
+        line_kw: dict[str, Any] | None = None,
+    ) -> TrainingCurvesDisplay:
+        """Draw what an estimator's ``history_`` recorded.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted deep clusterer.
+        columns : sequence of str, default=("train_loss",)
+            Columns of the history, each in a panel of its own.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            Where to draw, one for each column. None: a new figure.
+        line_kw : dict, default=None
+            Keywords for ``Axes.plot``, such as ``{"marker": ""}``.
+
+        Returns
+        -------
+        display : TrainingCurvesDisplay
+
+        Raises
+        ------
+        ValueError
+            If the history has no such column.
+        sklearn.exceptions.NotFittedError
+            If `estimator` is not fitted.
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(cls)
+        check_is_fitted(estimator, "history_")
+        histories = {type(estimator).__name__: estimator.history_}
+        return cls._from_histories(histories, columns, ax, line_kw)
+
+    @classmethod
+    def from_histories(
+        cls,
+        histories: Mapping[str, Sequence[Mapping[str, Any]]],
+        column: str = "train_loss",
+        *,
+        ax: Axes | None = None,
+        line_kw: dict[str, Any] | None = None,
+    ) -> TrainingCurvesDisplay:
+        """Compare a column of several histories.
+
+        Parameters
+        ----------
+        histories : mapping of str to skorch History or sequence of dict
+            The epochs of each training by its label; rows without the column are skipped.
+        column : str, default="train_loss"
+            Column to draw.
+        ax : matplotlib Axes, default=None
+            Where to draw. None: a new figure.
+        line_kw : dict, default=None
+            Keywords for ``Axes.plot``, such as ``{"marker": ""}``.
+
+        Returns
+        -------
+        display : TrainingCurvesDisplay
+
+        Raises
+        ------
+        ValueError
+            If a history has no such column.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from skdeepclust.plotting import TrainingCurvesDisplay
+        >>> histories = {
+        ...     "fast": [{"train_loss": 1.0}, {"train_loss": 0.2}, {"train_loss": 0.1}],
+        ...     "slow": [{"train_loss": 1.0}, {"train_loss": 0.8}, {"train_loss": 0.7}],
+        ... }
+        >>> display = TrainingCurvesDisplay.from_histories(histories)
+        >>> display.lines_.shape
+        (1, 2)
+        """
+        import_pyplot(cls)
+        return cls._from_histories(histories, [column], ax, line_kw)
+
+    @classmethod
+    def _from_histories(
+        cls,
+        histories: Mapping[str, Sequence[Mapping[str, Any]]],
+        columns: Sequence[str],
+        ax: Any,
+        line_kw: dict[str, Any] | None,
+    ) -> TrainingCurvesDisplay:
+        if not histories:
+            raise ValueError("histories must hold one history or more; got none.")
+        columns = [columns] if isinstance(columns, str) else columns
+        curves = {
+            column: {label: _curve(history, column, label) for label, history in histories.items()}
+            for column in columns
+        }
+        phases = _shared_phases(histories.values())
+        return cls(curves, phases=phases).plot(ax=ax, line_kw=line_kw)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _curve(history: Sequence[Mapping[str, Any]], column: str, label: str) -> Curve:
+    """Return the epochs that have the column, and its values there."""
+    points = [(i, row[column]) for i, row in enumerate(history, 1) if _is_number(row.get(column))]
+    if not points:
+        known = sorted({name for row in history for name in row if _is_number(row[name])})
+        raise ValueError(
+            f"column must be one of those in the history of {label!r}, {known}; got {column!r}."
+        )
+    epochs, values = zip(*points, strict=True)
+    return np.array(epochs), np.array(values, dtype=float)
+
+
+def _shared_phases(histories: Iterable[Sequence[Mapping[str, Any]]]) -> list[Span]:
+    """Return the phases if there are several and all histories go through the same ones."""
+    spans: list[list[Span]] = []
+    for history in histories:
+        spans.append([])
+        epochs = enumerate((row.get("phase", "") for row in history), 1)
+        for name, group in groupby(epochs, key=lambda epoch: epoch[1]):
+            numbers = [number for number, _ in group]
+            spans[-1].append((name, numbers[0], numbers[-1]))
+    starts = {tuple((name, first) for name, first, _ in phases) for phases in spans}
+    longest = max(spans, key=lambda phases: phases[-1][2])
+    return longest if len(starts) == 1 and len(longest) > 1 else []

@@ -1,0 +1,112 @@
+"""What the displays share: matplotlib on demand, images to show, grids of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from skdeepclust._inputs import check_X
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
+
+SEPARATOR = 0.04  # between two images, in shares of the longer side
+
+
+def import_pyplot(caller: object) -> Any:
+    """Return ``matplotlib.pyplot``, which only the plots need."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{getattr(caller, '__name__', type(caller).__name__)} needs matplotlib. Install it "
+            'with: pip install "skdeepclust[plot]"'
+        ) from error
+    return plt
+
+
+def check_images(X: Any, name: str) -> np.ndarray:
+    """Return `X` as float images of shape (n, height, width) or (n, height, width, 3)."""
+    X = check_array(X, dtype=[np.float32, np.float64, np.uint8], allow_nd=True, input_name=name)
+    images = X[:, None] if X.ndim == 3 else X
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{name} must be images of shape (n_samples, height, width) or (n_samples, channels, "
+            f"height, width) with 1 or 3 channels; got an array of shape {X.shape}."
+        )
+    if images.dtype == np.uint8:
+        images = images / np.float32(255)
+    return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+
+
+def estimator_images(estimator: Any, X: Any) -> np.ndarray:
+    """Return `X`, in any layout that the fitted `estimator` takes, as `check_images` does."""
+    check_is_fitted(estimator)
+    shape = getattr(estimator, "input_shape_", None)
+    if shape is None or len(shape) != 3:
+        raise ValueError(
+            "estimator must be a deep clusterer fitted on images (for flat ones, with "
+            f"image_shape); got {estimator!r} with input_shape_={shape}."
+        )
+    x = check_X(estimator, X, reset=False)
+    return check_images(x * estimator.input_scale_ + estimator.input_mean_, "X")
+
+
+def to_unit_range(images: np.ndarray) -> np.ndarray:
+    """Scale `images` to [0, 1] by their common range; NaN marks those that are left blank."""
+    low, high = np.nanmin(images), np.nanmax(images)
+    return ((images - low) / ((high - low) or 1)).clip(0, 1)
+
+
+def make_axes(
+    figure: FigureBase | None, caller: object, width: float, height: float, **layout: int
+) -> tuple[FigureBase, np.ndarray]:
+    """Return `figure`, or a new one of about that size in inches, and the axes of its panels."""
+    if figure is None:
+        figure = import_pyplot(caller).figure(figsize=(width, height), layout="compressed")
+        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
+    return figure, figure.subplots(**layout, squeeze=False).ravel()
+
+
+def fit_to_content(figure: Figure) -> None:
+    """Cut off what labels and images of a fixed aspect leave empty."""
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    figure.set_size_inches(box.width + 0.1, box.height + 0.1)
+
+
+def draw_grid(
+    ax: Axes,
+    grid: np.ndarray,
+    *,
+    cmap: str,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+) -> np.ndarray:
+    """Draw images of shape (n_rows, n_columns, height, width[, 3]) in [0, 1]; skip NaN."""
+    n_rows, n_columns, height, width = grid.shape[:4]
+    separator = SEPARATOR * max(height, width)
+    tops = np.arange(n_rows) * (height + separator)
+    lefts = np.arange(n_columns) * (width + separator)
+    artists = np.full((n_rows, n_columns), None)
+    for row, column in np.ndindex(n_rows, n_columns):
+        image, top, left = grid[row, column], tops[row], lefts[column]
+        if not np.isnan(image).any():
+            artists[row, column] = ax.imshow(
+                image, cmap=cmap, vmin=0, vmax=1, extent=(left, left + width, top + height, top)
+            )
+    ax.set(
+        xlim=(0, lefts[-1] + width),
+        ylim=(tops[-1] + height, 0),
+        aspect="equal",
+        frame_on=False,
+    )
+    ax.set_xticks(lefts[: len(column_labels)] + width / 2, column_labels)
+    ax.set_yticks(tops[: len(row_labels)] + height / 2, row_labels)
+    ax.tick_params(length=0, labelsize=8, labeltop=True, labelbottom=False)
+    return artists

@@ -1,0 +1,266 @@
+"""Montage of the images that a clustering is most and least sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import check_array, check_scalar
+
+from skdeepclust.plotting._images import (
+    check_images,
+    draw_grid,
+    estimator_images,
+    fit_to_content,
+    import_pyplot,
+    make_axes,
+    to_unit_range,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import FigureBase
+
+
+class ClusterMontageDisplay:
+    """The most and the least confident images of each cluster, one row a cluster.
+
+    An image belongs to its most probable cluster, and that probability is the confidence. It
+    falls along a row: on the left the most confident images, on the right the least
+    confident ones, the last of which is the least confident of all. No image is shown twice;
+    a cluster with too few of them leaves places blank.
+
+    Use :meth:`from_estimator` or :meth:`from_predictions` to create one.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_clusters, 2 * n_images, height, width) or \
+            (n_clusters, 2 * n_images, height, width, 3)
+        The images of each row; NaN where a place is blank.
+    indices : ndarray of shape (n_clusters, 2 * n_images), int
+        Where the images are in `X`; -1 where a place is blank.
+    sizes : ndarray of shape (n_clusters,), int
+        Number of samples in each cluster.
+    cluster_names : sequence of str, default=None
+        Name of each cluster. None: "cluster 0", "cluster 1" and so on.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or SubFigure
+        Where the montage is drawn.
+    axes_ : ndarray of shape (2,)
+        Axes of the most and of the least confident images.
+    images_ : ndarray of shape (n_clusters, 2 * n_images)
+        The AxesImage of each image; None where a place is blank.
+
+    See Also
+    --------
+    ClusterStatisticsDisplay : Mean and spread of the images of each cluster.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import STDACClustering
+    >>> from skdeepclust.plotting import ClusterMontageDisplay
+    >>> images = load_digits(n_class=3).images[:200]
+    >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
+    >>> display = ClusterMontageDisplay.from_estimator(st_dac.fit(images), images, n_images=5)
+    >>> display.images_.shape
+    (3, 10)
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        indices: np.ndarray,
+        sizes: np.ndarray,
+        *,
+        cluster_names: Sequence[str] | None = None,
+    ) -> None:
+        self.images = images
+        self.indices = indices
+        self.sizes = sizes
+        self.cluster_names = cluster_names
+
+    def plot(
+        self, *, cmap: str = "gray", figure: FigureBase | None = None
+    ) -> ClusterMontageDisplay:
+        """Draw the montage.
+
+        Parameters
+        ----------
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        self : ClusterMontageDisplay
+        """
+        n_clusters, n_columns, height, width = self.images.shape[:4]
+        names = self.cluster_names
+        if names is None:
+            names = [f"cluster {k}" for k in range(n_clusters)]
+        labels = [
+            f"{name}\n{f'{size:,} images' if size else 'empty'}"
+            for name, size in zip(names, self.sizes, strict=True)
+        ]
+        tile = 0.55
+        self.figure_, self.axes_ = make_axes(
+            figure, self, tile * n_columns + 1, tile * n_clusters * height / width + 0.4, ncols=2
+        )
+        halves = np.split(to_unit_range(self.images), 2, axis=1)
+        self.images_ = np.hstack(
+            [
+                draw_grid(self.axes_[0], halves[0], cmap=cmap, row_labels=labels),
+                draw_grid(self.axes_[1], halves[1], cmap=cmap),
+            ]
+        )
+        for ax, title in zip(self.axes_, ("most confident", "least confident"), strict=True):
+            ax.set_title(title, fontsize=9)
+        if figure is None:
+            fit_to_content(self.figure_)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        n_images: int = 8,
+        cluster_names: Sequence[str] | None = None,
+        cmap: str = "gray",
+        figure: FigureBase | None = None,
+    ) -> ClusterMontageDisplay:
+        """Draw a montage of the clusters that an estimator predicts.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A deep clusterer fitted on images.
+        X : array-like or Tensor
+            Images, in any layout that `estimator` takes.
+        n_images : int, default=8
+            How many of the most confident images, and how many of the least confident ones.
+        cluster_names : sequence of str, default=None
+            Name of each cluster. None: "cluster 0", "cluster 1" and so on.
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        display : ClusterMontageDisplay
+
+        Raises
+        ------
+        ValueError
+            If `estimator` was not fitted on images, or an argument is not valid.
+        sklearn.exceptions.NotFittedError
+            If `estimator` is not fitted.
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(cls)
+        images = estimator_images(estimator, X)
+        return cls._from_images(
+            images, estimator.predict_proba(X), n_images, cluster_names, cmap, figure
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X: Any,
+        probabilities: Any,
+        *,
+        n_images: int = 8,
+        cluster_names: Sequence[str] | None = None,
+        cmap: str = "gray",
+        figure: FigureBase | None = None,
+    ) -> ClusterMontageDisplay:
+        """Draw a montage of the clusters that probabilities give.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width) or \
+                (n_samples, channels, height, width)
+            Images with 1 or 3 channels.
+        probabilities : array-like of shape (n_samples, n_clusters)
+            Probability of each cluster for each sample.
+        n_images : int, default=8
+            How many of the most confident images, and how many of the least confident ones.
+        cluster_names : sequence of str, default=None
+            Name of each cluster. None: "cluster 0", "cluster 1" and so on.
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        display : ClusterMontageDisplay
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.mixture import GaussianMixture
+        >>> from skdeepclust.plotting import ClusterMontageDisplay
+        >>> X, images = load_digits().data, load_digits().images
+        >>> mixture = GaussianMixture(10, covariance_type="spherical", random_state=0)
+        >>> probabilities = mixture.fit(X).predict_proba(X)
+        >>> display = ClusterMontageDisplay.from_predictions(images, probabilities)
+        >>> display.images_.shape
+        (10, 16)
+        """
+        import_pyplot(cls)
+        images = check_images(X, "X")
+        return cls._from_images(images, probabilities, n_images, cluster_names, cmap, figure)
+
+    @classmethod
+    def _from_images(
+        cls,
+        images: np.ndarray,
+        probabilities: Any,
+        n_images: int,
+        cluster_names: Sequence[str] | None,
+        cmap: str,
+        figure: FigureBase | None,
+    ) -> ClusterMontageDisplay:
+        check_scalar(n_images, "n_images", Integral, min_val=1)
+        probabilities = check_array(probabilities, input_name="probabilities")
+        n_samples, n_clusters = probabilities.shape
+        if n_samples != len(images):
+            raise ValueError(
+                f"probabilities must have one row for each of the {len(images)} images; got "
+                f"shape {probabilities.shape}."
+            )
+        if cluster_names is not None and len(cluster_names) != n_clusters:
+            raise ValueError(
+                f"cluster_names must have one name for each of the {n_clusters} clusters; got "
+                f"{len(cluster_names)}."
+            )
+        labels, confidence = probabilities.argmax(1), probabilities.max(1)
+        indices = np.full((n_clusters, 2 * n_images), -1)
+        for cluster, row in enumerate(indices):
+            members = np.flatnonzero(labels == cluster)
+            members = members[np.argsort(-confidence[members], kind="stable")]
+            most, rest = members[:n_images], members[n_images:][-n_images:]
+            row[: len(most)] = most
+            row[len(row) - len(rest) :] = rest
+        shown = images[indices]
+        shown[indices < 0] = np.nan
+        sizes = np.bincount(labels, minlength=n_clusters)
+        return cls(shown, indices, sizes, cluster_names=cluster_names).plot(
+            cmap=cmap, figure=figure
+        )

@@ -1,0 +1,257 @@
+"""Mean and spread of the images of each cluster."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+
+from skdeepclust.plotting._images import (
+    check_images,
+    draw_grid,
+    estimator_images,
+    fit_to_content,
+    import_pyplot,
+    make_axes,
+    to_unit_range,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import FigureBase
+
+
+class ClusterStatisticsDisplay:
+    """Mean, standard deviation and variance of each cluster's images, pixel by pixel.
+
+    One column a cluster, and for each statistic a row of the original images and one of what
+    the first spatial transformer makes of them, as in figure 5 of [1]_. Transformers that
+    bring images of a cluster to a common pose show in sharper means and thinner edges of the
+    standard deviation. The two rows of a statistic share their scale of grey.
+
+    Use :meth:`from_estimator` or :meth:`from_images` to create one.
+
+    Parameters
+    ----------
+    statistics : dict of str to ndarray of shape (2, n_clusters, height, width) or \
+            (2, n_clusters, height, width, 3)
+        For each statistic, by its name, the original and the transformed images' values.
+    clusters : sequence of str
+        Title of each column.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or SubFigure
+        Where the images are drawn.
+    axes_ : ndarray of shape (n_statistics,)
+        Axes of each statistic.
+    images_ : ndarray of shape (n_statistics, 2, n_clusters)
+        The AxesImage of each image.
+
+    See Also
+    --------
+    SpatialTransformerDisplay : Single images before and after the spatial transformer.
+
+    References
+    ----------
+    .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
+       Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import STDACClustering
+    >>> from skdeepclust.plotting import ClusterStatisticsDisplay
+    >>> images, y = load_digits(n_class=3).images[:200], load_digits(n_class=3).target[:200]
+    >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
+    >>> display = ClusterStatisticsDisplay.from_estimator(st_dac.fit(images), images, labels=y)
+    >>> display.images_.shape
+    (3, 2, 3)
+    """
+
+    def __init__(self, statistics: dict[str, np.ndarray], clusters: Sequence[str]) -> None:
+        self.statistics = statistics
+        self.clusters = clusters
+
+    def plot(
+        self, *, cmap: str = "gray", figure: FigureBase | None = None
+    ) -> ClusterStatisticsDisplay:
+        """Draw the statistics.
+
+        Parameters
+        ----------
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        self : ClusterStatisticsDisplay
+        """
+        n_statistics = len(self.statistics)
+        _, n_clusters, height, width = next(iter(self.statistics.values())).shape[:4]
+        tile = 0.65
+        self.figure_, self.axes_ = make_axes(
+            figure,
+            self,
+            tile * n_clusters + 1,
+            tile * 2 * n_statistics * height / width + 0.6,
+            nrows=n_statistics,
+        )
+        rows = ["original", "transformed"]
+        columns = [textwrap.fill(cluster, 10) for cluster in self.clusters]
+        self.images_ = np.stack(
+            [
+                draw_grid(
+                    ax,
+                    to_unit_range(grid),
+                    cmap=cmap,
+                    row_labels=rows,
+                    column_labels=columns if ax is self.axes_[0] else (),
+                )
+                for ax, grid in zip(self.axes_, self.statistics.values(), strict=True)
+            ]
+        )
+        for ax, name in zip(self.axes_, self.statistics, strict=True):
+            ax.set_ylabel(name, fontsize=9)
+        if figure is None:
+            fit_to_content(self.figure_)
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        labels: Any = None,
+        cmap: str = "gray",
+        figure: FigureBase | None = None,
+    ) -> ClusterStatisticsDisplay:
+        """Draw the statistics before and after the first spatial transformer of an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A deep clusterer with ``spatial_transform``, fitted on images.
+        X : array-like or Tensor
+            Images, in any layout that `estimator` takes.
+        labels : array-like of shape (n_samples,), default=None
+            Which images go together, such as true classes. None: the clusters that `estimator`
+            predicts; empty ones have no column.
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        display : ClusterStatisticsDisplay
+
+        Raises
+        ------
+        ValueError
+            If `estimator` was not fitted on images or its network does not begin with a spatial
+            transformer, or an argument is not valid.
+        sklearn.exceptions.NotFittedError
+            If `estimator` is not fitted.
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(cls)
+        original = estimator_images(estimator, X)
+        transformed = check_images(estimator.spatial_transform(X), "spatial_transform(X)")
+        if labels is not None:
+            return cls._from_images(original, transformed, labels, "{}", cmap, figure)
+        labels = estimator.predict(X)
+        return cls._from_images(original, transformed, labels, "cluster {}", cmap, figure)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        original: Any,
+        transformed: Any,
+        labels: Any,
+        *,
+        cmap: str = "gray",
+        figure: FigureBase | None = None,
+    ) -> ClusterStatisticsDisplay:
+        """Draw the statistics of images that are at hand.
+
+        Parameters
+        ----------
+        original : array-like of shape (n_samples, height, width) or \
+                (n_samples, channels, height, width)
+            Images with 1 or 3 channels.
+        transformed : array-like of shape (n_samples, height, width) or \
+                (n_samples, channels, height, width)
+            The same after a transformation, of the same size.
+        labels : array-like of shape (n_samples,)
+            Which images go together: clusters or classes.
+        cmap : str or matplotlib Colormap, default="gray"
+            Colours of images with one channel.
+        figure : matplotlib Figure or SubFigure, default=None
+            Where to draw. None: a new figure of a fitting size.
+
+        Returns
+        -------
+        display : ClusterStatisticsDisplay
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skdeepclust.plotting import ClusterStatisticsDisplay
+        >>> images, y = load_digits().images, load_digits().target
+        >>> mirrored = images[:, :, ::-1]
+        >>> display = ClusterStatisticsDisplay.from_arrays(images, mirrored, y)
+        >>> display.statistics["variance"].shape
+        (2, 10, 8, 8)
+        """
+        import_pyplot(cls)
+        original = check_images(original, "original")
+        transformed = check_images(transformed, "transformed")
+        if transformed.shape != original.shape:
+            raise ValueError(
+                "transformed must have the shape of original (with channels last, "
+                f"{original.shape}); got {transformed.shape}."
+            )
+        return cls._from_images(original, transformed, labels, "{}", cmap, figure)
+
+    @classmethod
+    def _from_images(
+        cls,
+        original: np.ndarray,
+        transformed: np.ndarray,
+        labels: Any,
+        title: str,
+        cmap: str,
+        figure: FigureBase | None,
+    ) -> ClusterStatisticsDisplay:
+        labels = column_or_1d(labels)
+        if len(labels) != len(original):
+            raise ValueError(
+                f"labels must have one entry for each of the {len(original)} images; got "
+                f"{len(labels)}."
+            )
+        clusters = np.unique(labels)
+        statistics = {
+            name: np.array(
+                [
+                    [function(images[labels == c], axis=0, dtype=float) for c in clusters]
+                    for images in (original, transformed)
+                ]
+            )
+            for name, function in (("mean", np.mean), ("std", np.std), ("variance", np.var))
+        }
+        names = [title.format(cluster) for cluster in clusters]
+        return cls(statistics, names).plot(cmap=cmap, figure=figure)

@@ -1,0 +1,21 @@
+import matplotlib
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+matplotlib.use("Agg")
+# Two test processes with a thread each are faster than one with two, for small tensors.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Scikit-learn's digits: images of shape (1797, 8, 8) with values 0 to 16, and labels."""
+    data = load_digits()
+    return data.images, data.target
+
+
+@pytest.fixture(scope="session")
+def images(digits):
+    """The first 200 digits as uint8."""
+    return digits[0][:200].astype("uint8")

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from skdeepclust import DACClustering, STDACClustering
+from skdeepclust.cluster._dac import PairObjective
+from skdeepclust.losses import label_features
+from skdeepclust.metrics import clustering_accuracy_score
+
+
+def thresholds(estimator):
+    return [
+        tuple(float(t) for t in estimator._thresholds(torch.tensor(float(epoch))))
+        for epoch in range(estimator.max_epochs)
+    ]
+
+
+def test_thresholds_of_st_dac_fall_linearly_from_upper_to_lower():
+    values = thresholds(STDACClustering(upper=0.99, lower=0.9, max_epochs=10))
+    assert values[0] == pytest.approx((0.99, 0.99))
+    assert values[-1] == pytest.approx((0.9, 0.9))
+    np.testing.assert_allclose(np.diff([u for u, _ in values]), -0.01, atol=1e-6)
+    assert thresholds(STDACClustering(max_epochs=1)) == [pytest.approx((0.99, 0.99))]
+
+
+def test_thresholds_of_dac_close_in_the_last_epoch():
+    values = thresholds(DACClustering(max_epochs=46))
+    assert values[0] == pytest.approx((0.95, 0.455))
+    assert values[1] == pytest.approx((0.94, 0.456))  # lambda = 0.01
+    assert values[-1][0] == pytest.approx(values[-1][1])
+    assert all(upper > lower for upper, lower in values[:-1])
+    assert thresholds(DACClustering(pair_selection="all", max_epochs=2)) == [
+        pytest.approx((0.99, 0.99)),
+        pytest.approx((0.8, 0.8)),
+    ]
+
+
+def test_objective_is_the_papers_formula():
+    """One batch, against the sum written out."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, generator=generator)
+    network = torch.nn.Identity()
+    objective = PairObjective(
+        n_samples=10,
+        n_clusters=3,
+        thresholds=lambda epoch: (0.8, 0.8),
+        aux_weight=10.0,
+        mi_weight=0.0,
+        augmentation=lambda x: x * 2,
+    )
+    index = torch.tensor([9, 1, 4, 2, 0, 7])
+    objective.on_epoch_begin(network, logits)
+    objective.on_chunk_begin(network, logits, index)
+    target = logits.softmax(1)
+    target = target / target.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(objective.target[index], target)
+    ((player, loss),) = objective.steps(network, logits, index)
+    p = (2 * logits).softmax(1).double()
+    f = p / p.norm(dim=1, keepdim=True)
+    r = (target @ target.T >= 0.8).double()
+    bce = torch.nn.functional.binary_cross_entropy
+    pairs = bce((f @ f.T).clamp(1e-7, 1 - 1e-7), r)
+    expected = pairs + 10 * bce(p, target.double())
+    assert player == "main"
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_label_features_follow_the_chunk_and_the_network():
+    network = torch.nn.Linear(2, 3)
+    objective = PairObjective(
+        n_samples=4, n_clusters=3, thresholds=None, aux_weight=0, mi_weight=0, augmentation=None
+    )
+    X = torch.eye(4)[:, :2]
+    objective.on_chunk_begin(network, X[2:], torch.tensor([2, 3]))
+    assert (objective.target[:2] == 0).all()
+    torch.testing.assert_close(objective.target[2:], label_features(network(X[2:]).softmax(1)))
+    assert not objective.target.requires_grad
+
+
+def test_blobs_as_well_as_kmeans():
+    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
+    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
+    for Estimator in (STDACClustering, DACClustering):
+        labels = Estimator(4, random_state=0).fit_predict(X)
+        assert adjusted_rand_score(y, labels) >= baseline - 0.02
+        assert baseline > 0.5
+
+
+def test_warm_start_is_a_phase_of_its_own(images):
+    parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 2, "random_state": 0}
+    warm = STDACClustering(**parameters, init="kmeans").fit(images)
+    phases = warm.history_[:, "phase"]
+    assert set(phases[:-2]) == {"warm start"}
+    assert phases[-2:] == ["dac", "dac"]
+    cold = STDACClustering(**parameters, init="random").fit(images)
+    assert cold.history_[:, "phase"] == ["dac", "dac"]
+    kmeans = KMeans(3, n_init=10, random_state=0).fit_predict(images.reshape(200, -1))
+    agreement = [normalized_mutual_info_score(kmeans, e.labels_) for e in (warm, cold)]
+    assert agreement[0] > agreement[1] + 0.1
+
+
+def test_empty_clusters_warn_and_lose(images):
+    class Dead(torch.nn.Module):
+        """Features that are the same for all images, in the first restart."""
+
+        made = 0
+
+        def __init__(self, input_shape):
+            super().__init__()
+            self.linear = torch.nn.Linear(64, 8)
+            self.is_dead = Dead.made % 2 == 0
+            Dead.made += 1
+
+        def forward(self, x):
+            return self.linear(x.flatten(1)) * (0.0 if self.is_dead else 1.0)
+
+    parameters = {"n_clusters": 3, "max_epochs": 1, "random_state": 0, "network": Dead}
+    with pytest.warns(ConvergenceWarning, match=r"2 of n_clusters=3 clusters are empty.*n_init"):
+        STDACClustering(**parameters, n_init=1).fit(images)
+    Dead.made = 0
+    both = STDACClustering(**parameters, n_init=2, screening=1.0).fit(images)
+    assert [run["n_empty_clusters"] for run in both.restarts_] == [2, 0]
+    assert both.restarts_[1]["selected"]
+
+
+def test_spatial_transform(images):
+    parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "random_state": 0}
+    fitted = STDACClustering(**parameters).fit(images)
+    out = fitted.spatial_transform(images)
+    assert out.shape == (200, 1, 8, 8)
+    assert 0 <= out.min() < out.max() <= 16 / 255 + 1e-6
+    flat = STDACClustering(**parameters, n_st_layers=0).fit(images)
+    with pytest.raises(ValueError, match="begins with a spatial transformer; got n_st_layers=0"):
+        flat.spatial_transform(images)
+
+
+def test_tabular_input_has_no_spatial_transformer(images):
+    parameters = {"n_clusters": 3, "max_epochs": 1, "random_state": 0}
+    fitted = STDACClustering(**parameters).fit(images.reshape(200, 64))
+    with pytest.raises(ValueError, match=r"samples of shape \(64,\)"):
+        fitted.spatial_transform(images.reshape(200, 64))
+
+
+def test_learns_the_digits(digits):
+    """A short training with few restarts already beats k-means on the pixels."""
+    images, y = digits
+    kmeans = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(len(images), -1))
+    st_dac = STDACClustering(10, random_state=0)
+    labels = st_dac.fit_predict(images)
+    assert normalized_mutual_info_score(y, labels) > normalized_mutual_info_score(y, kmeans)
+    assert clustering_accuracy_score(y, labels) > clustering_accuracy_score(y, kmeans)

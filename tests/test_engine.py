@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+    ProgressBar,
+)
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from skdeepclust import STDACClustering
+from skdeepclust.engine import Engine, Phase, TensorChunks
+from skdeepclust.objective import Objective
+
+FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 3, "batch_size": 50, "random_state": 0}
+
+
+class Regression(Objective):
+    """Least squares towards a target kept for the whole data set."""
+
+    def __init__(self, y):
+        super().__init__()
+        self.register_buffer("y", y)
+        self.events = []
+
+    def on_epoch_begin(self, network, X):
+        self.events.append(("epoch", len(X)))
+
+    def on_chunk_begin(self, network, x, index):
+        self.events.append(("chunk", len(x)))
+
+    def steps(self, network, x, index):
+        self.events.append(("step", len(x)))
+        yield "main", (network(x)[:, 0] - self.y[index]).square().mean()
+
+    def after_step(self, network, x, index):
+        self.events.append(("after", len(x)))
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(64, 3, generator=generator)
+    return X, X @ torch.tensor([1.0, -2.0, 0.5])
+
+
+def train(engine, X, epochs):
+    engine.start()
+    return engine.fit_loop(TensorDataset(X), epochs=epochs)
+
+
+def test_engine_solves_least_squares(problem):
+    X, y = problem
+    network = nn.Linear(3, 1)
+    phase = Phase(Regression(y), 50, batch_size=16, lr=0.1)
+    engine = train(Engine(network, phase), X, 50)
+    torch.testing.assert_close(network.weight[0], torch.tensor([1.0, -2.0, 0.5]), atol=1e-2, rtol=0)
+    losses = engine.history[:, "train_loss"]
+    assert losses[-1] < 1e-3 * losses[0]
+
+
+def test_a_step_equals_the_plain_loop(problem):
+    X, y = problem
+    networks = [nn.Linear(3, 1), nn.Linear(3, 1)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    train(Engine(networks[0], Phase(Regression(y), 3, batch_size=64, lr=0.1)), X, 3)
+    optimizer = torch.optim.Adam(networks[1].parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (networks[1](X)[:, 0] - y).square().mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(networks[0].weight, networks[1].weight, atol=1e-5, rtol=0)
+
+
+def test_hooks_are_called_in_order(problem):
+    X, y = problem
+    objective = Regression(y)
+    train(Engine(nn.Linear(3, 1), Phase(objective, 1, batch_size=16, chunk_size=32)), X, 1)
+    batch = [("step", 16), ("after", 16)]
+    chunk = [("chunk", 32), *batch, *batch]
+    assert objective.events == [("epoch", 64), *chunk, *chunk]
+
+
+def test_chunks_hold_each_sample_once_in_a_new_order():
+    X = torch.arange(101.0)[:, None]
+    chunks = TensorChunks(TensorDataset(X), batch_size=10, chunk_size=50)
+    epochs = []
+    for _ in range(2):
+        batches = [b for x, index in chunks for b in chunks.batches(x, index)]
+        # 50 + 51: no batch of one sample
+        assert [len(x) for x, _ in batches] == [10] * 9 + [11]
+        for x, index in batches:
+            assert torch.equal(x, X[index])
+        epochs.append(torch.cat([index for _, index in batches]))
+        assert sorted(epochs[-1].tolist()) == list(range(101))
+    assert not torch.equal(*epochs)
+
+
+class Duel(Objective):
+    """Two players: `ahead` runs to where `behind` is plus one, `behind` to where `ahead` is."""
+
+    def players(self, network):
+        return {"ahead": [network.ahead], "behind": [network.behind]}
+
+    def steps(self, network, x, index):
+        before = network.ahead.detach().clone()
+        yield "ahead", (network.ahead - network.behind.detach() - 1).square().sum()
+        assert not torch.equal(network.ahead.detach(), before)  # its step has been taken
+        yield "behind", (network.behind - network.ahead.detach()).square().sum()
+
+
+def test_several_optimisers(problem):
+    network = nn.ParameterDict({"ahead": torch.zeros(1), "behind": torch.zeros(1)})
+    phase = Phase(Duel(), 1, batch_size=64, optimizer=torch.optim.SGD, lr=0.5)
+    engine = train(Engine(network, phase), problem[0], 1)
+    assert network["ahead"].item() == pytest.approx(1)
+    assert network["behind"].item() == pytest.approx(1)
+    assert engine.optimizer_.param_groups[0]["params"][0] is network["ahead"]
+    assert engine.behind_optimizer_.param_groups[0]["params"][0] is network["behind"]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
+def test_any_optimiser(images, optimizer):
+    fitted = STDACClustering(**FAST, optimizer=optimizer).fit(images)
+    assert len(fitted.history_) == 3
+
+
+class Recorder(Callback):
+    records = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.records.append(net.optimizer_.param_groups[0]["lr"])
+
+
+def test_early_stopping(images):
+    callback = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, sink=lambda _: None)
+    fitted = STDACClustering(**{**FAST, "max_epochs": 20}, callbacks=[callback]).fit(images)
+    assert len(fitted.history_) < 20
+    assert not hasattr(callback, "misses_")  # the caller's callback is copied
+
+
+def test_learning_rate_scheduler_goes_on_across_the_screening(images):
+    Recorder.records.clear()
+    scheduler = LRScheduler("ExponentialLR", gamma=0.5)
+    parameters = {**FAST, "n_init": 2, "max_epochs": 4, "screening": 0.5, "lr": 0.01}
+    STDACClustering(**parameters, callbacks=[scheduler, Recorder()]).fit(images)
+    rates = np.array([1, 0.5, 1, 0.5, 0.25, 0.125]) * 0.01
+    np.testing.assert_allclose(Recorder.records, rates)
+
+
+def test_checkpoint(images, tmp_path):
+    callback = Checkpoint(
+        monitor="train_loss_best", dirname=str(tmp_path), f_history=None, f_criterion=None
+    )
+    fitted = STDACClustering(**FAST, callbacks=[callback]).fit(images)
+    saved = torch.load(tmp_path / "params.pt", weights_only=True)
+    assert set(saved) == set(fitted.network_.state_dict())
+
+
+def test_gradient_norm_clipping(images):
+    class Norms(Callback):
+        largest = []
+
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            total = sum(p.grad.square().sum() for _, p in named_parameters if p.grad is not None)
+            self.largest.append(total.sqrt().item())
+
+    clipping = GradientNormClipping(gradient_clip_value=1e-3)
+    STDACClustering(**FAST, callbacks=[clipping, Norms()]).fit(images)
+    assert len(Norms.largest) == 3 * 4
+    assert max(Norms.largest) <= 1e-3 * 1.001
+
+
+def test_progress_bars(images, capsys):
+    STDACClustering(**FAST, callbacks=[ProgressBar(detect_notebook=False)]).fit(images)
+    assert "train_loss" in capsys.readouterr().err
+    STDACClustering(**{**FAST, "n_init": 2}, verbose=1).fit(images)
+    shown = capsys.readouterr().err
+    assert "restart 2/2" in shown
+    assert "dac, epoch 3/3, loss" in shown
+    assert "100%" in shown
+    STDACClustering(**FAST).fit(images)
+    assert capsys.readouterr().err == ""
+
+
+def test_scoring_callback_that_users_write(images):
+    def n_parameters(net, X, y):
+        return sum(p.numel() for p in net.module_.parameters())
+
+    callback = EpochScoring(n_parameters, name="size", on_train=True, use_caching=False)
+    fitted = STDACClustering(**FAST, callbacks=[callback]).fit(images)
+    assert len(fitted.history_[:, "size"]) == 3
+
+
+def test_history_has_what_matters_and_no_batches(images):
+    row = STDACClustering(**FAST).fit(images).history_[-1]
+    assert row["phase"] == "dac"
+    assert row["epoch"] == 3
+    assert row["train_batch_count"] == 4
+    assert row["dur"] > 0
+    assert row["batches"] == []

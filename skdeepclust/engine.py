@@ -44,6 +44,10 @@ class Phase:
         Learning rate.
     optimizer_params : dict, default={}
         More keywords of the optimiser.
+
+    See Also
+    --------
+    Engine : Trains a network through a phase; has an example.
     """
 
     objective: Objective
@@ -117,6 +121,26 @@ class Engine(NeuralNet):
         "bf16": forward passes run under autocast.
     on_samples : callable, default=None
         Called with the number of samples that a chunk has just trained on.
+
+    Attributes
+    ----------
+    stopped_ : bool
+        Whether a callback ended the phase, as skorch's EarlyStopping does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.engine import Engine, Phase
+    >>> from skdeepclust.objective import Objective
+    >>> class Reconstruction(Objective):
+    ...     def steps(self, network, x, index):
+    ...         yield "main", (network(x) - x).square().mean()
+    >>> X = torch.linspace(-1, 1, 64).view(16, 4)
+    >>> phase = Phase(Reconstruction(), max_epochs=5, batch_size=8, lr=0.01)
+    >>> engine = Engine(torch.nn.Linear(4, 4), phase).start()
+    >>> history = engine.fit_loop(torch.utils.data.TensorDataset(X), epochs=5).history
+    >>> len(history[:, "train_loss"])
+    5
     """
 
     def __init__(

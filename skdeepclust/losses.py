@@ -21,6 +21,14 @@ def label_features(probabilities: Tensor) -> Tensor:
     -------
     Tensor of shape (n, n_clusters)
         Rows of unit length; the cosine of two rows lies in [0, 1].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import label_features
+    >>> label_features(torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 1.0000]])
     """
     return F.normalize(probabilities, dim=1)
 
@@ -44,6 +52,13 @@ def binary_cross_entropy(probability: Tensor, target: Tensor) -> Tensor:
     ----------
     .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
        Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import binary_cross_entropy
+    >>> binary_cross_entropy(torch.tensor([0.5, 0.9]), torch.tensor([1.0, 1.0]))
+    tensor([0.6931, 0.1054])
     """
     probability = probability.float().clamp(EPS, 1 - EPS)
     return -(target * probability.log() + (1 - target) * torch.log1p(-probability))
@@ -76,6 +91,14 @@ def pairwise_loss(
     ----------
     .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
        Transformer Layers. ICANN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import label_features, pairwise_loss
+    >>> features = label_features(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]]))
+    >>> pairwise_loss(features, features @ features.T, upper=0.8, lower=0.5)
+    tensor(0.1522)
     """
     similar = similarity >= upper
     selected = (similar | (similarity < lower)).float()
@@ -96,6 +119,13 @@ def mutual_information(probabilities: Tensor) -> Tensor:
     Tensor, a scalar
         In [0, log n_clusters]: high if each sample is assigned with confidence and the
         clusters are all used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import mutual_information
+    >>> mutual_information(torch.eye(2))
+    tensor(0.6931)
     """
 
     def entropy(p: Tensor) -> Tensor:

@@ -12,6 +12,23 @@ class Objective(nn.Module):
 
     Only :meth:`steps` has to be written. What an objective learns from the data lives in
     its buffers, so that a state dict holds all of it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.objective import Objective
+    >>> class TowardsTheMean(Objective):
+    ...     def on_epoch_begin(self, network, X):
+    ...         with torch.no_grad():
+    ...             self.mean = network(X).mean(0)
+    ...
+    ...     def steps(self, network, x, index):
+    ...         yield "main", (network(x) - self.mean).square().mean()
+    >>> objective = TowardsTheMean()
+    >>> network, X = torch.nn.Linear(3, 2), torch.eye(3)
+    >>> objective.on_epoch_begin(network, X)
+    >>> [(player, loss.shape) for player, loss in objective.steps(network, X, torch.arange(3))]
+    [('main', torch.Size([]))]
     """
 
     def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:

@@ -186,6 +186,9 @@ class DACClustering(_BaseDAC):
     aux_weight : float, default=10.0
         Weight of the cross-entropy between an augmented sample's probabilities and the label
         feature of the sample as it is. 0 leaves the term out.
+    mi_weight : float, default=0.0
+        Weight of the mutual information of samples and clusters, which is then maximised
+        besides; not in the paper. It favours confident clusters of like size.
     chunk_size : int, default=1000
         Samples whose label features are computed at once, before the batches among them.
     init : {"auto", "random", "kmeans"}, default="auto"
@@ -375,6 +378,9 @@ class STDACClustering(_BaseDAC):
     aux_weight : float, default=10.0
         Weight of the cross-entropy between an augmented sample's probabilities and the label
         feature of the sample as it is. 0 leaves the term out.
+    mi_weight : float, default=0.0
+        Weight of the mutual information of samples and clusters, which is then maximised
+        besides; not in the paper. It favours confident clusters of like size.
     chunk_size : int, default=1000
         Samples whose label features are computed at once, before the batches among them.
     init : {"auto", "random", "kmeans"}, default="auto"

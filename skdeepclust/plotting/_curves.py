@@ -100,7 +100,7 @@ class TrainingCurvesDisplay:
                 figsize=(5.5, 0.8 + 2.4 * n_columns),
                 layout="constrained",
             )
-        self.axes_ = np.ravel(ax)
+        self.axes_ = np.array(ax, dtype=object).ravel()
         if len(self.axes_) != n_columns:
             raise ValueError(
                 f"ax must be one Axes for each of the columns {list(self.curves)}; got "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from skdeepclust._inputs import check_X
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
 
@@ -32,6 +32,7 @@ def import_pyplot(caller: object) -> Any:
 
 def check_images(X: Any, name: str) -> np.ndarray:
     """Return `X` as float images of shape (n, height, width) or (n, height, width, 3)."""
+    X = np.asarray(X)  # check_array would take a uint8 tensor for floats
     X = check_array(X, dtype=[np.float32, np.float64, np.uint8], allow_nd=True, input_name=name)
     images = X[:, None] if X.ndim == 3 else X
     if images.ndim != 4 or images.shape[1] not in (1, 3):
@@ -63,21 +64,24 @@ def to_unit_range(images: np.ndarray) -> np.ndarray:
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
 
 
-def make_axes(
-    figure: FigureBase | None, caller: object, width: float, height: float, **layout: int
-) -> tuple[FigureBase, np.ndarray]:
-    """Return `figure`, or a new one of about that size in inches, and the axes of its panels."""
-    if figure is None:
+@contextmanager
+def panels(
+    figure: Any, caller: object, width: float, height: float, **layout: int
+) -> Iterator[np.ndarray]:
+    """Give the axes of panels to draw on, in `figure` or a new one.
+
+    A new figure has about the given size in inches; at the end, what labels and images of a
+    fixed aspect left empty is cut off.
+    """
+    is_new = figure is None
+    if is_new:
         figure = import_pyplot(caller).figure(figsize=(width, height), layout="compressed")
         figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
-    return figure, figure.subplots(**layout, squeeze=False).ravel()
-
-
-def fit_to_content(figure: Figure) -> None:
-    """Cut off what labels and images of a fixed aspect leave empty."""
-    figure.draw_without_rendering()
-    box = figure.get_tightbbox()
-    figure.set_size_inches(box.width + 0.1, box.height + 0.1)
+    yield figure.subplots(**layout, squeeze=False).ravel()
+    if is_new:
+        figure.draw_without_rendering()
+        content = figure.get_tightbbox()
+        figure.set_size_inches(content.width + 0.1, content.height + 0.1)
 
 
 def draw_grid(

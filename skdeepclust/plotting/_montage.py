@@ -13,9 +13,8 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
-    fit_to_content,
     import_pyplot,
-    make_axes,
+    panels,
     to_unit_range,
 )
 
@@ -93,7 +92,7 @@ class ClusterMontageDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------
@@ -103,25 +102,25 @@ class ClusterMontageDisplay:
         names = self.cluster_names
         if names is None:
             names = [f"cluster {k}" for k in range(n_clusters)]
+        counts = {0: "empty", 1: "1 image"}
         labels = [
-            f"{name}\n{f'{size:,} images' if size else 'empty'}"
+            f"{name}\n{counts.get(size, f'{size:,} images')}"
             for name, size in zip(names, self.sizes, strict=True)
         ]
         tile = 0.55
-        self.figure_, self.axes_ = make_axes(
-            figure, self, tile * n_columns + 1, tile * n_clusters * height / width + 0.4, ncols=2
-        )
-        halves = np.split(to_unit_range(self.images), 2, axis=1)
-        self.images_ = np.hstack(
-            [
-                draw_grid(self.axes_[0], halves[0], cmap=cmap, row_labels=labels),
-                draw_grid(self.axes_[1], halves[1], cmap=cmap),
-            ]
-        )
-        for ax, title in zip(self.axes_, ("most confident", "least confident"), strict=True):
-            ax.set_title(title, fontsize=9)
-        if figure is None:
-            fit_to_content(self.figure_)
+        size = tile * n_columns + 1, tile * n_clusters * height / width + 0.4
+        most, least = np.split(to_unit_range(self.images), 2, axis=1)
+        with panels(figure, self, *size, ncols=2) as (left, right):
+            self.images_ = np.hstack(
+                [
+                    draw_grid(left, most, cmap=cmap, row_labels=labels),
+                    draw_grid(right, least, cmap=cmap),
+                ]
+            )
+            left.set_title("most confident", fontsize=9)
+            right.set_title("least confident", fontsize=9)
+        self.axes_ = np.array([left, right])
+        self.figure_ = left.figure
         return self
 
     @classmethod
@@ -150,7 +149,7 @@ class ClusterMontageDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------
@@ -198,7 +197,7 @@ class ClusterMontageDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------

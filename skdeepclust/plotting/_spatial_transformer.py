@@ -14,9 +14,8 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
-    fit_to_content,
     import_pyplot,
-    make_axes,
+    panels,
     to_unit_range,
 )
 
@@ -62,12 +61,10 @@ class SpatialTransformerDisplay:
     >>> from skdeepclust import STDACClustering
     >>> from skdeepclust.plotting import SpatialTransformerDisplay
     >>> images = load_digits(n_class=3).images[:200]
-    >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
-    >>> early = st_dac.set_params(max_epochs=1).fit(images).spatial_transform(images)
+    >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=1, random_state=0)
+    >>> stages = {"after 1 epoch": st_dac.fit(images).spatial_transform(images)}
     >>> st_dac = st_dac.set_params(max_epochs=2).fit(images)
-    >>> display = SpatialTransformerDisplay.from_estimator(
-    ...     st_dac, images, stages={"after 1 epoch": early}
-    ... )
+    >>> display = SpatialTransformerDisplay.from_estimator(st_dac, images, stages=stages)
     >>> list(display.stages)
     ['original', 'after 1 epoch', 'after training']
     """
@@ -85,7 +82,7 @@ class SpatialTransformerDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------
@@ -94,19 +91,14 @@ class SpatialTransformerDisplay:
         columns = to_unit_range(np.stack(list(self.stages.values())))
         n_stages, n_images, height, width = columns.shape[:4]
         tile = 0.8
-        self.figure_, self.axes_ = make_axes(
-            figure, self, tile * n_stages, tile * n_images * height / width + 0.3, ncols=n_stages
-        )
-        self.images_ = np.hstack(
-            [
-                draw_grid(ax, column[:, None], cmap=cmap)
-                for ax, column in zip(self.axes_, columns, strict=True)
-            ]
-        )
-        for ax, title in zip(self.axes_, self.stages, strict=True):
-            ax.set_title(textwrap.fill(title, 14), fontsize=8)
-        if figure is None:
-            fit_to_content(self.figure_)
+        size = tile * n_stages, tile * n_images * height / width + 0.3
+        artists = []
+        with panels(figure, self, *size, ncols=n_stages) as self.axes_:
+            for ax, title, column in zip(self.axes_, self.stages, columns, strict=True):
+                artists.append(draw_grid(ax, column[:, None], cmap=cmap))
+                ax.set_title(textwrap.fill(title, 14), fontsize=8)
+        self.images_ = np.hstack(artists)
+        self.figure_ = self.axes_[0].figure
         return self
 
     @classmethod
@@ -136,7 +128,7 @@ class SpatialTransformerDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------

@@ -13,9 +13,8 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
-    fit_to_content,
     import_pyplot,
-    make_axes,
+    panels,
     to_unit_range,
 )
 
@@ -64,11 +63,11 @@ class ClusterStatisticsDisplay:
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import STDACClustering
     >>> from skdeepclust.plotting import ClusterStatisticsDisplay
-    >>> images, y = load_digits(n_class=3).images[:200], load_digits(n_class=3).target[:200]
+    >>> images = load_digits(n_class=3).images[:200]
     >>> st_dac = STDACClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
-    >>> display = ClusterStatisticsDisplay.from_estimator(st_dac.fit(images), images, labels=y)
-    >>> display.images_.shape
-    (3, 2, 3)
+    >>> display = ClusterStatisticsDisplay.from_estimator(st_dac.fit(images), images)
+    >>> list(display.statistics)
+    ['mean', 'std', 'variance']
     """
 
     def __init__(self, statistics: dict[str, np.ndarray], clusters: Sequence[str]) -> None:
@@ -85,7 +84,7 @@ class ClusterStatisticsDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------
@@ -94,31 +93,23 @@ class ClusterStatisticsDisplay:
         n_statistics = len(self.statistics)
         _, n_clusters, height, width = next(iter(self.statistics.values())).shape[:4]
         tile = 0.65
-        self.figure_, self.axes_ = make_axes(
-            figure,
-            self,
-            tile * n_clusters + 1,
-            tile * 2 * n_statistics * height / width + 0.6,
-            nrows=n_statistics,
-        )
-        rows = ["original", "transformed"]
-        columns = [textwrap.fill(cluster, 10) for cluster in self.clusters]
-        self.images_ = np.stack(
-            [
-                draw_grid(
-                    ax,
-                    to_unit_range(grid),
-                    cmap=cmap,
-                    row_labels=rows,
-                    column_labels=columns if ax is self.axes_[0] else (),
+        size = tile * n_clusters + 1, tile * 2 * n_statistics * height / width + 0.6
+        titles = [textwrap.fill(cluster, 11, break_on_hyphens=False) for cluster in self.clusters]
+        artists = []
+        with panels(figure, self, *size, nrows=n_statistics) as self.axes_:
+            for ax, (name, grid) in zip(self.axes_, self.statistics.items(), strict=True):
+                artists.append(
+                    draw_grid(
+                        ax,
+                        to_unit_range(grid),
+                        cmap=cmap,
+                        row_labels=["original", "transformed"],
+                        column_labels=() if artists else titles,
+                    )
                 )
-                for ax, grid in zip(self.axes_, self.statistics.values(), strict=True)
-            ]
-        )
-        for ax, name in zip(self.axes_, self.statistics, strict=True):
-            ax.set_ylabel(name, fontsize=9)
-        if figure is None:
-            fit_to_content(self.figure_)
+                ax.set_ylabel(name, fontsize=9)
+        self.images_ = np.stack(artists)
+        self.figure_ = self.axes_[0].figure
         return self
 
     @classmethod
@@ -145,7 +136,7 @@ class ClusterStatisticsDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------
@@ -194,7 +185,7 @@ class ClusterStatisticsDisplay:
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
-            Where to draw. None: a new figure of a fitting size.
+            Where to draw, best with ``layout="compressed"``. None: a new figure of a fitting size.
 
         Returns
         -------

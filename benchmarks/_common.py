@@ -1,0 +1,122 @@
+"""What the benchmarks share: where and on what they ran, and results that survive a restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+import skdeepclust
+from skdeepclust.metrics import clustering_accuracy_score
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Return the machine and the versions, for the record."""
+    device = torch.device(device)
+    return {
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "n_cpus": os.cpu_count(),
+        "n_threads": torch.get_num_threads(),
+        "device": device.type,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "skorch": skorch.__version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "skdeepclust": skdeepclust.__version__,
+        "date": datetime.now(timezone.utc).date().isoformat(),
+    }
+
+
+def default_device() -> str:
+    """Return "cuda" where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def metrics(y: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return ACC, NMI and ARI."""
+    return {
+        "acc": clustering_accuracy_score(y, labels),
+        "nmi": float(normalized_mutual_info_score(y, labels)),
+        "ari": float(adjusted_rand_score(y, labels)),
+    }
+
+
+def digits(*, unequal: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's digits; `unequal`: classes thinned out to 1.0 down to 0.2."""
+    data = load_digits()
+    images, y = data.images, data.target
+    if unequal:
+        kept = [
+            np.flatnonzero(y == digit)[: round(share * np.count_nonzero(y == digit))]
+            for digit, share in enumerate(np.linspace(1, 0.2, 10))
+        ]
+        order = np.sort(np.concatenate(kept))
+        images, y = images[order], y[order]
+    return images, y
+
+
+def save(path: Path, result: dict[str, Any]) -> None:
+    """Write a result as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(path)
+
+
+def run_missing(
+    paths: Iterable[tuple[Path, Any]], run: Callable[[Any], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Run what has no result yet, saving each as soon as it is there; return all results."""
+    results = []
+    for path, job in paths:
+        if not path.exists():
+            print(f"running {path.stem}", flush=True)
+            save(path, run(job))
+        results.append(json.loads(path.read_text()))
+    return results
+
+
+def mean_std(values: Iterable[float]) -> str:
+    """Return the mean and the standard deviation as a table shows them."""
+    values = np.asarray(list(values), dtype=float)
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
+
+
+def table(header: list[str], rows: Iterable[list[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def described(result: dict[str, Any]) -> str:
+    """Return the machine and versions of a result in one line."""
+    e = result["environment"]
+    where = e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
+    versions = ", ".join(f"{k} {e[k]}" for k in ("torch", "skorch", "scikit-learn"))
+    return f"{where}; Python {e['python']}, {versions}; {e['date']}"

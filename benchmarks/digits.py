@@ -1,0 +1,75 @@
+"""The README's table: every estimator with its defaults beside k-means, on digits.
+
+    python benchmarks/digits.py [--random-states 0 1 2 3 4]
+
+Results are kept in benchmarks/results/digits/, one file a fit; delete them to run anew.
+Labels are used for the figures alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+from _common import RESULTS, described, digits, environment, mean_std, metrics, run_missing, table
+from sklearn.cluster import KMeans
+
+import skdeepclust
+
+DATA = {"digits": False, "digits-unequal": True}
+METHODS = ["KMeans", "DACClustering", "STDACClustering"]
+
+
+def run(job: tuple[str, str, int]) -> dict:
+    method, data, random_state = job
+    images, y = digits(unequal=DATA[data])
+    if method == "KMeans":
+        estimator = KMeans(10, n_init=10, random_state=random_state)
+        X = images.reshape(len(images), -1)
+    else:
+        estimator = getattr(skdeepclust, method)(10, random_state=random_state, verbose=1)
+        X = images
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        labels = estimator.fit_predict(X)
+    return {
+        "method": method,
+        "data": data,
+        "random_state": random_state,
+        "n_samples": len(X),
+        "seconds": time.perf_counter() - start,
+        **metrics(y, labels),
+        "restarts": getattr(estimator, "restarts_", None),
+        "warnings": sorted({str(w.message) for w in caught}),
+        "environment": environment(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--random-states", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
+    args = parser.parse_args()
+    rows = []
+    for data in args.data:
+        for method in args.methods:
+            jobs = [
+                (RESULTS / "digits" / f"{data}-{method}-{state}.json", (method, data, state))
+                for state in args.random_states
+            ]
+            results = run_missing(jobs, run)
+            cells = [mean_std(r[key] for r in results) for key in ("acc", "nmi", "ari")]
+            rows.append([data, method, *cells, f"{np.mean([r['seconds'] for r in results]):.0f}"])
+    text = table(["data", "estimator", "ACC", "NMI", "ARI", "seconds a fit"], rows)
+    text += f"\n\nMean ± standard deviation over {len(args.random_states)} random states, "
+    text += f"defaults throughout (KMeans: n_init=10). {described(results[-1])}.\n"
+    (RESULTS / "digits.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

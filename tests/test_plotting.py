@@ -1,0 +1,491 @@
+"""The displays: what they compute from data, what they draw of it, and what they refuse."""
+
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from skorch.history import History
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from skdeepclust import DACClustering, STDACClustering  # noqa: E402
+from skdeepclust.plotting import (  # noqa: E402
+    ClusterMontageDisplay,
+    ClusterStatisticsDisplay,
+    SpatialTransformerDisplay,
+    TrainingCurvesDisplay,
+)
+
+IMAGE_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
+DISPLAYS = [*IMAGE_DISPLAYS, TrainingCurvesDisplay]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return load_digits().images[:120]
+
+
+def fitted(estimator, X):
+    with warnings.catch_warnings():
+        # whether a cluster stays empty after so little training does not matter here
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X)
+
+
+@pytest.fixture(scope="module")
+def st_dac(images):
+    return fitted(STDACClustering(n_clusters=4, n_init=1, max_epochs=2, random_state=0), images)
+
+
+@pytest.fixture(scope="module")
+def tabular(images):
+    X = images.reshape(len(images), -1)
+    return fitted(STDACClustering(n_clusters=4, max_epochs=1, random_state=0), X)
+
+
+def draw(display, estimator, X):
+    arguments = (estimator,) if display is TrainingCurvesDisplay else (estimator, X)
+    return display.from_estimator(*arguments)
+
+
+def one_hot(labels, n_clusters, confidence):
+    """Probabilities with the given argmax and maximum."""
+    rest = (1 - np.asarray(confidence)) / (n_clusters - 1)
+    probabilities = np.repeat(rest[:, None], n_clusters, axis=1)
+    probabilities[np.arange(len(labels)), labels] = confidence
+    return probabilities
+
+
+def titles(display):
+    return [ax.get_title() for ax in display.axes_]
+
+
+def row_labels(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def column_labels(ax):
+    return [label.get_text() for label in ax.get_xticklabels()]
+
+
+# All displays
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_from_estimator_draws_a_figure(display, st_dac, images):
+    drawn = draw(display, st_dac, images)
+    assert isinstance(drawn, display)
+    assert all(ax.figure is drawn.figure_ for ax in drawn.axes_)
+    drawn.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_plot_can_be_called_again(display, st_dac, images):
+    drawn = draw(display, st_dac, images)
+    figure = drawn.figure_
+    assert drawn.plot() is drawn
+    assert drawn.figure_ is not figure
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_an_unfitted_estimator_is_refused(display, images):
+    with pytest.raises(NotFittedError):
+        draw(display, STDACClustering(), images)
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_without_matplotlib_the_error_says_what_to_install(display, st_dac, images, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=rf"{display.__name__} .*skdeepclust\[plot\]"):
+        draw(display, st_dac, images)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_tabular_data_is_refused(display, tabular, images):
+    X = images.reshape(len(images), -1)
+    with pytest.raises(ValueError, match=r"estimator must be .* images.*input_shape_=\(64,\)"):
+        draw(display, tabular, X)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_an_estimator_of_another_kind_is_refused(display, images):
+    X = images.reshape(len(images), -1)
+    with pytest.raises(ValueError, match="estimator must be a deep clusterer"):
+        draw(display, KMeans(3, n_init=1).fit(X), X)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_images_of_another_size_are_refused(display, st_dac, images):
+    with pytest.raises(ValueError, match="fitted on samples of shape"):
+        draw(display, st_dac, images.repeat(2, axis=1))
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+@pytest.mark.parametrize("to_layout", [lambda X: X[:, None], torch.as_tensor])
+def test_layouts_of_images_do_not_matter(display, st_dac, images, to_layout):
+    expected, got = draw(display, st_dac, images), draw(display, st_dac, to_layout(images))
+    for one, other in zip(expected.images_.flat, got.images_.flat, strict=True):
+        if one is None:
+            assert other is None
+        else:
+            assert_allclose(one.get_array(), other.get_array(), atol=1e-6)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_flat_images_take_their_shape_from_the_estimator(display, st_dac, images):
+    flat = pd.DataFrame(images.reshape(len(images), -1)).add_prefix("pixel")
+    estimator = fitted(clone(st_dac).set_params(image_shape=(8, 8), max_epochs=1), flat)
+    drawn = draw(display, estimator, flat)
+    assert next(filter(None, drawn.images_.flat)).get_array().shape == (8, 8)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_images_go_where_the_caller_wants(display, st_dac, images):
+    figure = plt.figure(figsize=(4, 4), layout="constrained")
+    left, _ = figure.subfigures(1, 2)
+    drawn = display.from_estimator(st_dac, images, figure=left, cmap="viridis")
+    assert drawn.figure_ is left
+    assert next(filter(None, drawn.images_.flat)).get_cmap().name == "viridis"
+    figure.canvas.draw()
+    assert_array_equal(figure.get_size_inches(), (4, 4))
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_images_leave_little_of_a_new_figure_empty(display, st_dac, images):
+    figure = draw(display, st_dac, images).figure_
+    figure.canvas.draw()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+    assert box.width > width - 0.5 and box.height > height - 0.5
+
+
+# ClusterMontageDisplay
+
+
+def test_montage_orders_each_cluster_by_confidence():
+    rng = np.random.default_rng(0)
+    labels, confidence = rng.integers(3, size=90), rng.uniform(0.5, 1, size=90)
+    X = rng.random((90, 8, 9))
+    display = ClusterMontageDisplay.from_predictions(X, one_hot(labels, 3, confidence), n_images=4)
+    assert_array_equal(display.sizes, np.bincount(labels))
+    for cluster, row in enumerate(display.indices):
+        members = sorted(np.flatnonzero(labels == cluster), key=lambda i: -confidence[i])
+        assert_array_equal(row, members[:4] + members[-4:])
+        assert_allclose(display.images[cluster], X[row])
+    assert titles(display) == ["most confident", "least confident"]
+    assert row_labels(display.axes_[0])[1] == f"cluster 1\n{display.sizes[1]} images"
+    assert row_labels(display.axes_[1]) == []
+
+
+def test_montage_of_an_estimator_is_that_of_its_predictions(st_dac, images):
+    one = ClusterMontageDisplay.from_estimator(st_dac, images, n_images=3)
+    other = ClusterMontageDisplay.from_predictions(images, st_dac.predict_proba(images), n_images=3)
+    assert_array_equal(one.indices, other.indices)
+    assert_allclose(one.images, other.images, atol=1e-5)
+    assert_array_equal(one.sizes, np.bincount(st_dac.labels_, minlength=4))
+
+
+def test_montage_leaves_places_blank_rather_than_repeat_an_image():
+    labels = np.repeat([0, 2, 3, 4], [2, 1, 5, 9])
+    probabilities = one_hot(labels, 5, np.linspace(0.9, 0.6, len(labels)))
+    display = ClusterMontageDisplay.from_predictions(
+        np.zeros((len(labels), 8, 8)), probabilities, n_images=3
+    )
+    assert_array_equal(
+        display.indices,
+        [
+            [0, 1, -1, -1, -1, -1],
+            [-1, -1, -1, -1, -1, -1],
+            [2, -1, -1, -1, -1, -1],
+            [3, 4, 5, -1, 6, 7],
+            [8, 9, 10, 14, 15, 16],
+        ],
+    )
+    assert_array_equal(display.images_ == None, display.indices < 0)  # noqa: E711
+    assert [label.split("\n")[1] for label in row_labels(display.axes_[0])] == [
+        "2 images",
+        "empty",
+        "1 image",
+        "5 images",
+        "9 images",
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(6, 8, 10), (6, 1, 8, 10), (6, 3, 8, 10)])
+def test_montage_shows_grey_and_colour_in_the_range_of_what_is_shown(shape, dtype):
+    X = np.random.default_rng(0).integers(50, 200, size=shape).astype(dtype)
+    probabilities = one_hot([0, 0, 0, 1, 1, 1], 2, [0.9, 0.8, 0.7] * 2)
+    display = ClusterMontageDisplay.from_predictions(X, probabilities, n_images=1)
+    shown = X[display.indices.ravel()].astype(float)
+    shown = (shown - shown.min()) / np.ptp(shown)
+    shown = np.moveaxis(shown, 1, -1) if shape[1] == 3 else shown.reshape(-1, 8, 10)
+    for artist, image in zip(display.images_.flat, shown, strict=True):
+        assert_allclose(artist.get_array(), image, atol=1e-5)
+        if shape[1] != 3:
+            assert artist.get_clim() == (0, 1)
+
+
+def test_montage_of_constant_images_and_one_cluster():
+    display = ClusterMontageDisplay.from_predictions(np.ones((4, 8, 8)), np.ones((4, 1)))
+    assert_array_equal(display.indices, [[0, 1, 2, 3] + [-1] * 12])
+
+
+def test_montage_names_the_clusters(st_dac, images):
+    display = ClusterMontageDisplay.from_estimator(
+        st_dac, images, cluster_names=["ankle boot", "bag", "coat", "dress"]
+    )
+    assert row_labels(display.axes_[0])[0].startswith("ankle boot\n")
+
+
+@pytest.mark.parametrize(
+    ("X", "probabilities", "options", "message"),
+    [
+        (np.zeros((5, 64)), np.ones((5, 2)), {}, r"X must be images .* shape \(5, 64\)"),
+        (np.zeros((5, 8, 8, 3)), np.ones((5, 2)), {}, r"X must be images .* \(5, 8, 8, 3\)"),
+        (np.full((5, 8, 8), np.nan), np.ones((5, 2)), {}, "X contains NaN"),
+        (np.zeros((5, 8, 8)), np.ones((4, 2)), {}, r"probabilities .* 5 images; got .*\(4, 2\)"),
+        (np.zeros((5, 8, 8)), np.ones(5), {}, "2D array"),
+        (np.zeros((5, 8, 8)), np.ones((5, 2)), {"n_images": 0}, "n_images == 0, must be >= 1"),
+        (
+            np.zeros((5, 8, 8)),
+            np.ones((5, 2)),
+            {"cluster_names": ["a"]},
+            "cluster_names .* 2 clusters; got 1",
+        ),
+    ],
+)
+def test_montage_refuses(X, probabilities, options, message):
+    with pytest.raises(ValueError, match=message):
+        ClusterMontageDisplay.from_predictions(X, probabilities, **options)
+
+
+# SpatialTransformerDisplay
+
+
+def test_spatial_transformer_shows_images_before_and_after(st_dac, images):
+    display = SpatialTransformerDisplay.from_estimator(st_dac, images, n_images=5)
+    assert titles(display) == ["original", "after training"]
+    assert display.images_.shape == (5, 2)
+    original, after = display.stages.values()
+    assert_allclose(original, images[:5], atol=1e-5)
+    assert_allclose(after, st_dac.spatial_transform(images)[:5, 0], atol=1e-5)
+    both = np.stack([original, after])
+    both = (both - both.min()) / np.ptp(both)
+    for stage, row in np.ndindex(2, 5):
+        assert_allclose(display.images_[row, stage].get_array(), both[stage, row], atol=1e-6)
+
+
+def test_spatial_transformer_puts_stages_between(st_dac, images):
+    early = images[:, None] / 2
+    display = SpatialTransformerDisplay.from_estimator(
+        st_dac, images, n_images=3, stages={"after 1 epoch": early, "after 2 epochs": early}
+    )
+    assert list(display.stages) == ["original", "after 1 epoch", "after 2 epochs", "after training"]
+    assert_allclose(display.stages["after 1 epoch"], images[:3] / 2)
+
+
+def test_spatial_transformer_scales_uint8_like_the_estimator(st_dac, images):
+    X = (images * 15).astype(np.uint8)
+    estimator = fitted(clone(st_dac).set_params(max_epochs=1), X)
+    stages = {"same": X}
+    display = SpatialTransformerDisplay.from_estimator(estimator, X, stages=stages)
+    assert_allclose(display.stages["original"], X[:8] / 255, atol=1e-6)
+    assert_allclose(display.stages["same"], X[:8] / 255, atol=1e-6)
+    assert display.stages["after training"].max() < 1.01
+
+
+def test_spatial_transformer_of_fewer_images_than_asked_for(st_dac, images):
+    display = SpatialTransformerDisplay.from_estimator(st_dac, images[:2])
+    assert display.images_.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stages": {"early": np.zeros((3, 8, 8))}}, r"stages\['early'\] .*got \(3, 8, 8\)"),
+        ({"stages": {"early": np.zeros((120, 64))}}, r"stages\['early'\] must be images"),
+        ({"n_images": 0}, "n_images == 0"),
+    ],
+)
+def test_spatial_transformer_refuses(st_dac, images, options, message):
+    with pytest.raises(ValueError, match=message):
+        SpatialTransformerDisplay.from_estimator(st_dac, images, **options)
+
+
+@pytest.mark.parametrize("display", [SpatialTransformerDisplay, ClusterStatisticsDisplay])
+def test_without_spatial_transformer_the_estimator_says_so(display, st_dac, images):
+    estimator = fitted(clone(st_dac).set_params(n_st_layers=0, max_epochs=1), images)
+    with pytest.raises(ValueError, match="n_st_layers=0"):
+        display.from_estimator(estimator, images)
+    dac = fitted(DACClustering(n_clusters=2, n_init=1, max_epochs=1, random_state=0), images)
+    with pytest.raises(AttributeError, match="spatial_transform"):
+        display.from_estimator(dac, images)
+
+
+# ClusterStatisticsDisplay
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (1, 8, 9), (3, 8, 9)])
+def test_statistics_equal_those_of_each_group(shape):
+    rng = np.random.default_rng(0)
+    original, transformed = rng.random((2, 30, *shape))
+    labels = rng.choice(["bag", "coat", "shirt"], size=30)
+    display = ClusterStatisticsDisplay.from_arrays(original, transformed, labels)
+    assert display.images_.shape == (3, 2, 3)
+    for column, label in enumerate(["bag", "coat", "shirt"]):
+        for row, X in enumerate([original, transformed]):
+            group = X[labels == label].reshape(-1, *shape[-3:])
+            group = np.moveaxis(group, 1, -1).squeeze() if len(shape) == 3 else group
+            for name, function in [("mean", np.mean), ("std", np.std), ("variance", np.var)]:
+                assert_allclose(display.statistics[name][row, column], function(group, axis=0))
+    assert [ax.get_ylabel() for ax in display.axes_] == ["mean", "std", "variance"]
+    assert row_labels(display.axes_[2]) == ["original", "transformed"]
+    assert column_labels(display.axes_[0]) == ["bag", "coat", "shirt"]
+    assert column_labels(display.axes_[1]) == []
+
+
+def test_statistics_share_a_scale_between_original_and_transformed():
+    X = np.random.default_rng(0).random((20, 8, 8))
+    display = ClusterStatisticsDisplay.from_arrays(X, X / 2, np.zeros(20, dtype=int))
+    for original, transformed in display.images_[:, :, 0]:
+        assert original.get_array().max() == 1
+        assert transformed.get_array().max() < 1
+        assert min(original.get_array().min(), transformed.get_array().min()) == 0
+
+
+def test_statistics_default_to_the_predicted_clusters(st_dac, images):
+    display = ClusterStatisticsDisplay.from_estimator(st_dac, images)
+    transformed, labels = st_dac.spatial_transform(images), st_dac.predict(images)
+    expected = ClusterStatisticsDisplay.from_arrays(images, transformed, labels)
+    for name, values in display.statistics.items():
+        assert_allclose(values, expected.statistics[name], atol=1e-4)
+    assert display.clusters == [f"cluster {k}" for k in np.unique(labels)]
+
+
+def test_statistics_take_true_classes(st_dac, images):
+    y = load_digits().target[: len(images)]
+    display = ClusterStatisticsDisplay.from_estimator(st_dac, images, labels=y)
+    assert display.clusters == [str(k) for k in range(10)]
+
+
+def test_statistics_refuse_what_does_not_fit(st_dac, images):
+    with pytest.raises(ValueError, match=r"labels .* 120 images; got 3"):
+        ClusterStatisticsDisplay.from_estimator(st_dac, images, labels=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"transformed .*\(120, 8, 8\).*got \(60, 8, 8\)"):
+        ClusterStatisticsDisplay.from_arrays(images, images[::2], np.zeros(120))
+
+
+# TrainingCurvesDisplay
+
+
+def rows(*phases, **columns):
+    """A history with phases of (name, epochs); a column of None is absent from that row."""
+    names = [name for name, n_epochs in phases for _ in range(n_epochs)]
+    history = [{"batches": [], "phase": name} for name in names]
+    for column, values in columns.items():
+        for row, value in zip(history, values, strict=True):
+            if value is not None:
+                row[column] = value
+    return history
+
+
+def texts(display):
+    return [text.get_text() for text in display.axes_[0].texts]
+
+
+def boundaries(ax):
+    return [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+
+
+def test_curves_of_an_estimator(st_dac):
+    display = TrainingCurvesDisplay.from_estimator(st_dac, columns=["train_loss", "dur"])
+    assert display.lines_.shape == (2, 1)
+    for (line,), column in zip(display.lines_, ["train_loss", "dur"], strict=True):
+        assert_array_equal(line.get_xdata(), [1, 2])
+        assert_allclose(line.get_ydata(), st_dac.history_[:, column])
+    assert [ax.get_ylabel() for ax in display.axes_] == ["train_loss", "dur"]
+    assert display.axes_[1].get_xlabel() == "epoch"
+    assert texts(display) == [] and display.axes_[0].get_legend() is None
+
+
+def test_curves_of_several_histories():
+    histories = {
+        "0 layers": History(rows(("dac", 3), train_loss=[3, 2, 1])),
+        "1 layer": rows(("dac", 2), train_loss=[np.float32(2.0), 1.5]),
+    }
+    display = TrainingCurvesDisplay.from_histories(histories, line_kw={"linewidth": 4})
+    one, other = display.lines_[0]
+    assert_array_equal(one.get_ydata(), [3, 2, 1])
+    assert_array_equal(other.get_xydata(), [[1, 2], [2, 1.5]])
+    assert one.get_linewidth() == 4
+    legend = display.axes_[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == list(histories)
+
+
+def test_curves_skip_rows_without_the_column():
+    history = rows(("dac", 4), accuracy=[None, 0.5, None, 0.7])
+    display = TrainingCurvesDisplay.from_histories({"": history}, "accuracy")
+    assert_array_equal(display.lines_[0, 0].get_xydata(), [[2, 0.5], [4, 0.7]])
+
+
+def test_curves_mark_phases():
+    phases = [("warm start", 2), ("dac", 3)]
+    history = rows(*phases, train_loss=[5, 4, 3, 2, 1])
+    shorter = history[:4]  # stopped early
+    display = TrainingCurvesDisplay.from_histories({"short": shorter, "long": history})
+    assert display.phases == [("warm start", 1, 2), ("dac", 3, 5)]
+    assert texts(display) == ["warm start", "dac"]
+    assert boundaries(display.axes_[0]) == [2.5]
+
+
+def test_curves_do_not_mark_phases_that_differ():
+    histories = {
+        "a": rows(("warm start", 1), ("dac", 2), train_loss=[3, 2, 1]),
+        "b": rows(("warm start", 2), ("dac", 1), train_loss=[3, 2, 1]),
+    }
+    display = TrainingCurvesDisplay.from_histories(histories)
+    assert display.phases == [] and texts(display) == [] and boundaries(display.axes_[0]) == []
+
+
+def test_curves_go_where_the_caller_wants():
+    figure, axes = plt.subplots(2)
+    history = rows(("dac", 2), train_loss=[2, 1], dur=[1, 1])
+    display = TrainingCurvesDisplay.from_histories({"": history}, ax=axes[1])
+    assert display.figure_ is figure and display.axes_[0] is axes[1]
+    assert not axes[0].lines
+
+
+def test_curves_refuse(st_dac):
+    with pytest.raises(ValueError, match=r"column must .*'STDACClustering', .*train_loss.*'nmi'"):
+        TrainingCurvesDisplay.from_estimator(st_dac, columns="nmi")
+    with pytest.raises(ValueError, match=r"history of 'b', \['dur'\]; got 'train_loss'"):
+        TrainingCurvesDisplay.from_histories(
+            {"a": rows(("dac", 1), train_loss=[1]), "b": rows(("dac", 1), dur=[1])}
+        )
+    with pytest.raises(ValueError, match=r"column must .*'train_loss_best'"):  # not a number
+        TrainingCurvesDisplay.from_estimator(st_dac, columns=["train_loss_best"])
+    with pytest.raises(ValueError, match="histories must hold one"):
+        TrainingCurvesDisplay.from_histories({})
+    with pytest.raises(ValueError, match=r"ax must be one Axes .*\['train_loss', 'dur'\]; got 1"):
+        TrainingCurvesDisplay.from_estimator(
+            st_dac, columns=["train_loss", "dur"], ax=plt.subplots()[1]
+        )

@@ -1,6 +1,6 @@
 """Deep clustering with scikit-learn's API."""
 
-from skdeepclust import augment, datasets, metrics, networks
+from skdeepclust import augment, datasets, metrics, networks, plotting
 from skdeepclust.cluster import DACClustering, STDACClustering
 
 __version__ = "0.1.0.dev0"
@@ -12,4 +12,5 @@ __all__ = [
     "datasets",
     "metrics",
     "networks",
+    "plotting",
 ]

@@ -43,7 +43,9 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Tensor:
     if isinstance(X, Tensor):
         X = X.detach().cpu()
         X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
-    ndim = getattr(X, "ndim", 2)
+    elif not hasattr(X, "ndim"):  # nested lists, say
+        X = np.asarray(X)
+    ndim = X.ndim
     if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
         image_shape = None
     elif ndim <= 2:

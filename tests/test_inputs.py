@@ -52,8 +52,6 @@ def memmap(X, folder):
 def test_same_images_same_result(X, expected, change):
     same = change[1](X)
     fitted = STDACClustering(**FAST)
-    if isinstance(same, list):
-        same = np.asarray(same)
     fitted.fit(same)
     np.testing.assert_allclose(fitted.predict_proba(same), expected, atol=1e-6)
 

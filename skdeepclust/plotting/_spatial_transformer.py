@@ -92,7 +92,7 @@ class SpatialTransformerDisplay:
         n_stages, n_images, height, width = columns.shape[:4]
         tile = 0.8
         size = tile * n_stages, tile * n_images * height / width + 0.3
-        artists = []
+        artists: list[np.ndarray] = []
         with panels(figure, self, *size, ncols=n_stages) as self.axes_:
             for ax, title, column in zip(self.axes_, self.stages, columns, strict=True):
                 artists.append(draw_grid(ax, column[:, None], cmap=cmap))

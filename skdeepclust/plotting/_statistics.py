@@ -95,7 +95,7 @@ class ClusterStatisticsDisplay:
         tile = 0.65
         size = tile * n_clusters + 1, tile * 2 * n_statistics * height / width + 0.6
         titles = [textwrap.fill(cluster, 11, break_on_hyphens=False) for cluster in self.clusters]
-        artists = []
+        artists: list[np.ndarray] = []
         with panels(figure, self, *size, nrows=n_statistics) as self.axes_:
             for ax, (name, grid) in zip(self.axes_, self.statistics.items(), strict=True):
                 artists.append(

@@ -1,7 +1,7 @@
 """
-=====================================
-Clustering images of digits, unlabelled
-=====================================
+================================
+Clustering digits without labels
+================================
 
 Clusters scikit-learn's 1,797 digits of 8x8 pixels with ST-DAC and with k-means, compares both
 with the true digits, which neither has seen, and draws the images that ST-DAC is most and least

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.utils.validation import _check_n_features, validate_data
 from torch import Tensor
 
 MIN_SIDE = 8
+SLICE = 4096  # samples that are converted at once, to bound the memory
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -87,22 +89,33 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Tensor:
         )
     if not X.flags.writeable or not X.flags.c_contiguous:
         X = np.array(X, order="C")  # torch takes neither read-only arrays nor negative strides
-    x = torch.from_numpy(X)
-    if x.dtype == torch.uint8:
-        x = x.float() / 255
     if reset:
         if ndim > 2:  # as if the images had been given flat
             _check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
             if hasattr(estimator, "feature_names_in_"):
                 del estimator.feature_names_in_
         estimator.input_shape_ = input_shape
-        std, mean = torch.std_mean(x, correction=0)
-        if not torch.isfinite(std):
-            raise ValueError(
-                f"X has values too large to be scaled in {x.dtype}: its standard deviation is "
-                f"{std.item()}. Scale X first."
-            )
-        estimator.input_mean_ = mean.item()
-        estimator.input_scale_ = std.item() or 1.0
-    x = ((x - estimator.input_mean_) / estimator.input_scale_).float()
-    return x.view(-1, *input_shape)
+        estimator.input_mean_, estimator.input_scale_ = _mean_and_scale(X)
+    x = torch.empty(len(X), *input_shape)
+    for result, part in zip(x.split(SLICE), _slices(X), strict=True):
+        part = (part - estimator.input_mean_) / estimator.input_scale_
+        result.copy_(part.view_as(result))
+    return x
+
+
+def _slices(X: np.ndarray) -> Iterator[Tensor]:
+    """Yield `X` in slices of float64: the same values give the same result in any dtype."""
+    for start in range(0, len(X), SLICE):
+        part = torch.from_numpy(X[start : start + SLICE]).double()
+        yield part / 255 if X.dtype == np.uint8 else part
+
+
+def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:
+    """Return the global mean and standard deviation, 1 in place of a deviation of 0."""
+    mean = sum(part.sum().item() for part in _slices(X)) / X.size
+    variance = sum((part - mean).square().sum().item() for part in _slices(X)) / X.size
+    if not math.isfinite(variance):
+        raise ValueError(
+            f"X has values too large to be scaled: their variance is {variance}. Scale X first."
+        )
+    return mean, math.sqrt(variance) or 1.0

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from skorch.history import History
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from tqdm import tqdm
 
-from skdeepclust.engine import Engine
+from skdeepclust.engine import Engine, Phase
 
 if TYPE_CHECKING:
     from skdeepclust.base import BaseDeepClusterer
@@ -73,45 +74,37 @@ class Run:
         progress: tqdm,
     ) -> None:
         self.seed = seed
-        self.n_epochs = 0
-        self.finished = False
         self.interrupted = False
         self.network: nn.Module | None = None
         self.probabilities: np.ndarray | None = None
         self.quality: tuple[int, float] | None = None
+        self.history = History()  # the epochs of all phases
         self._estimator = estimator
         self._X = X
         self._progress = progress
         self._random_state = LocalRandomState(seed, X.device)
-        self._engine: Engine | None = None
-        self._past: list[dict[str, Any]] = []
-
-    @property
-    def history(self) -> History:
-        """The epochs of all phases so far."""
-        rows = [] if self._engine is None else self._engine.history
-        return History(self._past + list(rows))
+        self._engines: list[Engine] = []  # the last one is trained
 
     def announce(self, text: str) -> None:
         """Show what is going on before the progress bar."""
         self._progress.set_description(text)
-
-    def release(self) -> None:
-        """Give back the memory of a run that doesn't go on."""
-        self._engine = self.network = self.probabilities = None
 
     def summary(self, *, selected: bool) -> dict[str, Any]:
         """Return what is worth keeping of a run."""
         n_empty, score = (None, None) if self.quality is None else self.quality
         return {
             "seed": self.seed,
-            "n_epochs": self.n_epochs,
+            "n_epochs": len(self.history),
             "n_empty_clusters": n_empty and -n_empty,
             "score": score,
             "selected": selected,
         }
 
-    def advance(self, until: int | None = None) -> Run:
+    def release(self) -> None:
+        """Give back the memory of a run that doesn't go on."""
+        self._engines, self.network, self.probabilities = [], None, None
+
+    def advance(self, until: int | None = None) -> None:
         """Train to the end, or until `until` epochs are done in all."""
         with self._random_state():
             try:
@@ -120,35 +113,57 @@ class Run:
                     if self._X.ndim == 4:
                         self.network.to(memory_format=torch.channels_last)
                     self._phases = self._estimator._phases(self.network, self._X)
-                while not self.finished and (until is None or self.n_epochs < until):
-                    self._train_one_epoch()
+                while until is None or len(self.history) < until:
+                    if not self._engines:
+                        phase = next(self._phases, None)
+                        if phase is None:
+                            break
+                        self._start(phase)
+                    self._train_one_epoch(self._engines[-1])
             except KeyboardInterrupt:
                 if self.network is None:
                     raise
-                self.finished = self.interrupted = True
-        return self
+                self.interrupted = True
 
-    def _train_one_epoch(self) -> None:
-        if self._engine is None:
-            phase = next(self._phases, None)
-            if phase is None:
-                self.finished = True
-                return
-            self._engine = self._estimator._make_engine(self.network, phase, self._progress.update)
-            self._engine.start()
-            self._engine.notify("on_train_begin", X=self._X, y=None)
-        engine = self._engine
-        if engine.max_epochs > 0:
-            engine.fit_loop(TensorDataset(self._X), epochs=1)
-            self.n_epochs += 1
-            last = engine.history[-1]
-            self._progress.set_postfix_str(
-                f"{last['phase']}, epoch {last['epoch']}/{engine.max_epochs}, "
-                f"loss {last['train_loss']:.4g}"
-            )
-        if engine.stopped_ or len(engine.history) >= engine.max_epochs:
+    def interpose(self, phase: Phase) -> None:
+        """Let `phase` come first when the run goes on, even in the middle of another."""
+        with self._random_state():
+            self._start(phase)
+
+    def _start(self, phase: Phase) -> None:
+        engine = self._estimator._make_engine(self.network, phase, self._progress.update).start()
+        engine.notify("on_train_begin", X=self._X, y=None)
+        self._engines.append(engine)
+
+    def _train_one_epoch(self, engine: Engine) -> None:
+        engine.fit_loop(TensorDataset(self._X), epochs=1)
+        row = engine.history[-1]
+        self.history.append(row)
+        self._progress.set_postfix_str(
+            f"{row['phase']}, epoch {row['epoch']}/{engine.max_epochs}, "
+            f"loss {row['train_loss']:.4g}"
+        )
+        if engine.stopped_ or len(engine.history) == engine.max_epochs:
             engine.notify("on_train_end", X=self._X, y=None)
-            self._past, self._engine = list(self.history), None
+            self._engines.remove(engine)
+
+
+def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
+    """Average soft clusterings, their clusters matched one-to-one with those of the first.
+
+    Parameters
+    ----------
+    probabilities : list of ndarray of shape (n, n_clusters)
+
+    Returns
+    -------
+    ndarray of shape (n, n_clusters)
+    """
+    total = probabilities[0].astype(np.float64)
+    for other in probabilities[1:]:
+        _, columns = linear_sum_assignment(total.T @ other, maximize=True)
+        total += other[:, columns]
+    return total / len(probabilities)
 
 
 def train_restarts(
@@ -156,24 +171,27 @@ def train_restarts(
     judge: Callable[[Run], tuple[int, float]],
     *,
     screen_at: int,
-    n_kept: int,
+    consensus_phase: Callable[[np.ndarray], Phase] | None,
 ) -> Run:
-    """Train all runs to `screen_at` epochs, the best `n_kept` to the end; return the best.
+    """Train all runs to `screen_at` epochs and the best of them to the end; return it.
 
     Parameters
     ----------
     runs : list of Run
     judge : callable
-        Gives a run's quality, higher is better.
-    screen_at, n_kept : int
+        Sets a run's ``probabilities`` and returns its quality, higher is better.
+    screen_at : int
+    consensus_phase : callable or None
+        From the averaged probabilities of all runs to the phase in which the best learns them
+        before it goes on.
 
     Returns
     -------
     Run
         A run that was interrupted is compared as it is.
     """
-    candidates = list(runs)
-    for until in [screen_at, None] if len(runs) > n_kept else [None]:
+    candidates, failure = list(runs), None
+    for until in [screen_at, None] if len(runs) > 1 else [None]:
         for run in candidates:
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
@@ -194,9 +212,12 @@ def train_restarts(
         )
         if not ranking:
             raise failure
-        candidates = ranking[:n_kept]
-        for run in ranking[n_kept:]:
-            run.release()
+        best, *others = ranking
         if any(run.interrupted for run in ranking):
             break
-    return candidates[0]
+        if until is not None and consensus_phase is not None:
+            best.interpose(consensus_phase(consensus([run.probabilities for run in ranking])))
+        for run in others:
+            run.release()
+        candidates = [best]
+    return best

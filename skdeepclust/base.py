@@ -28,12 +28,16 @@ from tqdm import tqdm
 from skdeepclust._inputs import check_X
 from skdeepclust._restarts import Run, train_restarts
 from skdeepclust._selection import NeighborCriterion
+from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.networks._base import (
     ClusterNetwork,
     n_output_features,
     reestimate_batch_norm,
 )
+from skdeepclust.objective import PseudoLabels
+
+CONSENSUS_EPOCHS = 4
 
 
 class BaseDeepClusterer(
@@ -57,6 +61,7 @@ class BaseDeepClusterer(
         "optimizer": [callable],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "screening": [Interval(Real, 0, 1, closed="right")],
+        "consensus": ["boolean"],
         "callbacks": [None, list],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "bf16"})],
@@ -130,15 +135,25 @@ class BaseDeepClusterer(
             used = len(np.unique(run.probabilities.argmax(1)))
             return used - self.n_clusters, criterion(run.probabilities)
 
+        def consensus_phase(average: np.ndarray) -> Phase:
+            objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
+            return Phase(objective, CONSENSUS_EPOCHS, "consensus", self.batch_size, lr=self.lr)
+
         planned = self._planned_epochs(len(X))
         screen_at = max(1, round(self.screening * planned))
-        n_kept = -(-len(seeds) // 4)
-        epochs = len(seeds) * screen_at + n_kept * (planned - screen_at)
+        epochs = len(seeds) * screen_at + planned - screen_at
+        if len(seeds) > 1 and self.consensus:
+            epochs += CONSENSUS_EPOCHS
         with tqdm(
             total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
         ) as bar:
             runs = [Run(self, X, int(seed), bar) for seed in seeds]
-            best = train_restarts(runs, judge, screen_at=screen_at, n_kept=n_kept)
+            best = train_restarts(
+                runs,
+                judge,
+                screen_at=screen_at,
+                consensus_phase=consensus_phase if self.consensus else None,
+            )
 
         self.network_ = best.network.eval()
         self.history_ = best.history
@@ -199,10 +214,10 @@ class BaseDeepClusterer(
             ) from error
         return ClusterNetwork(encoder, self._head(n_features))
 
-    def _augmentation(self, default: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Return what `augmentation` stands for, given what "auto" means."""
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for."""
         if self.augmentation == "auto":
-            return default
+            return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
         return nn.Identity() if self.augmentation is None else self.augmentation
 
     def _make_engine(

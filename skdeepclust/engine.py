@@ -165,6 +165,7 @@ class Engine(NeuralNet):
             train_split=None,
             callbacks=callbacks,
             device=device,
+            use_caching=False,  # of predictions, which an objective's steps don't return
             verbose=0,
         )
         self.phase = phase
@@ -214,7 +215,7 @@ class Engine(NeuralNet):
             torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"
         )
 
-    def train_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Tensor]:
+    def train_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Take each step that the objective yields for the batch."""
         objective, network = self.criterion_, self.module_
         steps = objective.steps(network, *batch)
@@ -234,7 +235,7 @@ class Engine(NeuralNet):
             optimizer.step()
             total = loss.detach() if total is None else total + loss.detach()
         objective.after_step(network, *batch)
-        return {"loss": total}
+        return {"loss": total, "y_pred": None}
 
     def run_single_epoch(
         self, iterator: TensorChunks | None, training: bool, prefix: str, step_fn: Any, **_: Any
@@ -269,6 +270,10 @@ class Engine(NeuralNet):
                 f"too large learning rate (lr={self.lr}); also check the network and, if given, "
                 "the augmentation for values that are not finite."
             )
+        if not self.on_batches_:  # some callbacks look at the last batch: the mean of all
+            self.history.new_batch()
+            self.history.record_batch("train_loss", loss)
+            self.history.record_batch("train_batch_size", sum(sizes))
         self.history.record("phase", self.phase.name)
         self.history.record("train_loss", loss)
         self.history.record("train_loss_best", loss < self.best_loss_)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Objective(nn.Module):
@@ -63,3 +64,32 @@ class Objective(nn.Module):
 
     def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         """Update what follows the network, after each batch's last step."""
+
+
+class PseudoLabels(Objective):
+    """Cross-entropy of augmented samples with given labels.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_samples,) or (n_samples, n_clusters)
+        Clusters as int64, or their probabilities.
+    augmentation : callable
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.objective import PseudoLabels
+    >>> objective = PseudoLabels(torch.tensor([0, 1]), augmentation=torch.nn.Identity())
+    >>> steps = objective.steps(torch.nn.Identity(), torch.eye(2), torch.arange(2))
+    >>> next(steps)
+    ('main', tensor(0.3133))
+    """
+
+    def __init__(self, labels: Tensor, augmentation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+        self.register_buffer("labels", labels)
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the batch's cross-entropy."""
+        yield "main", F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])

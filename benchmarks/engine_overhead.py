@@ -25,7 +25,7 @@ from skdeepclust.cluster._dac import PairObjective, linear_threshold
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.losses import binary_cross_entropy, label_features, pairwise_loss
 from skdeepclust.networks import ClusterNetwork, VGGEncoder
-from skdeepclust.networks._base import batch_statistics
+from skdeepclust.networks._base import batch_norm_parts, batch_statistics
 from skdeepclust.networks._convolutional import dense_head
 from skdeepclust.objective import Objective
 
@@ -114,7 +114,8 @@ class STDAC(Classification):
 
     def targets(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), batch_statistics(network):
-            return label_features(network(x).softmax(1))
+            logits = torch.cat([network(part) for part in batch_norm_parts(x)])
+        return label_features(logits.softmax(1))
 
     def bare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         for index in torch.randperm(len(self.X), device=self.device).split(self.chunk_size):

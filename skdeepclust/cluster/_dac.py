@@ -21,7 +21,7 @@ from skdeepclust.losses import (
     pairwise_loss,
 )
 from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
-from skdeepclust.networks._base import batch_statistics
+from skdeepclust.networks._base import batch_norm_parts, batch_statistics
 from skdeepclust.networks._convolutional import dense_head, identity_head
 from skdeepclust.objective import Objective, PseudoLabels
 
@@ -65,9 +65,10 @@ class PairObjective(Objective):
         self.epoch += 1
 
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
-        # of the images as they are, with the chunk's own batch norm statistics
+        # of the images as they are, with the batch norm statistics of the batch at hand
         with torch.no_grad(), batch_statistics(network):
-            self.target[index] = label_features(network(x).float().softmax(1))
+            logits = torch.cat([network(part).float() for part in batch_norm_parts(x)])
+        self.target[index] = label_features(logits.softmax(1))
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         target = self.target[index]

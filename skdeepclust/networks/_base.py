@@ -82,6 +82,12 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
                 m.track_running_stats, m.running_mean, m.running_var = track, mean, var
 
 
+def batch_norm_parts(X: Tensor) -> tuple[Tensor, ...]:
+    """Split `X` into equal parts that are large enough for batch statistics, and fit a cache."""
+    size = max(64, min(1000, 2**17 // X[0].numel()))
+    return X.tensor_split(-(-len(X) // size))
+
+
 def reestimate_batch_norm(network: nn.Module, X: Tensor) -> None:
     """Set batch normalisation's stored statistics to those of `X`, without augmentation.
 
@@ -91,22 +97,19 @@ def reestimate_batch_norm(network: nn.Module, X: Tensor) -> None:
     ----------
     network : nn.Module
     X : Tensor of shape (n, *input_shape), n >= 2
-        The statistics are averaged over passes of up to 1,000 samples.
+        The statistics are averaged over passes of equal size.
     """
     norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
     if not norms:
         return
     momenta = [m.momentum for m in norms]
-    size = max(32, min(1000, 2**24 // X[0].numel()))
-    # equal parts, because the average over them is not weighted
-    parts = X.tensor_split(-(-len(X) // size))
     with torch.inference_mode(), _training_modes(network):
         network.eval()
         for m in norms:
             m.reset_running_stats()
             m.momentum = None  # a plain average
             m.training = True
-        for part in parts:
+        for part in batch_norm_parts(X):
             network(part)
     for m, momentum in zip(norms, momenta, strict=True):
         m.momentum = momentum

@@ -52,26 +52,29 @@ class VGGEncoder(nn.Sequential):
         channels, height, width = input_shape
         layers: list[nn.Module] = []
 
-        def spatial_transformer(number: int) -> None:
-            if n_st_layers >= number:
-                layers.append(SpatialTransformer((channels, height, width)))
-
-        spatial_transformer(1)
-        for block, out_channels in enumerate((64, 128, 256), start=1):
-            layers += [nn.Conv2d(channels, out_channels, 3, padding=1)]
-            layers += [nn.BatchNorm2d(out_channels), nn.ReLU()]
+        def block(out_channels: int, *, has_st: bool, pool: bool) -> None:
+            nonlocal channels, height, width
+            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1))
+            layers.append(nn.BatchNorm2d(out_channels))
             channels = out_channels
-            if block > 1:
-                spatial_transformer(block)
-            if block < 3:
-                layers += [nn.MaxPool2d(2), nn.BatchNorm2d(channels)]
+            if has_st:
+                layers.extend([nn.ReLU(), SpatialTransformer((channels, height, width))])
+            if pool:
+                layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
-            if block == 2 and max(height, width) > 8:
-                height, width = min(height, 8), min(width, 8)
-                layers.append(nn.AdaptiveMaxPool2d((height, width)))
-        if pool_last:
-            layers += [nn.MaxPool2d(2), nn.BatchNorm2d(channels)]
-            height, width = height // 2, width // 2
+            if not has_st:  # after the pooling: the same, at a quarter of the cost
+                layers.append(nn.ReLU())
+            if pool:
+                layers.append(nn.BatchNorm2d(channels))
+
+        if n_st_layers >= 1:
+            layers.append(SpatialTransformer(input_shape))
+        block(64, has_st=False, pool=True)
+        block(128, has_st=n_st_layers >= 2, pool=True)
+        if max(height, width) > 8:
+            height, width = min(height, 8), min(width, 8)
+            layers.append(nn.AdaptiveMaxPool2d((height, width)))
+        block(256, has_st=n_st_layers >= 3, pool=pool_last)
         layers += [nn.Flatten(), nn.Linear(channels * height * width, hidden_size)]
         layers += [nn.BatchNorm1d(hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers)

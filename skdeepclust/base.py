@@ -166,8 +166,8 @@ class BaseDeepClusterer(
     def _warn_of_failure(self, run: Run) -> None:
         if run.interrupted:
             warnings.warn(
-                f"{type(self).__name__}: the fit was interrupted after {run.n_epochs} epochs of "
-                "the best restart. The estimator is usable, with the state reached then.",
+                f"{type(self).__name__}: the fit was interrupted after {len(run.history)} epochs "
+                "of the best restart. The estimator is usable, with the state reached then.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

@@ -49,13 +49,13 @@ def test_init_only_assigns_and_documents_all_parameters(Estimator):
     assert set(Estimator._parameter_constraints) == set(signature.parameters)
 
 
-@every_estimator
+@pytest.fixture(scope="module", params=ESTIMATORS, ids=lambda e: e.__name__)
+def fitted(request, images):
+    return request.param(**FAST).fit(images)
+
+
 class TestFitted:
     """Everything that follows a short fit on images."""
-
-    @pytest.fixture(scope="class")
-    def fitted(self, Estimator, images):
-        return Estimator(**FAST).fit(images)
 
     def test_outputs(self, fitted, images):
         n = len(images)
@@ -75,9 +75,10 @@ class TestFitted:
     def test_prediction_does_not_depend_on_the_other_samples(self, fitted, images):
         together = fitted.predict_proba(images)
         alone = np.concatenate([fitted.predict_proba(images[i : i + 1]) for i in range(20)])
-        np.testing.assert_array_equal(alone, together[:20])
-        np.testing.assert_array_equal(
-            fitted.transform(images[::-1])[::-1], fitted.transform(images)
+        # rounding alone may differ, with the place in the batch
+        np.testing.assert_allclose(alone, together[:20], atol=1e-5)
+        np.testing.assert_allclose(
+            fitted.transform(images[::-1])[::-1], fitted.transform(images), rtol=1e-4, atol=1e-5
         )
 
     def test_history(self, fitted):

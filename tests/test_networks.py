@@ -65,6 +65,17 @@ def test_spatial_transformer_identity_leaves_images_as_they_are():
     torch.testing.assert_close(layer(x), x, atol=1e-5, rtol=0)
 
 
+def test_spatial_transformer_survives_and_passes_on_nan():
+    layer = SpatialTransformer((1, 8, 8))
+    x = torch.rand(3, 1, 8, 8)
+    x[1] = torch.nan
+    x.requires_grad_()
+    out = layer(x)
+    out.square().sum().backward()
+    assert out[1].isnan().all()
+    assert out[[0, 2]].isfinite().all()
+
+
 def test_all_conv_at_the_papers_size():
     encoder = AllConvEncoder((1, 28, 28), 10)
     shapes = []

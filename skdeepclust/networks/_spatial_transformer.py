@@ -58,4 +58,8 @@ class SpatialTransformer(nn.Module):
         # float32: bf16 coordinates would be off by half a pixel from 128 pixels on
         theta = self.localization(x).float().view(-1, 2, 3)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid.to(x.dtype), padding_mode="border", align_corners=False)
+        # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
+        # is when training diverges. So the NaN goes around it, into the output.
+        grid = grid.nan_to_num().to(x.dtype)
+        out = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return out + (theta.sum((1, 2)) * 0).to(x.dtype).view(-1, 1, 1, 1)

@@ -1,0 +1,53 @@
+"""On a CUDA device; run with  pytest -m gpu."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import normalized_mutual_info_score
+
+from skdeepclust import DACClustering, STDACClustering
+
+pytestmark = pytest.mark.gpu
+PARAMETERS = {"n_clusters": 4, "n_init": 2, "max_epochs": 3, "random_state": 0}
+
+
+@pytest.mark.parametrize("Estimator", [STDACClustering, DACClustering])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_fit_and_predict(Estimator, precision, images):
+    fitted = Estimator(**PARAMETERS, precision=precision).fit(images)
+    assert next(fitted.network_.parameters()).is_cuda
+    np.testing.assert_array_equal(fitted.predict(images), fitted.labels_)
+    again = fitted.predict_proba(torch.from_numpy(images).cuda())
+    np.testing.assert_array_equal(again, fitted.predict_proba(images))
+
+
+def test_unpickled_model_is_on_the_cpu_and_agrees(images):
+    fitted = STDACClustering(**PARAMETERS).fit(images)
+    loaded = pickle.loads(pickle.dumps(fitted))
+    assert not next(loaded.network_.parameters()).is_cuda
+    assert next(fitted.network_.parameters()).is_cuda
+    np.testing.assert_allclose(
+        loaded.predict_proba(images), fitted.predict_proba(images), atol=1e-2
+    )
+
+
+def test_global_random_states_are_left_alone(images):
+    torch.cuda.manual_seed(3)
+    before = torch.cuda.get_rng_state()
+    STDACClustering(**PARAMETERS).fit(images)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_learns_as_on_the_cpu(digits):
+    images, y = digits
+    parameters = {"n_clusters": 10, "n_init": 1, "max_epochs": 8, "random_state": 0}
+    nmi = {
+        device: normalized_mutual_info_score(
+            y, STDACClustering(**parameters, device=device).fit_predict(images)
+        )
+        for device in ("cpu", "cuda")
+    }
+    assert abs(nmi["cpu"] - nmi["cuda"]) < 0.15
+    assert nmi["cuda"] > 0.5

@@ -182,8 +182,8 @@ def train_restarts(
         Sets a run's ``probabilities`` and returns its quality, higher is better.
     screen_at : int
     consensus_phase : callable or None
-        From the averaged probabilities of all runs to the phase in which the best learns them
-        before it goes on.
+        From the averaged probabilities of the better half to the phase in which the best run
+        learns them before it goes on.
 
     Returns
     -------
@@ -216,7 +216,9 @@ def train_restarts(
         if any(run.interrupted for run in ranking):
             break
         if until is not None and consensus_phase is not None:
-            best.interpose(consensus_phase(consensus([run.probabilities for run in ranking])))
+            better_half = ranking[: max(2, -(-len(ranking) // 2))]
+            average = consensus([run.probabilities for run in better_half])
+            best.interpose(consensus_phase(average))
         for run in others:
             run.release()
         candidates = [best]

@@ -240,8 +240,24 @@ def render() -> str:
     text += "\n\nThe paper's figures are means of 10 runs of 10 epochs on all 70,000 images.\n"
     if groups:
         text += f"Versions of the last: {described(results[-1])}.\n"
+        figure_6(groups)
     (RESULTS / "st_dac.md").write_text(text)
     return text
+
+
+def figure_6(groups: dict[tuple, list[dict]]) -> None:
+    """Draw ACC by epoch, the mean over the runs of each row of the table."""
+    from skdeepclust.plotting import TrainingCurvesDisplay
+
+    histories = {}
+    for (data, n_samples, row, *_), results in sorted(groups.items(), key=str):
+        curves = zip(*(r["history"]["acc"] for r in results), strict=False)
+        histories[f"{row}, {data}, {n_samples:,} images"] = [
+            {"phase": "dac", "epoch": epoch, "ACC": float(np.mean(values))}
+            for epoch, values in enumerate(curves, start=1)
+        ]
+    display = TrainingCurvesDisplay.from_histories(histories, "ACC")
+    display.figure_.savefig(RESULTS / "st_dac-figure6.png", dpi=120, bbox_inches="tight")
 
 
 def main() -> None:

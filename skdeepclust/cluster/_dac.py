@@ -193,7 +193,7 @@ class DACClustering(_BaseDAC):
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
         start. The paper has one.
-    screening : float in (0, 1], default=0.3
+    screening : float in (0, 1], default=0.25
         Share of the epochs after which only the best restart goes on.
     consensus : bool, default=True
         Whether the restart that goes on first learns, for 4 epochs, the average of the better
@@ -284,7 +284,7 @@ class DACClustering(_BaseDAC):
         chunk_size: int = 1000,
         init: str = "auto",
         n_init: int | str = "auto",
-        screening: float = 0.3,
+        screening: float = 0.25,
         consensus: bool = True,
         max_epochs: int = 46,
         batch_size: int = 128,
@@ -391,17 +391,17 @@ class STDACClustering(_BaseDAC):
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
         start. The paper has one.
-    screening : float in (0, 1], default=0.3
+    screening : float in (0, 1], default=0.25
         Share of the epochs after which only the best restart goes on.
     consensus : bool, default=True
         Whether the restart that goes on first learns, for 4 epochs, the average of the better
         half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
         many of the mistakes that a single restart would make final.
-    max_epochs : int, default=20
+    max_epochs : int, default=24
         Passes over the samples. The paper has 10, on 70,000 images; smaller data need more.
     batch_size : int, default=32
         Samples a step. 32 in the authors' code.
-    lr : float, default=2e-4
+    lr : float, default=3e-4
         Learning rate. The paper's is 1e-4, for 22,000 steps; from 1e-3 on, the network settles
         on the clusters of its first epochs.
     optimizer : callable, default=torch.optim.Adam
@@ -479,11 +479,11 @@ class STDACClustering(_BaseDAC):
         chunk_size: int = 1000,
         init: str = "auto",
         n_init: int | str = "auto",
-        screening: float = 0.3,
+        screening: float = 0.25,
         consensus: bool = True,
-        max_epochs: int = 20,
+        max_epochs: int = 24,
         batch_size: int = 32,
-        lr: float = 2e-4,
+        lr: float = 3e-4,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "auto",

@@ -137,7 +137,14 @@ class BaseDeepClusterer(
 
         def consensus_phase(average: np.ndarray) -> Phase:
             objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
-            return Phase(objective, CONSENSUS_EPOCHS, "consensus", self.batch_size, lr=self.lr)
+            return Phase(
+                objective,
+                CONSENSUS_EPOCHS,
+                "consensus",
+                batch_size=self.batch_size,
+                optimizer=self.optimizer,
+                lr=self.lr,
+            )
 
         planned = self._planned_epochs(len(X))
         screen_at = max(1, round(self.screening * planned))

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 from skorch.history import History
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import TensorDataset
 from tqdm import tqdm
 
@@ -75,9 +75,9 @@ class Run:
     ) -> None:
         self.seed = seed
         self.interrupted = False
-        self.network: nn.Module | None = None
-        self.probabilities: np.ndarray | None = None
-        self.quality: tuple[int, float] | None = None
+        self.network: Any = None  # these three until they are trained and judged
+        self.probabilities: Any = None
+        self.quality: Any = None
         self.history = History()  # the epochs of all phases
         self._estimator = estimator
         self._X = X

@@ -85,6 +85,8 @@ class PseudoLabels(Objective):
     ('main', tensor(0.3133))
     """
 
+    labels: Tensor
+
     def __init__(self, labels: Tensor, augmentation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.augmentation = augmentation

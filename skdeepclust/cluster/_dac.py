@@ -44,6 +44,9 @@ class PairObjective(Objective):
     augmentation : callable
     """
 
+    target: Tensor  # label features of all samples, renewed chunk by chunk
+    epoch: Tensor
+
     def __init__(
         self,
         n_samples: int,

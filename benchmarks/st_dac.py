@@ -108,10 +108,10 @@ def make(row: str, data: str, args: argparse.Namespace, random_state: int) -> An
     lower = LOWER[data] if args.lower is None else args.lower
     epochs = {} if args.max_epochs is None else {"max_epochs": args.max_epochs}
     if row == "DAC":
-        return DACClustering(**{"max_epochs": 46, **common, **epochs})
+        return DACClustering(lr=1e-3, **{"max_epochs": 46, **common, **epochs})
     common |= {"upper": 0.99, "lower": lower, "max_epochs": 10, **epochs}
     if row == "DAC*":
-        return DACClustering(pair_selection="all", batch_size=32, **common)
+        return DACClustering(pair_selection="all", batch_size=32, lr=1e-3, **common)
     n_st_layers = ROWS[row]
 
     def published_code(input_shape: tuple[int, ...]) -> VGGEncoder:

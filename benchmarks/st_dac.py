@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,13 @@ def make(row: str, data: str, args: argparse.Namespace, random_state: int) -> An
     }
     lower = LOWER[data] if args.lower is None else args.lower
     epochs = {} if args.max_epochs is None else {"max_epochs": args.max_epochs}
+    # as in Keras, which the authors used
+    common_dac = {"optimizer": partial(torch.optim.RMSprop, alpha=0.9, eps=1e-7), "lr": 1e-3}
     if row == "DAC":
-        return DACClustering(lr=1e-3, **{"max_epochs": 46, **common, **epochs})
+        return DACClustering(**{"max_epochs": 46, **common, **common_dac, **epochs})
     common |= {"upper": 0.99, "lower": lower, "max_epochs": 10, **epochs}
     if row == "DAC*":
-        return DACClustering(pair_selection="all", batch_size=32, lr=1e-3, **common)
+        return DACClustering(pair_selection="all", batch_size=32, **common, **common_dac)
     n_st_layers = ROWS[row]
 
     def published_code(input_shape: tuple[int, ...]) -> VGGEncoder:

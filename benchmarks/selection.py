@@ -70,7 +70,7 @@ def kmeans_score(unequal: bool) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--random-states", type=int, nargs="+", default=list(range(2)))
-    parser.add_argument("--runs-of-default", type=int, default=8)
+    parser.add_argument("--runs-of-default", type=int, default=6)
     args = parser.parse_args()
     folder = RESULTS / "selection"
 

@@ -9,11 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class _Augmentation(nn.Module):
+    """Shows its settings when printed."""
+
+    def extra_repr(self) -> str:
+        settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        settings.pop("training")
+        return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
 def _uniform(n: int, low: float, high: float, like: Tensor) -> Tensor:
     return torch.empty(n, device=like.device, dtype=like.dtype).uniform_(low, high)
 
 
-class RandomAffine(nn.Module):
+class RandomAffine(_Augmentation):
     """Random rotation, shift, zoom, flip and brightness of each image of a batch.
 
     The defaults are those that the authors of ST-DAC used for MNIST [1]_. For
@@ -94,7 +103,7 @@ class RandomAffine(nn.Module):
         return out * self.rescale
 
 
-class RandomNoise(nn.Module):
+class RandomNoise(_Augmentation):
     """Gaussian noise and feature dropout, for data without a spatial structure.
 
     Parameters

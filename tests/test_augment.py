@@ -92,3 +92,8 @@ def test_noise():
     assert 0.22 < dropped.float().mean() < 0.28
     assert 0.09 < out[~dropped].std() < 0.11
     assert (RandomNoise(dropout=0.9)(torch.ones(100, 5)) != 0).all()  # few features: keeps all
+
+
+def test_settings_are_shown():
+    assert repr(RandomNoise(std=0.2)) == "RandomNoise(std=0.2, dropout=0.1)"
+    assert "rotation=20" in repr(RandomAffine(rotation=20))

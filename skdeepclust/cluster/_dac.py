@@ -97,8 +97,6 @@ class _BaseDAC(BaseDeepClusterer):
         "init": [StrOptions({"auto", "random", "kmeans"})],
     }
 
-    _n_restarts = 4  # what `n_init="auto"` stands for where the start is random
-
     def _starts_from_kmeans(self) -> bool:
         is_tabular = len(self.input_shape_) == 1
         return self.init == "kmeans" or (self.init == "auto" and is_tabular)
@@ -113,7 +111,7 @@ class _BaseDAC(BaseDeepClusterer):
 
     def _resolved_n_init(self) -> int:
         if self.n_init == "auto":
-            return 1 if self._starts_from_kmeans() else self._n_restarts
+            return 1 if self._starts_from_kmeans() else 8
         return self.n_init
 
     def _phases(self, network: nn.Module, X: Tensor) -> Iterator[Phase]:
@@ -196,7 +194,7 @@ class DACClustering(_BaseDAC):
         "auto": "kmeans" for tabular data and "random" for images.
     n_init : int or "auto", default="auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters,
-        then the one with the highest :meth:`score`. "auto": 4, or 1 where k-means gives the
+        then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
         start. The paper has one.
     screening : float in (0, 1], default=0.25
         Share of the epochs after which only the best restart goes on.
@@ -475,8 +473,6 @@ class STDACClustering(_BaseDAC):
         **_BaseDAC._parameter_constraints,
         "n_st_layers": [Interval(Integral, 0, 3, closed="both")],
     }
-
-    _n_restarts = 8  # more than DAC: an epoch costs less
 
     def __init__(
         self,

@@ -153,6 +153,9 @@ def compare(benchmark: Classification, rounds: int) -> dict:
     device = benchmark.device
     networks = {name: benchmark.network() for name in ("bare loop", "engine", "default skorch")}
     optimizer = torch.optim.Adam(networks["bare loop"].parameters(), lr=1e-4, fused=True)
+    # what one writes first: the same loop with neither of the two
+    simple = benchmark.network().to(memory_format=torch.contiguous_format)
+    simple_optimizer = torch.optim.Adam(simple.parameters(), lr=1e-4)
     phase = Phase(
         benchmark.objective(),
         max_epochs=10**6,
@@ -165,6 +168,7 @@ def compare(benchmark: Classification, rounds: int) -> dict:
     contenders = {
         "bare loop": lambda: benchmark.bare(networks["bare loop"], optimizer),
         "engine": lambda: engine.fit_loop(dataset, epochs=1),
+        "bare loop, not fused, not channels-last": lambda: benchmark.bare(simple, simple_optimizer),
         "default skorch": lambda: net.fit_loop(*benchmark.skorch_data, epochs=1),
     }
     n_steps = -(-len(benchmark.X) // benchmark.batch_size)

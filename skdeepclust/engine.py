@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from skdeepclust.objective import Objective
 
-CHUNK_BYTES = 64 * 2**20  # gathering a chunk at once is faster than gathering each batch
+CHUNK_BYTES = 2 * 2**20  # gathered at once, which is faster than batch by batch
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Phase:
         Samples a step.
     chunk_size : int, default=None
         Samples for which ``objective.on_chunk_begin`` is called at once. None: as many as
-        fit in 64 MiB, which is for objectives that don't use the hook.
+        fit in 2 MiB, which is for objectives that don't use the hook.
     optimizer : callable, default=torch.optim.Adam
         Called with the parameters and ``lr=``; anything that ``torch.optim`` has.
     lr : float, default=1e-4
@@ -186,7 +185,7 @@ class Engine(NeuralNet):
         for player, parameters in self.criterion_.players(self.module_).items():
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"
             setattr(self, name, self.optimizer(list(parameters), **options))
-            self.players_[player] = name
+            self.players_[player] = getattr(self, name)
         return self
 
     def start(self) -> Engine:
@@ -210,23 +209,25 @@ class Engine(NeuralNet):
         except KeyboardInterrupt:  # how skorch's EarlyStopping stops
             self.stopped_ = True
 
-    def _autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(
-            torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16"
-        )
+    def _under_autocast(self, steps: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """Run the forward passes of `steps`, and nothing else, under autocast."""
+        device = torch.device(self.device).type
+        while True:
+            with torch.autocast(device, torch.bfloat16):
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
 
     def train_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Take each step that the objective yields for the batch."""
         objective, network = self.criterion_, self.module_
         steps = objective.steps(network, *batch)
+        if self.precision == "bf16":
+            steps = self._under_autocast(steps)
         total = None
-        while True:
-            with self._autocast():
-                step = next(steps, None)
-            if step is None:
-                break
-            player, loss = step
-            optimizer = getattr(self, self.players_[player])
+        for player, loss in steps:
+            optimizer = self.players_[player]
             optimizer.zero_grad()
             loss.backward()
             if self.on_gradients_:

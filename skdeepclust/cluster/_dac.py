@@ -80,8 +80,10 @@ class PairObjective(Objective):
             label_features(probabilities), target @ target.T, *self.thresholds(self.epoch)
         )
         aux = binary_cross_entropy(probabilities, target).mean()
-        spread = mutual_information(probabilities)
-        yield "main", pairs + self.aux_weight * aux - self.mi_weight * spread
+        loss = pairs + self.aux_weight * aux
+        if self.mi_weight:
+            loss = loss - self.mi_weight * mutual_information(probabilities)
+        yield "main", loss
 
 
 class _BaseDAC(BaseDeepClusterer):

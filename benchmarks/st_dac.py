@@ -40,6 +40,7 @@ from skdeepclust.datasets import load_fashion_mnist, load_mnist
 from skdeepclust.networks import VGGEncoder
 from skdeepclust.networks._base import reestimate_batch_norm
 
+N_SHOWN = 8  # images in figure 4
 LOADERS = {"mnist": load_mnist, "fashion-mnist": load_fashion_mnist}
 AUGMENTATION = {
     "mnist": RandomAffine(),
@@ -80,6 +81,7 @@ class Evaluate(Callback):
 
     def __init__(self, estimator: Any, X: torch.Tensor, y: np.ndarray) -> None:
         self.shared = (estimator, X, y)
+        self.after_first_epoch = None  # the first images behind the first spatial transformer
 
     def __deepcopy__(self, memo: dict) -> Evaluate:
         return self  # one fit, one engine: no copy of the data
@@ -91,6 +93,9 @@ class Evaluate(Callback):
         labels = estimator._probabilities(net.module_, X).argmax(1)
         for name, value in metrics(y, labels).items():
             net.history.record(name, value)
+        if len(net.history) == 1 and getattr(estimator, "n_st_layers", 0):
+            images = estimator._forward(net.module_.encoder[0], X[:N_SHOWN])
+            self.after_first_epoch = images * estimator.input_scale_ + estimator.input_mean_
         Evaluate.seconds += time.perf_counter() - start
 
 
@@ -150,7 +155,8 @@ def run(job: tuple[str, str, int, argparse.Namespace]) -> dict[str, Any]:
         labels = estimator.fit_predict(X)
     seconds = time.perf_counter() - start - Evaluate.seconds
     if args.figures:
-        draw(estimator, X, y, args.figures / f"{data}-{row.replace(' ', '')}")
+        stem = args.figures / f"{data}-{row.replace(' ', '')}"
+        draw(estimator, X, evaluate.after_first_epoch, stem)
     history = estimator.history_
     parameters = {k: v for k, v in estimator.get_params().items() if k != "callbacks"}
     return {
@@ -172,18 +178,20 @@ def run(job: tuple[str, str, int, argparse.Namespace]) -> dict[str, Any]:
     }
 
 
-def draw(estimator: Any, X: np.ndarray, y: np.ndarray, stem: Path) -> None:
+def draw(estimator: Any, X: np.ndarray, after_first_epoch: np.ndarray | None, stem: Path) -> None:
     """Figures 4 and 5."""
     from skdeepclust.plotting import ClusterStatisticsDisplay, SpatialTransformerDisplay
 
-    if not getattr(estimator, "n_st_layers", 0):
+    if after_first_epoch is None:
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
-    for Display, name in (
-        (SpatialTransformerDisplay, "figure4"),
-        (ClusterStatisticsDisplay, "figure5"),
-    ):
-        display = Display.from_estimator(estimator, X[:10_000])
+    displays = {
+        "figure4": SpatialTransformerDisplay.from_estimator(
+            estimator, X[:N_SHOWN], n_images=N_SHOWN, stages={"after 1 epoch": after_first_epoch}
+        ),
+        "figure5": ClusterStatisticsDisplay.from_estimator(estimator, X[:10_000]),
+    }
+    for name, display in displays.items():
         display.figure_.savefig(f"{stem}-{name}.png", dpi=120, bbox_inches="tight")
 
 

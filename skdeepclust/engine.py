@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,11 +210,14 @@ class Engine(NeuralNet):
         except KeyboardInterrupt:  # how skorch's EarlyStopping stops
             self.stopped_ = True
 
+    def _autocast(self) -> AbstractContextManager[None]:
+        device = torch.device(self.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
+
     def _under_autocast(self, steps: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """Run the forward passes of `steps`, and nothing else, under autocast."""
-        device = torch.device(self.device).type
         while True:
-            with torch.autocast(device, torch.bfloat16):
+            with self._autocast():
                 step = next(steps, None)
             if step is None:
                 return
@@ -223,7 +227,7 @@ class Engine(NeuralNet):
         """Take each step that the objective yields for the batch."""
         objective, network = self.criterion_, self.module_
         steps = objective.steps(network, *batch)
-        if self.precision == "bf16":
+        if self.precision == "bf16":  # entering the context for nothing costs time
             steps = self._under_autocast(steps)
         total = None
         for player, loss in steps:
@@ -246,10 +250,12 @@ class Engine(NeuralNet):
             return
         objective, network = self.criterion_, self.module_
         self._set_training(True)
-        objective.on_epoch_begin(network, iterator.X)
+        with self._autocast():
+            objective.on_epoch_begin(network, iterator.X)
         losses, sizes = [], []
         for x, index in iterator:
-            objective.on_chunk_begin(network, x, index)
+            with self._autocast():
+                objective.on_chunk_begin(network, x, index)
             for batch in iterator.batches(x, index):
                 if self.on_batches_:
                     self.notify("on_batch_begin", batch=batch, training=True)

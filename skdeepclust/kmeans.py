@@ -1,0 +1,456 @@
+"""k-means with many starts that advance together, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Columns (starts times clusters) that advance together and elements of a slice's scores. On the
+# CPU a slice of samples and its scores stay in the cache.
+CPU_COLUMNS, CPU_SCORES = 1024, 2**19
+CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
+
+
+class KMeansResult(NamedTuple):
+    """The best of the starts of :func:`k_means`.
+
+    Attributes
+    ----------
+    centers : Tensor of shape (n_clusters, n_features), float32
+    labels : Tensor of shape (n_samples,), int64
+        The nearest centre of each sample.
+    inertia : float
+        Sum of the squared distances of the samples to their nearest centre.
+    n_iter : int
+        Iterations that the best start took.
+    """
+
+    centers: Tensor
+    labels: Tensor
+    inertia: float
+    n_iter: int
+
+
+def k_means(
+    X: Tensor,
+    n_clusters: int,
+    *,
+    init: str | Tensor | np.ndarray = "k-means++",
+    n_init: int = 10,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    generator: torch.Generator | None = None,
+) -> KMeansResult:
+    """Lloyd's algorithm [1]_ from several starts, all at once; the best result is kept.
+
+    From the same starts it finds what scikit-learn's ``KMeans(algorithm="lloyd")`` finds: the
+    same stopping rule, and empty clusters are refilled with the samples farthest from their
+    centres. It is faster because one matrix product serves all starts, and because only samples
+    that change clusters are moved from one cluster's sum to another's.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features), float32
+        Finite samples, on the CPU or a CUDA device.
+    n_clusters : int in [1, n_samples]
+    init : {"k-means++", "random"} or array of shape (n_init, n_clusters, n_features) \
+            or (n_clusters, n_features), default="k-means++"
+        "k-means++": greedy k-means++ [2]_ with 2 + log(n_clusters) candidates for each centre,
+        as in scikit-learn; it costs about as much as five iterations and saves more than plain
+        k-means++ would. "random": distinct samples. An array holds the starts themselves; its
+        shape then says how many there are, and `n_init` is ignored.
+    n_init : int >= 1, default=10
+        Number of starts.
+    max_iter : int >= 1, default=300
+        Most iterations of a start.
+    tol : float >= 0, default=1e-4
+        A start has converged when no label changes, or when its centres' squared shifts sum to
+        at most `tol` times the mean variance of the features.
+    generator : torch.Generator, default=None
+        Decides all random choices; on the CPU or on the device of `X`. None: PyTorch's default
+        generator of the CPU.
+
+    Returns
+    -------
+    KMeansResult
+        Named tuple (centers, labels, inertia, n_iter) of the start with the lowest inertia;
+        tensors on the device of `X`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not as described above.
+
+    Notes
+    -----
+    Beside a centred copy of `X`, memory holds a few slices of the scores and, for the starts
+    that advance together (1,024 / n_clusters on the CPU, 16,384 / n_clusters on CUDA), a label
+    for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of the
+    inertia matter.
+
+    References
+    ----------
+    .. [1] Lloyd (1982). Least squares quantization in PCM. IEEE Transactions on Information
+       Theory 28.
+    .. [2] Arthur and Vassilvitskii (2007). k-means++: The advantages of careful seeding. SODA.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.kmeans import k_means
+    >>> X = torch.tensor([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]])
+    >>> result = k_means(X, 2, n_init=5, generator=torch.Generator().manual_seed(0))
+    >>> result.inertia
+    4.0
+    >>> result.centers[result.labels]
+    tensor([[0., 1.],
+            [0., 1.],
+            [9., 1.],
+            [9., 1.]])
+    """
+    starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
+    with torch.no_grad():
+        problem = _Problem(X.detach(), n_clusters)
+        if starts is not None:
+            starts = starts.to(X.device) - problem.mean.to(X.device)
+        elif init == "random":
+            starts = problem.random(n_init, generator)
+        else:
+            starts = problem.plus_plus(n_init, generator)
+        return problem.solve(starts.float(), max_iter, tol)
+
+
+def _validate(
+    X: Tensor,
+    n_clusters: int,
+    init: str | Tensor | np.ndarray,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    generator: torch.Generator | None,
+) -> Tensor | None:
+    """Raise a ValueError for what is wrong; return given starts as a float64 Tensor."""
+    if not isinstance(X, Tensor) or X.dtype != torch.float32:
+        got = f"a Tensor of {X.dtype}" if isinstance(X, Tensor) else type(X).__name__
+        raise ValueError(f"X should be a float32 Tensor, got {got}.")
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(
+            "X should be of shape (n_samples, n_features), both at least 1, "
+            f"got shape {tuple(X.shape)}."
+        )
+    for name, value in (("n_clusters", n_clusters), ("n_init", n_init), ("max_iter", max_iter)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} should be an integer of at least 1, got {value!r}.")
+    if n_clusters > len(X):
+        raise ValueError(
+            f"n_clusters should be at most n_samples, got n_clusters={n_clusters} for "
+            f"{len(X)} samples."
+        )
+    if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 <= tol < math.inf:
+        raise ValueError(f"tol should be a finite number of at least 0, got {tol!r}.")
+    if generator is not None:
+        if not isinstance(generator, torch.Generator):
+            raise ValueError(
+                f"generator should be a torch.Generator or None, got {type(generator).__name__}."
+            )
+        if generator.device.type not in ("cpu", X.device.type):
+            raise ValueError(
+                f"generator should be on the CPU or on the device of X ({X.device}), got one "
+                f"on {generator.device}."
+            )
+    if isinstance(init, str):
+        if init not in ("k-means++", "random"):
+            raise ValueError(
+                f'init should be "k-means++", "random" or an array of starts, got {init!r}.'
+            )
+        return None
+    if not isinstance(init, Tensor | np.ndarray):
+        raise ValueError(
+            'init should be "k-means++", "random", a Tensor or an ndarray, got '
+            f"{type(init).__name__}."
+        )
+    shape = (n_clusters, X.shape[1])
+    if init.ndim not in (2, 3) or tuple(init.shape[-2:]) != shape or len(init) == 0:
+        raise ValueError(
+            f"init should be of shape (n_init, {shape[0]}, {shape[1]}) or {shape}, got shape "
+            f"{tuple(init.shape)}."
+        )
+    starts = init.detach() if isinstance(init, Tensor) else torch.from_numpy(np.array(init, float))
+    starts = starts.double().reshape(-1, *shape)
+    if not starts.isfinite().all():
+        raise ValueError("init should be finite, got NaN or infinity.")
+    return starts
+
+
+class _Problem:
+    """Centred samples and what the starts share.
+
+    A sample is a row [x, 1] and a centre a row [c, -|c|²/2]: the product of the two is a score
+    that is highest for the nearest centre, and |x - c|² = |x|² - 2 score. Sums of rows [x, 1]
+    over a cluster hold its size in the last column.
+
+    Scores, labels and centres of the starts that advance together have the shapes (n_clusters,
+    n_starts, n), (n_starts, n) and (n_clusters, n_starts, n_features + 1).
+    """
+
+    def __init__(self, X: Tensor, n_clusters: int) -> None:
+        self.k = n_clusters
+        self.n, self.d = X.shape
+        self.device = X.device
+        slices = range(0, self.n, 2**14)
+        # Float64 sums of finite float32 numbers are finite, so that they tell if all are.
+        total = sum(X[i : i + 2**14].double().sum(0) for i in slices)
+        if not total.isfinite().all():
+            raise ValueError("X should be finite, got NaN or infinity.")
+        self.mean = (total / self.n).float().double()
+        self.rows = torch.empty(self.n, self.d + 1, device=X.device)
+        torch.sub(X, self.mean.float(), out=self.rows[:, :-1])
+        self.rows[:, -1] = 1
+        self.X = self.rows[:, :-1]
+        self.squares = torch.cat([self.X[i : i + 2**14].double().square().sum(1) for i in slices])
+        # The mean of the centred samples is not quite zero; the variance takes that into account.
+        offset = (total / self.n - self.mean).square().sum()
+        self.total = self.squares.sum()
+        self.variance = ((self.total / self.n - offset) / self.d).clamp_min(0)
+        if not self.squares.float().isfinite().all():
+            raise ValueError("X should be small enough to square in float32, got larger numbers.")
+        cuda = X.device.type == "cuda"
+        self.max_scores = CUDA_SCORES if cuda else CPU_SCORES
+        self.width = max(1, -(-(CUDA_COLUMNS if cuda else CPU_COLUMNS) // n_clusters))
+        self.label_type = torch.uint8 if n_clusters < 256 else torch.int32
+
+    def slices(self, n_columns: int) -> Iterator[slice]:
+        """Slices of the samples such that their scores stay small."""
+        size = max(16, self.max_scores // n_columns)
+        if self.device.type == "cpu":
+            size = min(size, 1024)
+        for start in range(0, self.n, size):
+            yield slice(start, min(start + size, self.n))
+
+    def weights(self, centers: Tensor) -> Tensor:
+        """Append -|c|²/2 to float64 centres."""
+        return torch.cat([centers, -centers.square().sum(-1, keepdim=True) / 2], -1).float()
+
+    def scores(self, weights: Tensor, part: slice) -> Tensor:
+        """Return the scores of a slice, of shape (*weights.shape[:-1], n)."""
+        flat = weights.flatten(0, -2) @ self.rows[part].T
+        return flat.view(*weights.shape[:-1], -1)
+
+    # ------------------------------------------------------------------------------- starts
+
+    def random(self, n_init: int, generator: torch.Generator | None) -> Tensor:
+        """Return distinct samples for each start, of shape (n_init, k, d)."""
+        device = "cpu" if generator is None else generator.device
+        chosen = torch.stack(
+            [
+                torch.randperm(self.n, generator=generator, device=device)[: self.k]
+                for _ in range(n_init)
+            ]
+        )
+        return self.X[chosen.to(self.device)]
+
+    def plus_plus(self, n_init: int, generator: torch.Generator | None) -> Tensor:
+        """Return starts of greedy k-means++, of shape (n_init, k, d)."""
+        device = "cpu" if generator is None else generator.device
+        n_trials = 2 + int(math.log(self.k))
+        # All numbers at once: they do not depend on how many starts advance together.
+        shape = (n_init, self.k, n_trials)
+        uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
+        width = max(1, self.width * self.k // (4 * n_trials))
+        return torch.cat([self._plus_plus(part) for part in uniform.to(self.device).split(width)])
+
+    def _plus_plus(self, uniform: Tensor) -> Tensor:
+        n_init, _, n_trials = uniform.shape
+        starts = torch.arange(n_init, device=self.device)
+        squares = self.squares.float()
+        chosen = torch.empty(n_init, self.k, dtype=torch.int64, device=self.device)
+        chosen[:, 0] = (uniform[:, 0, 0] * self.n).long()
+        closest = torch.full((n_init, self.n), math.inf, device=self.device)
+        for c in range(1, self.k + 1):
+            # What the last choice left, and how much of it in each slice
+            weights = self.weights(self.X[chosen[:, c - 1]].double())
+            if c == self.k:
+                break
+            parts = list(self.slices(n_init * n_trials))
+            left = torch.empty(n_init, len(parts), dtype=torch.float64, device=self.device)
+            for p, part in enumerate(parts):
+                distance = squares[part] - 2 * self.scores(weights, part)
+                nearest = closest[:, part]
+                torch.minimum(nearest, distance.clamp_min_(0), out=nearest)
+                left[:, p] = nearest.sum(1)
+            # A slice and then a sample of it, with probabilities proportional to closest
+            left = left.cumsum(1)
+            target = uniform[:, c] * left[:, -1:]
+            slot = torch.searchsorted(left, target, right=True).clamp_max_(len(parts) - 1)
+            target -= torch.where(slot > 0, left.gather(1, (slot - 1).clamp_min(0)), 0)
+            size = parts[0].stop
+            index = slot[..., None] * size + torch.arange(size, device=self.device)
+            inside = index < self.n
+            index.clamp_max_(self.n - 1)
+            within = closest[starts[:, None, None], index].double().mul_(inside).cumsum(2)
+            place = torch.searchsorted(within, target[..., None], right=True)
+            candidates = (slot * size + place[..., 0].clamp_max_(size - 1)).clamp_max_(self.n - 1)
+            # The candidate that leaves least
+            weights = self.weights(self.X[candidates].double())
+            potential = torch.zeros(n_init, n_trials, dtype=torch.float64, device=self.device)
+            for part in parts:
+                distance = squares[part] - 2 * self.scores(weights, part)
+                potential += torch.minimum(distance.clamp_min_(0), closest[:, None, part]).sum(2)
+            chosen[:, c] = candidates.gather(1, potential.argmin(1, keepdim=True))[:, 0]
+        return self.X[chosen]
+
+    # ----------------------------------------------------------------------------- iterations
+
+    def nearest(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the highest of the scores over the first axis and where it is."""
+        best, labels = scores.max(0)
+        return best, labels.to(self.label_type)
+
+    def advance(self, weights: Tensor, sums: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Assign samples to the nearest centres; update `sums` and `labels` in place.
+
+        Return the number of changed labels and the inertia of the starts.
+        """
+        k, n_starts, _ = weights.shape
+        n_changed = torch.zeros(n_starts, dtype=torch.int64, device=self.device)
+        score = torch.zeros(n_starts, dtype=torch.float64, device=self.device)
+        ids = torch.arange(k, device=self.device, dtype=self.label_type)[:, None, None]
+        for part in self.slices(k * n_starts):
+            best, new = self.nearest(self.scores(weights, part))
+            old = labels[:, part]
+            score += best.sum(1)
+            n_changed += (new != old).sum(1)
+            change = (new == ids).float() - (old == ids).float()
+            sums += (change.flatten(0, 1) @ self.rows[part]).view_as(sums)
+            old.copy_(new)
+        return n_changed, self.total - 2 * score
+
+    def refill(self, weights: Tensor, sums: Tensor, labels: Tensor) -> Tensor:
+        """Return the new centres of a start with empty clusters.
+
+        As in scikit-learn, an empty cluster takes the sample farthest from its centre from
+        the sample's cluster.
+
+        Parameters
+        ----------
+        weights, sums : Tensor of shape (n_clusters, n_features + 1)
+            The centres the labels are from, and the sums for them.
+        labels : Tensor of shape (n,)
+        """
+        labels = labels.long()
+        sums = sums.clone()
+        centers = weights[:, :-1]
+        distance = torch.cat(
+            [(self.X[part] - centers[labels[part]]).square().sum(1) for part in self.slices(self.d)]
+        )
+        empty = (sums[:, -1] == 0).nonzero()[:, 0].tolist()
+        if distance.max() > 0:
+            farthest = distance.topk(len(empty)).indices
+            for cluster, sample in zip(empty, farthest.tolist(), strict=True):
+                row = self.rows[sample].double()
+                sums[labels[sample]] -= row
+                sums[cluster] = row
+        sizes = sums[:, -1:]
+        # Like scikit-learn: what is still empty goes to the biggest cluster's centre.
+        sums = torch.where(sizes > 0, sums, sums[sizes.argmax()])
+        return sums[:, :-1] / sums[:, -1:]
+
+    def solve(self, starts: Tensor, max_iter: int, tol: float) -> KMeansResult:
+        """Run all starts and return the best result."""
+        n_init = len(starts)
+        finished = torch.empty_like(starts)
+        inertias = torch.empty(n_init, dtype=torch.float64, device=self.device)
+        n_iters = [0] * n_init
+        max_shift = tol * self.variance
+
+        def blank(count: int) -> tuple[Tensor, Tensor]:
+            sums = torch.zeros(self.k, count, self.d + 1, dtype=torch.float64, device=self.device)
+            # A label that is none: every sample is new to its first cluster.
+            labels = torch.full((count, self.n), self.k, dtype=self.label_type, device=self.device)
+            return sums, labels
+
+        active: list[int] = []  # the starts that advance, in the order of the tensors
+        last: list[bool] = []  # whether only labels for the final centres are missing
+        weights = starts.new_empty(self.k, 0, self.d + 1)
+        sums, labels = blank(0)
+        waiting = 0
+        while active or waiting < n_init:
+            room = min(self.width - len(active), n_init - waiting)
+            # Few at a time would cost a copy of the labels for each.
+            if room and (not active or room >= min(self.width // 8 + 1, n_init - waiting)):
+                coming = starts[waiting : waiting + room].transpose(0, 1).double()
+                weights = torch.cat([weights, self.weights(coming)], 1)
+                sums, labels = (
+                    torch.cat([sums, blank(room)[0]], 1),
+                    torch.cat([labels, blank(room)[1]]),
+                )
+                active += range(waiting, waiting + room)
+                last += [False] * room
+                waiting += room
+
+            n_changed, inertia = self.advance(weights, sums, labels)
+            sizes = sums[..., -1:]
+            centers = sums[..., :-1] / sizes.clamp_min(1)
+            shift = (centers - weights[..., :-1]).square().sum((0, 2))
+            empty = (sizes[..., 0] == 0).any(0)
+            # The iteration's one synchronisation
+            status = torch.stack([n_changed == 0, shift <= max_shift, empty]).tolist()
+            keep, stay = [], []
+            for i, (start, same, still, hollow) in enumerate(zip(active, *status, strict=True)):
+                if not last[i]:
+                    n_iters[start] += 1
+                if last[i] or same:
+                    continue
+                if hollow:
+                    centers[:, i] = self.refill(weights[:, i], sums[:, i], labels[i])
+                    still = (centers[:, i] - weights[:, i, :-1]).square().sum() <= max_shift
+                keep.append(i)
+                stay.append(bool(still) or n_iters[start] == max_iter)
+            if len(keep) < len(active):
+                gone = [i for i in range(len(active)) if i not in set(keep)]
+                where = torch.tensor([active[i] for i in gone], device=self.device)
+                gone = torch.tensor(gone, device=self.device)
+                finished[where] = weights[:, gone, :-1].transpose(0, 1)
+                inertias[where] = inertia[gone]
+                active = [active[i] for i in keep]
+                kept = torch.tensor(keep, dtype=torch.int64, device=self.device)
+                centers, sums, labels = centers[:, kept], sums[:, kept], labels[kept]
+            last = stay
+            weights = self.weights(centers)
+        return self.best(finished, inertias, n_iters)
+
+    def best(self, centers: Tensor, inertias: Tensor, n_iters: list[int]) -> KMeansResult:
+        """Return the result with the lowest inertia.
+
+        `inertias` are differences and so only as precise as the spread of the samples allows.
+        Where that is too little to tell results apart, they are computed once more.
+        """
+        slack = 1e-6 * self.total
+        lowest = inertias.min()
+        candidates = [inertias.argmin().item()]
+        if slack > 1e-6 * lowest * 10:
+            candidates = (inertias <= lowest + slack).nonzero()[:, 0].tolist()
+        results = []
+        for candidate in candidates:
+            labels, inertia = self.assign(centers[candidate])
+            results.append((inertia, candidate, labels))
+        inertia, winner, labels = min(results, key=lambda result: result[:2])
+        original = (centers[winner].double() + self.mean).float()
+        return KMeansResult(original, labels, inertia, n_iters[winner])
+
+    def assign(self, centers: Tensor) -> tuple[Tensor, float]:
+        """Return the labels and the inertia of one start's centres."""
+        weights = self.weights(centers.double())
+        labels = []
+        inertia = torch.zeros((), dtype=torch.float64, device=self.device)
+        for part in self.slices(max(self.k, self.d)):
+            nearest = self.scores(weights, part).argmax(0)
+            inertia += (self.X[part] - centers[nearest]).square().sum(dtype=torch.float64)
+            labels.append(nearest)
+        return torch.cat(labels), inertia.item()

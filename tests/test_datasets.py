@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import http.server
-import logging
 import struct
 import sys
 import threading
@@ -131,10 +130,12 @@ def test_bad_subset(home, loader, subset):
         loader(subset=subset, data_home=home, verify=False)
 
 
-def test_check_subset_with_other_choices():
-    _base.check_subset("unlabeled", ("train", "unlabeled"))
-    with pytest.raises(ValueError, match="subset must be one of 'train', 'unlabeled'; got 'all'"):
-        _base.check_subset("all", ("train", "unlabeled"))
+def test_parts_of():
+    assert _base.parts_of("all") == ("train", "test")
+    assert _base.parts_of("all", "extra") == ("train", "test")
+    assert _base.parts_of("extra", "extra") == ("extra",)
+    with pytest.raises(ValueError, match="one of 'train', 'test', 'all', 'extra'; got 'other'"):
+        _base.parts_of("other", "extra")
 
 
 # Loading
@@ -486,27 +487,3 @@ def test_refused_connection(tiny_mnist, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"from http://127.0.0.1:9/train-images-idx3-ubyte.gz"):
         load_mnist(data_home=tmp_path)
     assert names_in(tmp_path / "mnist") == []
-
-
-def test_base_serves_an_archive(server, tmp_path, caplog):
-    """A set in one archive, with files checked one by one, needs nothing else of _base."""
-    url, served = server
-    archive = served / "set.tar.gz"
-    archive.write_bytes(gzip.compress(b"packed"))
-    known_hash = "sha256:" + hashlib.sha256(archive.read_bytes()).hexdigest()
-    settings = {"url": f"{url}set.tar.gz", "known_hash": known_hash}
-    with caplog.at_level(logging.CRITICAL):
-        for download in (True, False):
-            path = _base.find_or_fetch(
-                tmp_path, ["set.tar.gz"], download_if_missing=download, **settings
-            )
-            assert path == tmp_path / "set.tar.gz"
-    assert _base.read_content(path) == b"packed"
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "part.bin").write_bytes(b"part")
-    found = _base.find_file(tmp_path, ["part.bin", "set/part.bin"])
-    assert found == tmp_path / "set" / "part.bin"
-    sha256 = hashlib.sha256(b"part").hexdigest()
-    assert _base.read_content(found, sha256=sha256) == b"part"
-    with pytest.raises(ValueError, match=f"expected {sha256}"):
-        _base.check_sha256(b"PART", sha256, found)

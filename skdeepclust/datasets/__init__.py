@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from ._base import get_data_home
+from ._cifar import load_cifar10, load_cifar100
 from ._mnist import load_fashion_mnist, load_mnist
+from ._stl10 import load_stl10
+from ._svhn import load_svhn
 
-__all__ = ["get_data_home", "load_fashion_mnist", "load_mnist"]
+__all__ = [
+    "get_data_home",
+    "load_cifar10",
+    "load_cifar100",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_stl10",
+    "load_svhn",
+]

@@ -10,7 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._base import check_subset, find_or_fetch, get_data_home, read_content
+from ._base import (
+    check_labels,
+    check_lengths,
+    find_or_fetch,
+    get_data_home,
+    make_result,
+    parts_of,
+    read_content,
+)
 
 # Third byte of an idx file; numbers are stored with the high byte first.
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -134,8 +142,8 @@ def _parse_idx(content: bytes, path: Path) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_uint8(path: Path, sample_shape: tuple[int, ...], sha256: str | None) -> np.ndarray:
-    array = _parse_idx(read_content(path, sha256=sha256), path)
+def _read_uint8(path: Path, sample_shape: tuple[int, ...], known_hash: str | None) -> np.ndarray:
+    array = _parse_idx(read_content(path, known_hash=known_hash), path)
     if array.dtype != np.uint8 or array.ndim == 0 or array.shape[1:] != sample_shape:
         wanted = ", ".join(map(str, ("n", *sample_shape)))
         raise ValueError(
@@ -153,10 +161,9 @@ def _load(
     download_if_missing: bool,
     verify: bool,
 ) -> Bunch | tuple[np.ndarray, np.ndarray]:
-    check_subset(subset)
     folder = get_data_home(data_home) / source.folder
-    images, labels, filenames = [], [], []
-    for part in ("train", "test") if subset == "all" else (subset,):
+    images, labels, paths = [], [], []
+    for part in parts_of(subset):
         arrays = []
         for name, sample_shape in zip(_FILES[part], ((28, 28), ()), strict=True):
             gz_md5, sha256 = source.checksums[name]
@@ -168,32 +175,19 @@ def _load(
                 known_hash=f"md5:{gz_md5}",
                 download_if_missing=download_if_missing,
             )
-            arrays.append(_read_uint8(path, sample_shape, sha256 if verify else None))
-            filenames.append(str(path))
-        if len(arrays[0]) != len(arrays[1]):
-            raise ValueError(
-                f"{filenames[-2]} holds {len(arrays[0])} images but {filenames[-1]} holds "
-                f"{len(arrays[1])} labels; expected as many labels as images."
-            )
-        top = arrays[1].max(initial=0)
-        if top >= len(source.target_names):
-            raise ValueError(
-                f"{filenames[-1]} holds the label {top}, expected 0 to "
-                f"{len(source.target_names) - 1}."
-            )
+            arrays.append(_read_uint8(path, sample_shape, f"sha256:{sha256}" if verify else None))
+            paths.append(path)
+        check_lengths(arrays[0], arrays[1], paths[-2], path)
+        check_labels(arrays[1], range(len(source.target_names)), path)
         images.append(arrays[0])
         labels.append(arrays[1])
-    # A copy even of one part: the arrays read are views of bytes, which cannot be written to.
-    data = np.concatenate(images)
-    target = np.concatenate(labels, dtype=np.int64)
-    if return_X_y:
-        return data, target
-    return Bunch(
-        data=data,
-        target=target,
-        target_names=np.array(source.target_names),
-        DESCR=source.descr,
-        filenames=filenames,
+    return make_result(
+        images,
+        labels,
+        target_names=source.target_names,
+        descr=source.descr,
+        paths=paths,
+        return_X_y=return_X_y,
     )
 
 

@@ -1,15 +1,34 @@
 """Deep clustering with scikit-learn's API."""
 
 from skdeepclust import augment, datasets, metrics, networks, plotting
-from skdeepclust.cluster import DACClustering, STDACClustering
+from skdeepclust.cluster import (
+    ACAIClustering,
+    AutoencoderClustering,
+    DACClustering,
+    DCNClustering,
+    DECClustering,
+    IDECClustering,
+    MCDCClustering,
+    STDACClustering,
+    VAEClustering,
+)
+from skdeepclust.kmeans import k_means
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ACAIClustering",
+    "AutoencoderClustering",
     "DACClustering",
+    "DCNClustering",
+    "DECClustering",
+    "IDECClustering",
+    "MCDCClustering",
     "STDACClustering",
+    "VAEClustering",
     "augment",
     "datasets",
+    "k_means",
     "metrics",
     "networks",
     "plotting",

@@ -36,11 +36,14 @@ def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(channels), int(height), int(width)
 
 
-def check_X(estimator: Any, X: Any, *, reset: bool) -> Tensor:
+def check_X(
+    estimator: Any, X: Any, *, reset: bool, scaling: tuple[float, float] | None = None
+) -> Tensor:
     """Validate `X` and return it standardised, as float32 of shape (n, *input_shape_).
 
     With ``reset=True`` it also sets ``n_features_in_``, ``feature_names_in_``,
-    ``input_shape_``, ``input_mean_`` and ``input_scale_``; otherwise it compares with them.
+    ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or `scaling`) and
+    ``_sample_shape`` (as `X` has it); otherwise it compares with them.
     """
     if isinstance(X, Tensor):
         X = X.detach().cpu()
@@ -95,7 +98,8 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> Tensor:
             if hasattr(estimator, "feature_names_in_"):
                 del estimator.feature_names_in_
         estimator.input_shape_ = input_shape
-        estimator.input_mean_, estimator.input_scale_ = _mean_and_scale(X)
+        estimator._sample_shape = X.shape[1:]
+        estimator.input_mean_, estimator.input_scale_ = scaling or _mean_and_scale(X)
     x = torch.empty(len(X), *input_shape)
     for result, part in zip(x.split(SLICE), _slices(X), strict=True):
         part = (part - estimator.input_mean_) / estimator.input_scale_

@@ -79,6 +79,7 @@ class Run:
         self.probabilities: Any = None
         self.quality: Any = None
         self.history = History()  # the epochs of all phases
+        self.unconverged: list[str] = []  # phases that ended before their criterion was met
         self._estimator = estimator
         self._X = X
         self._progress = progress
@@ -125,8 +126,14 @@ class Run:
                     raise
                 self.interrupted = True
 
+    def finalize(self) -> None:
+        """Make the network ready to predict."""
+        with self._random_state():
+            self._estimator._finalize(self.network, self._X)
+
     def interpose(self, phase: Phase) -> None:
         """Let `phase` come first when the run goes on, even in the middle of another."""
+        self._progress.total += phase.max_epochs * len(self._X)
         with self._random_state():
             self._start(phase)
 
@@ -146,6 +153,8 @@ class Run:
         if engine.stopped_ or len(engine.history) == engine.max_epochs:
             engine.notify("on_train_end", X=self._X, y=None)
             self._engines.remove(engine)
+            if engine.phase.objective.converged is False and not engine.stopped_:
+                self.unconverged.append(engine.phase.name)
 
 
 def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
@@ -171,7 +180,7 @@ def train_restarts(
     judge: Callable[[Run], tuple[int, float]],
     *,
     screen_at: int,
-    consensus_phase: Callable[[np.ndarray], Phase] | None,
+    consensus_phase: Callable[[np.ndarray], Phase | None],
 ) -> Run:
     """Train all runs to `screen_at` epochs and the best of them to the end; return it.
 
@@ -181,9 +190,9 @@ def train_restarts(
     judge : callable
         Sets a run's ``probabilities`` and returns its quality, higher is better.
     screen_at : int
-    consensus_phase : callable or None
+    consensus_phase : callable
         From the averaged probabilities of the better half to the phase in which the best run
-        learns them before it goes on.
+        learns them before it goes on, or to None.
 
     Returns
     -------
@@ -215,10 +224,11 @@ def train_restarts(
         best, *others = ranking
         if any(run.interrupted for run in ranking):
             break
-        if until is not None and consensus_phase is not None:
+        if until is not None:
             better_half = ranking[: max(2, -(-len(ranking) // 2))]
-            average = consensus([run.probabilities for run in better_half])
-            best.interpose(consensus_phase(average))
+            phase = consensus_phase(consensus([run.probabilities for run in better_half]))
+            if phase is not None:
+                best.interpose(phase)
         for run in others:
             run.release()
         candidates = [best]

@@ -22,7 +22,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
@@ -32,12 +31,10 @@ from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.networks._base import (
     ClusterNetwork,
+    forward_in_slices,
     n_output_features,
     reestimate_batch_norm,
 )
-from skdeepclust.objective import PseudoLabels
-
-CONSENSUS_EPOCHS = 4
 
 
 class BaseDeepClusterer(
@@ -61,7 +58,6 @@ class BaseDeepClusterer(
         "optimizer": [callable],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "screening": [Interval(Real, 0, 1, closed="right")],
-        "consensus": ["boolean"],
         "callbacks": [None, list],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "bf16"})],
@@ -88,6 +84,21 @@ class BaseDeepClusterer(
     def _resolved_n_init(self) -> int:
         """Return the number of restarts that `n_init` stands for."""
         return 1 if self.n_init == "auto" else self.n_init
+
+    def _check_parameters(self) -> None:
+        """Raise a ValueError if parameters don't suit each other or ``self.input_shape_``."""
+
+    def _given_scaling(self) -> tuple[float, float] | None:
+        """Return the (mean, scale) to standardise with, or None to take those of `X`."""
+        return None
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
+        """Return the phase in which the best restart learns the restarts' average, if any."""
+        return None
+
+    def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
+        """Make `network` ready to predict, wherever its training stands."""
+        reestimate_batch_norm(network, X)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> BaseDeepClusterer:
@@ -116,7 +127,8 @@ class BaseDeepClusterer(
             If the loss of all restarts is no longer finite; the estimator is not fitted then.
         """
         device = self._resolve_device()
-        X = check_X(self, X, reset=True).to(device)
+        X = check_X(self, X, reset=True, scaling=self._given_scaling()).to(device)
+        self._check_parameters()
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
@@ -130,36 +142,20 @@ class BaseDeepClusterer(
         criterion = NeighborCriterion(X)
 
         def judge(run: Run) -> tuple[int, float]:
-            reestimate_batch_norm(run.network, X)
+            run.finalize()
             run.probabilities = self._probabilities(run.network, X)
             used = len(np.unique(run.probabilities.argmax(1)))
             return used - self.n_clusters, criterion(run.probabilities)
 
-        def consensus_phase(average: np.ndarray) -> Phase:
-            objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
-            return Phase(
-                objective,
-                CONSENSUS_EPOCHS,
-                "consensus",
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                lr=self.lr,
-            )
-
         planned = self._planned_epochs(len(X))
         screen_at = max(1, round(self.screening * planned))
         epochs = len(seeds) * screen_at + planned - screen_at
-        if len(seeds) > 1 and self.consensus:
-            epochs += CONSENSUS_EPOCHS
         with tqdm(
             total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
         ) as bar:
             runs = [Run(self, X, int(seed), bar) for seed in seeds]
             best = train_restarts(
-                runs,
-                judge,
-                screen_at=screen_at,
-                consensus_phase=consensus_phase if self.consensus else None,
+                runs, judge, screen_at=screen_at, consensus_phase=self._consensus_phase
             )
 
         self.network_ = best.network.eval()
@@ -175,6 +171,13 @@ class BaseDeepClusterer(
             warnings.warn(
                 f"{type(self).__name__}: the fit was interrupted after {len(run.history)} epochs "
                 "of the best restart. The estimator is usable, with the state reached then.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        for name in run.unconverged:
+            warnings.warn(
+                f"{type(self).__name__}: phase {name!r} did not converge: it reached its last "
+                f"epoch before its criterion. Try a larger max_epochs or tol.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -240,17 +243,8 @@ class BaseDeepClusterer(
         )
 
     def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
-        """Return ``function(X)`` as an array, computed in slices in evaluation mode."""
-        largest = 128 if X.device.type == "cpu" else 4096
-        size = max(1, min(largest, largest * 2**13 // X[0].numel()))
-        results = []
-        with torch.inference_mode():
-            for x in X.split(size):
-                # Always a whole slice: the batch size can change a sample's last digit.
-                n_missing = size - len(x)
-                padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x
-                results.append(function(padded)[: len(x)].float())
-            return torch.cat(results).cpu().numpy()
+        """Return ``function(X)`` as an array, computed in slices."""
+        return forward_in_slices(function, X).cpu().numpy()
 
     def _probabilities(self, network: nn.Module, X: Tensor) -> np.ndarray:
         network.eval()

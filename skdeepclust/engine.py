@@ -125,7 +125,8 @@ class Engine(NeuralNet):
     Attributes
     ----------
     stopped_ : bool
-        Whether a callback ended the phase, as skorch's EarlyStopping does.
+        Whether the phase has ended early: a callback ended it, as skorch's EarlyStopping does,
+        or the objective has converged.
 
     Examples
     --------
@@ -286,3 +287,5 @@ class Engine(NeuralNet):
         self.history.record("train_loss_best", loss < self.best_loss_)
         self.history.record("train_batch_count", len(sizes))
         self.best_loss_ = min(self.best_loss_, loss)
+        if objective.converged:
+            self.stopped_ = True

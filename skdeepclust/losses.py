@@ -132,3 +132,66 @@ def mutual_information(probabilities: Tensor) -> Tensor:
         return torch.special.entr(p).sum(-1)
 
     return entropy(probabilities.mean(0)) - entropy(probabilities).mean()
+
+
+def target_distribution(probabilities: Tensor) -> Tensor:
+    """DEC's target P of soft assignments Q, equation 3 of [1]_.
+
+    It strengthens confident assignments and divides by the clusters' sizes, so that large ones
+    don't distort the latents.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (n, n_clusters)
+        Soft assignments of the whole data set, positive rows that sum to one.
+
+    Returns
+    -------
+    Tensor of shape (n, n_clusters)
+        Rows that sum to one.
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
+       ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import target_distribution
+    >>> target_distribution(torch.tensor([[0.8, 0.2], [0.4, 0.6]]))
+    tensor([[0.9143, 0.0857],
+            [0.2286, 0.7714]])
+    """
+    weights = probabilities.square() / probabilities.sum(0).clamp_min(EPS)
+    return weights / weights.sum(1, keepdim=True).clamp_min(EPS)
+
+
+def assignment_hardening(logits: Tensor, target: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(P || Q) of the batch, equation 2 of [1]_.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_clusters)
+        Their softmax is Q; :class:`~skdeepclust.networks.StudentTHead` gives them.
+    target : Tensor of shape (n, n_clusters)
+        P, without gradient.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats, the mean over the samples.
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
+       ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import assignment_hardening
+    >>> assignment_hardening(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor(0.6931)
+    """
+    return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")

@@ -14,6 +14,12 @@ class Objective(nn.Module):
     Only :meth:`steps` has to be written. What an objective learns from the data lives in
     its buffers, so that a state dict holds all of it.
 
+    Attributes
+    ----------
+    converged : bool or None
+        None for an objective without a criterion of convergence. One that has it sets this to
+        True once it is met, and the phase ends with that epoch.
+
     Examples
     --------
     >>> import torch
@@ -32,13 +38,15 @@ class Objective(nn.Module):
     [('main', torch.Size([]))]
     """
 
+    converged: bool | None = None
+
     def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
         """Return the parameters by player, each with an optimiser of its own.
 
         The first player's optimiser is the engine's ``optimizer_``, the one that skorch's
         learning rate schedulers act on.
         """
-        return {"main": list(network.parameters())}
+        return {"main": [p for p in network.parameters() if p.requires_grad]}
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield a (player, loss) for each step to take on the batch.

@@ -1,5 +1,19 @@
 """Estimators, one private file for each family of methods."""
 
+from skdeepclust.cluster._autoencoder import AutoencoderClustering, VAEClustering
 from skdeepclust.cluster._dac import DACClustering, STDACClustering
+from skdeepclust.cluster._dcn import DCNClustering
+from skdeepclust.cluster._dec import DECClustering, IDECClustering
+from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
 
-__all__ = ["DACClustering", "STDACClustering"]
+__all__ = [
+    "ACAIClustering",
+    "AutoencoderClustering",
+    "DACClustering",
+    "DCNClustering",
+    "DECClustering",
+    "IDECClustering",
+    "MCDCClustering",
+    "STDACClustering",
+    "VAEClustering",
+]

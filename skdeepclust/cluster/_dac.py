@@ -25,6 +25,8 @@ from skdeepclust.networks._base import batch_norm_parts, batch_statistics
 from skdeepclust.networks._convolutional import dense_head, identity_head
 from skdeepclust.objective import Objective, PseudoLabels
 
+CONSENSUS_EPOCHS = 4
+
 
 def linear_threshold(start: float, end: float, share: Tensor) -> tuple[Tensor, Tensor]:
     """One threshold for both, so that every pair is selected (DAC*)."""
@@ -97,7 +99,21 @@ class _BaseDAC(BaseDeepClusterer):
         "mi_weight": [Interval(Real, 0, None, closed="left")],
         "chunk_size": [Interval(Integral, 2, None, closed="left")],
         "init": [StrOptions({"auto", "random", "kmeans"})],
+        "consensus": ["boolean"],
     }
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
+        if not self.consensus:
+            return None
+        objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
+        return Phase(
+            objective,
+            CONSENSUS_EPOCHS,
+            "consensus",
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=self.lr,
+        )
 
     def _starts_from_kmeans(self) -> bool:
         is_tabular = len(self.input_shape_) == 1

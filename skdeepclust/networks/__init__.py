@@ -1,5 +1,12 @@
 """Networks: torch modules to give to ``network=``, and what they are built from."""
 
+from skdeepclust.networks._autoencoder import (
+    AutoencoderNetwork,
+    ConvDecoder,
+    ConvEncoder,
+    DenseAutoencoderPart,
+    StudentTHead,
+)
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
@@ -7,8 +14,13 @@ from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
 __all__ = [
     "AllConvEncoder",
+    "AutoencoderNetwork",
     "ClusterNetwork",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DenseAutoencoderPart",
     "DenseEncoder",
     "SpatialTransformer",
+    "StudentTHead",
     "VGGEncoder",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -42,6 +43,20 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     with torch.no_grad(), frozen_batch_norm(encoder):
         x = torch.zeros(2, *input_shape, device=parameter.device)
         return encoder(x).flatten(1).shape[1]
+
+
+def forward_in_slices(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
+    """Return ``function(X)``, computed in slices and without gradients."""
+    largest = 128 if X.device.type == "cpu" else 4096
+    size = max(1, min(largest, largest * 2**13 // X[0].numel()))
+    results = []
+    with torch.inference_mode():
+        for x in X.split(size):
+            # Always a whole slice: the batch size can change a sample's last digit.
+            n_missing = size - len(x)
+            padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x
+            results.append(function(padded)[: len(x)].float())
+        return torch.cat(results)
 
 
 @contextmanager

@@ -1,0 +1,603 @@
+"""Auto-encoders, plain and variational, with k-means on their latents; base of the family."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdeepclust._docs import shared_docs
+from skdeepclust.base import BaseDeepClusterer
+from skdeepclust.engine import Phase
+from skdeepclust.kmeans import k_means
+from skdeepclust.networks import (
+    AutoencoderNetwork,
+    ConvDecoder,
+    ConvEncoder,
+    DenseAutoencoderPart,
+    StudentTHead,
+)
+from skdeepclust.networks._base import ClusterNetwork, forward_in_slices, frozen_batch_norm
+from skdeepclust.objective import Objective
+
+DENSE_LATENT_SIZE = 10
+
+
+class ClusteringTerm(nn.Module):
+    """What a method adds to the auto-encoder's loss to shape clusters."""
+
+    converged: bool | None = None
+
+    def prepare(self, network: AutoencoderNetwork, X: Tensor) -> None:
+        """Prepare what needs the whole data set, before each step."""
+
+    def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
+        """Return the loss of a batch with the latents `z`."""
+        raise TypeError(f"{type(self).__name__} does not define `forward`")
+
+    def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
+        """Update what follows the network."""
+
+
+class AutoencoderObjective(Objective):
+    """Reconstruction, of a variational auto-encoder the ELBO, and perhaps a clustering term.
+
+    Parameters
+    ----------
+    augmentation : callable
+    kl_weight : float
+        Weight of the divergence from the prior; variational auto-encoders only.
+    reconstruction_weight : float
+        0 leaves the decoder out.
+    term : ClusteringTerm or None
+    """
+
+    def __init__(
+        self,
+        augmentation: Callable[[Tensor], Tensor],
+        kl_weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
+        term: ClusteringTerm | None = None,
+    ) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+        self.kl_weight = kl_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.term = term
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the clustering term has converged; None without a criterion."""
+        return None if self.term is None else self.term.converged
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        self._X = X
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        if self.term is not None:
+            self.term.prepare(network, self._X)
+        augmented = self.augmentation(x)
+        yield from self.autoencoder_steps(network, augmented, index)
+        if self.term is not None:
+            self.term.after_step(network, augmented, index)
+
+    def autoencoder_steps(
+        self, network: nn.Module, x: Tensor, index: Tensor
+    ) -> Iterator[tuple[str, Tensor]]:
+        z, code, divergence = network.encode(x)
+        loss = self.clustering_loss(network, z, index)
+        if self.reconstruction_weight:
+            reconstruction = self.elbo(network.decode(code), x, divergence)
+            loss = loss + self.reconstruction_weight * reconstruction
+        yield "main", loss
+
+    def elbo(self, decoded: Tensor, x: Tensor, divergence: Tensor | float) -> Tensor:
+        """Return the negative evidence lower bound, times 2 / (number of values), less a constant.
+
+        With `divergence` 0 it is the mean squared error.
+        """
+        # 2 / d times |x - x'|^2 / 2 + KL: a Gaussian likelihood with unit variance
+        return F.mse_loss(decoded.float(), x) + 2 * self.kl_weight * divergence / x[0].numel()
+
+    def clustering_loss(self, network: nn.Module, z: Tensor, index: Tensor) -> Tensor | float:
+        return 0.0 if self.term is None else self.term(network, z, index)
+
+
+class BaseAutoencoderClusterer(BaseDeepClusterer):
+    """Base of the methods with an auto-encoder: networks, k-means on latents, decoding."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseDeepClusterer._parameter_constraints,
+        "decoder": [None, callable],
+        "hidden_sizes": ["array-like"],
+        "latent_size": [None, Interval(Integral, 1, None, closed="left")],
+        "kmeans_n_init": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    autoencoder = None  # of the subclasses that don't have it as a parameter
+
+    def _is_variational(self) -> bool:
+        return False
+
+    def _whitens(self) -> bool:
+        return False
+
+    # ------------------------------------------------------------------ networks
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 3:
+            return ConvEncoder(self.input_shape_, self.latent_size)
+        return DenseAutoencoderPart([*self.input_shape_, *self.hidden_sizes, self._dense_size()])
+
+    def _dense_size(self) -> int:
+        return DENSE_LATENT_SIZE if self.latent_size is None else self.latent_size
+
+    def _default_decoder(self, n_features: int) -> nn.Module:
+        if len(self.input_shape_) == 3:
+            return ConvDecoder(n_features, self.input_shape_)
+        return DenseAutoencoderPart([n_features, *self.hidden_sizes[::-1], *self.input_shape_])
+
+    def _head(self, n_features: int) -> nn.Module:
+        return StudentTHead(n_features, self.n_clusters)
+
+    def _build_network(self) -> AutoencoderNetwork:
+        given = self._given_autoencoder()
+        if given is not None:
+            network = copy.deepcopy(given.network_)
+            network.head = self._head(given._n_features_out)
+            return network
+        network = super()._build_network()
+        n_features = network.head.offset.numel()
+        if self.decoder is None:
+            decoder = self._default_decoder(n_features)
+        elif isinstance(self.decoder, nn.Module):
+            decoder = copy.deepcopy(self.decoder)
+        else:
+            decoder = self.decoder(n_features, self.input_shape_)
+        self._check_decoder(decoder, n_features)
+        posterior = nn.Linear(n_features, 2 * n_features) if self._is_variational() else None
+        if posterior is not None:  # starts at the encoder's features, with small variances
+            with torch.no_grad():
+                posterior.weight.zero_()[:n_features].fill_diagonal_(1)
+                posterior.bias.zero_()[n_features:].fill_(-4)
+        return AutoencoderNetwork(network.encoder, decoder, network.head, posterior)
+
+    def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
+        problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
+        problem += f"of {n_features} features"
+        try:
+            with torch.no_grad(), frozen_batch_norm(decoder):
+                shape = tuple(decoder(torch.zeros(2, n_features)).shape[1:])
+        except RuntimeError as error:
+            raise ValueError(f"{problem}: {error}") from error
+        if shape != self.input_shape_:
+            raise ValueError(f"{problem}, but of shape {shape}.")
+
+    # ------------------------------------------------------------------ a fitted auto-encoder
+
+    def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
+        """Return the fitted estimator behind `autoencoder`, which may be frozen."""
+        given = getattr(self.autoencoder, "estimator", self.autoencoder)
+        if given is not None and not hasattr(given, "network_"):
+            raise ValueError(
+                "autoencoder must be a fitted estimator with an auto-encoder; got "
+                f"{self.autoencoder!r}, which is not fitted. Where it is cloned, as GridSearchCV "
+                "does, wrap the fitted one: sklearn.frozen.FrozenEstimator(autoencoder)."
+            )
+        return given
+
+    def _given_scaling(self) -> tuple[float, float] | None:
+        given = self._given_autoencoder()
+        return None if given is None else (given.input_mean_, given.input_scale_)
+
+    def _check_parameters(self) -> None:
+        for size in self.hidden_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    f"hidden_sizes must hold positive integers; got {self.hidden_sizes!r}."
+                )
+        given = self._given_autoencoder()
+        if given is not None and given.input_shape_ != self.input_shape_:
+            raise ValueError(
+                f"autoencoder was fitted on samples of shape {given.input_shape_}, but X holds "
+                f"samples of shape {self.input_shape_}."
+            )
+
+    # ------------------------------------------------------------------ k-means on the latents
+
+    def _fit_head(self, network: AutoencoderNetwork, X: Tensor) -> None:
+        """Put the centres of k-means on the latents into the head."""
+        with frozen_batch_norm(network):
+            latents = forward_in_slices(network.embed, X)
+        offset, whitening = latents.mean(0), None
+        if self._whitens():
+            pca = PCA(whiten=True, svd_solver="full", random_state=0)
+            pca.fit(latents.cpu().numpy())
+            used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+            scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
+            whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
+        network.head.set_centers(network.head.centers.detach(), offset, whitening)
+        with torch.inference_mode():
+            points = network.head.project(latents)
+            centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
+        network.head.set_centers(centers.clone(), offset, whitening)
+
+    def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
+        super()._finalize(network, X)
+        if not network.head.is_learning:
+            self._fit_head(network, X)
+
+    # ------------------------------------------------------------------ decoding
+
+    def _decoded(self, z: np.ndarray) -> np.ndarray:
+        """Return what latents stand for, on the scale of the training samples."""
+        device = next(self.network_.parameters()).device
+        z = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
+        decoded = self._forward(self.network_.decode, z)
+        decoded = decoded * np.float32(self.input_scale_) + np.float32(self.input_mean_)
+        return decoded.reshape(-1, *self._sample_shape)
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Decode latents.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features_out)
+            Latents, as :meth:`transform` gives them.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...), float32
+            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        """
+        check_is_fitted(self, "network_")
+        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z has {Z.shape[1]} features a sample, but the latents of this "
+                f"{type(self).__name__} have {self._n_features_out}."
+            )
+        return self._decoded(Z)
+
+    def interpolate(self, X1: Any, X2: Any, n_steps: int = 7) -> np.ndarray:
+        """Decode points on the lines between the latents of pairs of samples.
+
+        Parameters
+        ----------
+        X1, X2 : array-like or Tensor
+            As many samples each, of the shape seen in `fit`.
+        n_steps : int, default=7
+            Points a pair, at least 2; the first and last are the reconstructions of the pair.
+
+        Returns
+        -------
+        X : ndarray of shape (n_pairs, n_steps, ...), float32
+            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        """
+        if not isinstance(n_steps, Integral) or n_steps < 2:
+            raise ValueError(f"n_steps must be an integer of at least 2; got {n_steps!r}.")
+        first, last = self.transform(X1), self.transform(X2)
+        first, last = np.asarray(first), np.asarray(last)
+        if len(first) != len(last):
+            raise ValueError(
+                f"X1 and X2 must hold as many samples each; got {len(first)} and {len(last)}."
+            )
+        share = np.linspace(0, 1, n_steps, dtype=np.float32)[:, None]
+        z = first[:, None] * (1 - share) + last[:, None] * share
+        decoded = self._decoded(z.reshape(-1, z.shape[-1]))
+        return decoded.reshape(len(first), n_steps, *self._sample_shape)
+
+    @available_if(lambda self: self._is_variational())
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw samples from the generative model: decoded draws from the prior N(0, I).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...), float32
+            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        """
+        check_is_fitted(self, "network_")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
+        random_state = check_random_state(random_state)
+        return self._decoded(random_state.standard_normal((n_samples, self._n_features_out)))
+
+
+class _BaseLatentKMeans(BaseAutoencoderClusterer):
+    """Base of the methods that train an auto-encoder and then run k-means on its latents."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoderClusterer._parameter_constraints,
+        "whiten": ["boolean"],
+    }
+
+    def _whitens(self) -> bool:
+        return self.whiten
+
+    def _objective(self) -> Objective:
+        """Return what the auto-encoder is trained on."""
+        raise TypeError(f"{type(self).__name__} does not define `_objective`")
+
+    def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
+        if self._given_autoencoder() is None:
+            yield Phase(
+                self._objective(),
+                self.max_epochs,
+                "auto-encoder",
+                batch_size=self.batch_size,
+                optimizer=self.optimizer,
+                lr=self.lr,
+            )
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        return self.max_epochs if self._given_autoencoder() is None else 0
+
+
+@shared_docs
+class AutoencoderClustering(_BaseLatentKMeans):
+    """Auto-encoder, then k-means on its latents.
+
+    The baseline of the deep clustering methods with an auto-encoder [1]_.
+
+    Parameters
+    ----------
+    {{n_clusters}}
+    {{autoencoder}}
+    {{network}}
+    {{augmentation}}
+    {{whiten}}
+    {{kmeans}}
+    {{restarts}}
+    max_epochs : int, default=50
+        Passes over the samples. 400 in the paper.
+    batch_size : int, default=64
+        Samples a step.
+    lr : float, default=1e-3
+        Learning rate. 1e-4 in the paper.
+    {{training}}
+
+    Attributes
+    ----------
+    {{attributes}}
+
+    See Also
+    --------
+    MCDCClustering : Latents trained so that mixtures of two decode to one of the two.
+    IDECClustering : Latents trained with the clusters.
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import AutoencoderClustering
+    >>> images = load_digits().images[:200]
+    >>> model = AutoencoderClustering(n_clusters=10, max_epochs=2, random_state=0).fit(images)
+    >>> model.labels_.shape
+    (200,)
+    >>> model.inverse_transform(model.transform(images)).shape
+    (200, 8, 8)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_BaseLatentKMeans._parameter_constraints,
+        "autoencoder": [None, HasMethods(["fit", "inverse_transform"])],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        autoencoder: Any = None,
+        network: Callable[..., Any] | None = None,
+        decoder: Callable[..., Any] | None = None,
+        hidden_sizes: Sequence[int] = (500, 500, 2000),
+        latent_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        whiten: bool = True,
+        kmeans_n_init: int = 100,
+        n_init: int | str = "auto",
+        screening: float = 0.25,
+        max_epochs: int = 50,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        verbose: int | bool = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.autoencoder = autoencoder
+        self.network = network
+        self.decoder = decoder
+        self.hidden_sizes = hidden_sizes
+        self.latent_size = latent_size
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.whiten = whiten
+        self.kmeans_n_init = kmeans_n_init
+        self.n_init = n_init
+        self.screening = screening
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _objective(self) -> Objective:
+        return AutoencoderObjective(self._augmentation())
+
+
+@shared_docs
+class VAEClustering(_BaseLatentKMeans):
+    """Variational auto-encoder [1]_, then k-means on the means of the posteriors.
+
+    Parameters
+    ----------
+    {{n_clusters}}
+    kl_weight : float, default=1.0
+        Weight of the divergence of the posteriors from the prior; 1 gives the evidence lower
+        bound with a Gaussian likelihood of unit variance on standardised samples.
+    {{network}}
+    {{augmentation}}
+    {{whiten}}
+    {{kmeans}}
+    {{restarts}}
+    max_epochs : int, default=50
+        Passes over the samples. 400 in the paper that it is compared in [2]_.
+    batch_size : int, default=64
+        Samples a step.
+    lr : float, default=1e-3
+        Learning rate. 1e-4 in [2]_.
+    {{training}}
+
+    Attributes
+    ----------
+    {{attributes}}
+
+    See Also
+    --------
+    MCDCClustering : With ``base="vae"``, mixing consistent training of it.
+
+    References
+    ----------
+    .. [1] Kingma and Welling (2014). Auto-Encoding Variational Bayes. ICLR.
+    .. [2] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import VAEClustering
+    >>> images = load_digits().images[:200]
+    >>> model = VAEClustering(n_clusters=10, max_epochs=2, random_state=0).fit(images)
+    >>> model.sample(3, random_state=0).shape
+    (3, 8, 8)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_BaseLatentKMeans._parameter_constraints,
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        kl_weight: float = 1.0,
+        network: Callable[..., Any] | None = None,
+        decoder: Callable[..., Any] | None = None,
+        hidden_sizes: Sequence[int] = (500, 500, 2000),
+        latent_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        whiten: bool = True,
+        kmeans_n_init: int = 100,
+        n_init: int | str = "auto",
+        screening: float = 0.25,
+        max_epochs: int = 50,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        verbose: int | bool = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.kl_weight = kl_weight
+        self.network = network
+        self.decoder = decoder
+        self.hidden_sizes = hidden_sizes
+        self.latent_size = latent_size
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.whiten = whiten
+        self.kmeans_n_init = kmeans_n_init
+        self.n_init = n_init
+        self.screening = screening
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _is_variational(self) -> bool:
+        return True
+
+    def _objective(self) -> Objective:
+        return AutoencoderObjective(self._augmentation(), self.kl_weight)
+
+
+class BasePretrained(BaseAutoencoderClusterer):
+    """Base of the methods that pretrain an auto-encoder and then train it with the clusters."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseAutoencoderClusterer._parameter_constraints,
+        "autoencoder": [None, HasMethods(["fit", "inverse_transform"])],
+        "pretrain_epochs": [Interval(Integral, 1, None, closed="left")],
+        "pretrain_lr": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _reconstruction_weight = 1.0
+
+    def _term(self, network: AutoencoderNetwork, X: Tensor) -> ClusteringTerm:
+        """Return what shapes the clusters, given k-means' centres in the network's head."""
+        raise TypeError(f"{type(self).__name__} does not define `_term`")
+
+    def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
+        def phase(objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
+            return Phase(
+                objective,
+                max_epochs,
+                name,
+                batch_size=self.batch_size,
+                optimizer=self.optimizer,
+                lr=lr,
+            )
+
+        augmentation = self._augmentation()
+        if self._given_autoencoder() is None:
+            objective = AutoencoderObjective(augmentation)
+            yield phase(objective, self.pretrain_epochs, "pretraining", self.pretrain_lr)
+        self._fit_head(network, X)
+        network.head.is_learning = True
+        objective = AutoencoderObjective(
+            augmentation,
+            reconstruction_weight=self._reconstruction_weight,
+            term=self._term(network, X),
+        )
+        yield phase(objective, self.max_epochs, "clustering", self.lr)
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        pretraining = self.pretrain_epochs if self._given_autoencoder() is None else 0
+        return pretraining + self.max_epochs

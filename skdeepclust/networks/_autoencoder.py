@@ -1,0 +1,314 @@
+"""Auto-encoders: convolutional for images, fully connected for tabular input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdeepclust.networks._base import ClusterNetwork
+
+SLOPE = 0.2  # of the leaky ReLU
+N_POOLINGS = 3
+MAX_LATENT_SIDE = 4
+
+
+class AutoencoderNetwork(ClusterNetwork):
+    """An encoder, a decoder, and a head that makes cluster logits of the latents.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        From (n, *input_shape) to features, of which all but the first axis are flattened.
+    decoder : nn.Module
+        From (n, n_features) to (n, *input_shape).
+    head : nn.Module
+        From (n, n_features) to (n, n_clusters).
+    posterior : nn.Module, default=None
+        Makes the auto-encoder variational: from the encoder's features, (n, n_features), to
+        means and logarithms of variances, (n, 2 * n_features).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        head: nn.Module,
+        posterior: nn.Module | None = None,
+    ) -> None:
+        super().__init__(encoder, head)
+        self.decoder = decoder
+        self.posterior = posterior
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the latents, of shape (n, n_features); of a variational one the means."""
+        features = super().embed(x)
+        return features if self.posterior is None else self.posterior(features).chunk(2, 1)[0]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Return the latents, what is to be decoded while training, and a penalty.
+
+        A variational auto-encoder decodes a draw from the posterior; the penalty is the
+        divergence of the posterior from the prior, in nats, averaged over the samples. Else the
+        latents are decoded and the penalty is 0.
+        """
+        features = super().embed(x)
+        if self.posterior is None:
+            return features, features, 0.0
+        mean, log_variance = self.posterior(features).float().chunk(2, 1)
+        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+        return mean, code, divergence
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the samples, of shape (n, *input_shape), that latents stand for."""
+        return self.decoder(z)
+
+
+class StudentTHead(nn.Module):
+    """Logits of Student's t kernel around cluster centres, with one degree of freedom.
+
+    Their softmax is the soft assignment of DEC [1]_ (equation 1), their maximum is the nearest
+    centre. The latents can be whitened before.
+
+    Parameters
+    ----------
+    n_features : int
+    n_clusters : int
+
+    Attributes
+    ----------
+    centers : nn.Parameter of shape (n_clusters, n_components)
+        Relative to `offset`, whitened.
+    offset : Tensor of shape (n_features,)
+        Subtracted from the latents.
+    whitening : Tensor of shape (n_features, n_components) or None
+    is_learning : bool
+        Whether a phase trains the centres; until then they are those of k-means.
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
+       ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import StudentTHead
+    >>> head = StudentTHead(n_features=1, n_clusters=2)
+    >>> head.set_centers(torch.tensor([[0.0], [2.0]]))
+    >>> head(torch.tensor([[0.0]])).softmax(1)
+    tensor([[0.8333, 0.1667]], grad_fn=<SoftmaxBackward0>)
+    """
+
+    offset: Tensor
+    whitening: Tensor | None
+
+    def __init__(self, n_features: int, n_clusters: int) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
+        self.register_buffer("offset", torch.zeros(n_features))
+        self.register_buffer("whitening", None)
+        self.is_learning = False
+
+    def set_centers(
+        self, centers: Tensor, offset: Tensor | None = None, whitening: Tensor | None = None
+    ) -> None:
+        """Put the centres, given in the space of the (whitened) latents, in place."""
+        device = self.offset.device
+        self.offset = torch.zeros_like(self.offset) if offset is None else offset.to(device)
+        self.whitening = None if whitening is None else whitening.to(device)
+        self.centers = nn.Parameter(centers.to(device))
+
+    def project(self, z: Tensor) -> Tensor:
+        """Return the latents as they are compared with the centres."""
+        z = z - self.offset
+        return z if self.whitening is None else z @ self.whitening
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
+        with torch.autocast(z.device.type, enabled=False):  # differences of squares
+            z = self.project(z.float())
+            distance = (z.square().sum(1, keepdim=True) + self.centers.square().sum(1)).addmm(
+                z, self.centers.T, alpha=-2
+            )
+            return -torch.log1p(distance.clamp_min(0))
+
+
+class DenseAutoencoderPart(nn.Sequential):
+    """Fully connected layers with ReLU between them and none at the end.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths from the input to the output; those of DEC's encoder are d, 500, 500, 2000, 10.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import DenseAutoencoderPart
+    >>> DenseAutoencoderPart([64, 500, 10])(torch.rand(2, 64)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        for n_inputs, n_outputs in pairwise(sizes):
+            layers += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
+        super().__init__(*layers[:-1])
+        for module in self:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+
+def latent_shape(
+    input_shape: tuple[int, int, int], latent_channels: int
+) -> tuple[tuple[int, int, int], int]:
+    """Return the shape of the latent maps and the number of poolings that lead to it.
+
+    At 32x32 these are the 4x4 maps and the three poolings of the paper. Larger images are pooled
+    more often, so that the maps have at most 4x4 values.
+    """
+    _, height, width = input_shape
+    n_poolings = max(N_POOLINGS, math.ceil(math.log2(max(height, width) / MAX_LATENT_SIDE)))
+    stride = 2**n_poolings
+    return (latent_channels, -(-height // stride), -(-width // stride)), n_poolings
+
+
+def _leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(n_inputs, n_outputs, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True)]
+
+
+def _initialize(network: nn.Module) -> None:
+    """Draw the weights from N(0, 1 / (fan_in (1 + 0.2^2))), equation 10 of the MCDC paper."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=(fan_in * (1 + SLOPE**2)) ** -0.5)
+            nn.init.zeros_(module.bias)
+
+
+class ConvEncoder(nn.Sequential):
+    """The convolutional encoder of ACAI [1]_ and MCDC [2]_.
+
+    A 1x1 convolution; blocks of two 3x3 convolutions and a 2x2 average pooling, of which each
+    has twice the channels of the one before; two more convolutions, the last one linear. Images
+    whose sides are no multiple of 8 (16 from 33 pixels on, 32 from 65, ...) are padded with their
+    edges, so 28x28 images get two pixels on each side.
+
+    Parameters
+    ----------
+    input_shape : tuple of (channels, height, width)
+        Shape of one image, at least 8x8. At 32x32 the output has 16 maps of 4x4.
+    latent_size : int, default=None
+        Number of output features, through a dense layer at the end. None: the maps.
+    channels : int, default=16
+        Channels of the first block.
+    latent_channels : int, default=16
+        Maps of the output.
+
+    References
+    ----------
+    .. [1] Berthelot et al. (2019). Understanding and Improving Interpolation in Autoencoders via
+       an Adversarial Regularizer. ICLR.
+    .. [2] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import ConvEncoder
+    >>> ConvEncoder((3, 32, 32))(torch.rand(2, 3, 32, 32)).shape
+    torch.Size([2, 16, 4, 4])
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        latent_size: int | None = None,
+        channels: int = 16,
+        latent_channels: int = 16,
+    ) -> None:
+        shape, n_poolings = latent_shape(input_shape, latent_channels)
+        layers: list[nn.Module] = []
+        if margins := _margins(input_shape, shape, n_poolings):
+            layers.append(nn.ReplicationPad2d(margins))
+        # The blocks are those of ACAI's published code, which MCDC's network builds on. MCDC's
+        # text has the channels double within a block, which doesn't give 4x4x16 latents.
+        layers.append(nn.Conv2d(input_shape[0], channels, 1))
+        n_inputs = channels
+        for n_outputs in [channels << i for i in range(n_poolings)]:
+            layers += [*_leaky(n_inputs, n_outputs), *_leaky(n_outputs, n_outputs)]
+            layers.append(nn.AvgPool2d(2))
+            n_inputs = n_outputs
+        layers += _leaky(n_inputs, channels << n_poolings)
+        layers.append(nn.Conv2d(channels << n_poolings, latent_channels, 3, padding=1))
+        if latent_size is not None:
+            layers += [nn.Flatten(), nn.Linear(math.prod(shape), latent_size)]
+        super().__init__(*layers)
+        _initialize(self)
+
+
+class ConvDecoder(nn.Module):
+    """The decoder that mirrors :class:`ConvEncoder`, with nearest-neighbour upsampling.
+
+    Parameters
+    ----------
+    n_features : int
+        Size of the latents. If it isn't that of the latent maps, a dense layer comes first.
+    input_shape : tuple of (channels, height, width)
+        Shape of the images to decode to.
+    channels, latent_channels : int, default=16
+        As in the encoder.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import ConvDecoder
+    >>> ConvDecoder(256, (3, 32, 32))(torch.rand(2, 256)).shape
+    torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        input_shape: tuple[int, int, int],
+        channels: int = 16,
+        latent_channels: int = 16,
+    ) -> None:
+        super().__init__()
+        shape, n_poolings = latent_shape(input_shape, latent_channels)
+        layers: list[nn.Module] = []
+        if n_features != math.prod(shape):
+            layers.append(nn.Linear(n_features, math.prod(shape)))
+        layers.append(nn.Unflatten(1, shape))
+        n_inputs = latent_channels
+        for n_outputs in [channels << i for i in reversed(range(n_poolings))]:
+            layers += [*_leaky(n_inputs, n_outputs), *_leaky(n_outputs, n_outputs)]
+            layers.append(nn.Upsample(scale_factor=2))
+            n_inputs = n_outputs
+        layers += _leaky(n_inputs, channels)
+        layers.append(nn.Conv2d(channels, input_shape[0], 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+        self.margins = _margins(input_shape, shape, n_poolings)
+        _initialize(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return images of shape (n, *input_shape) for latents of shape (n, n_features)."""
+        images = self.layers(z)
+        return F.pad(images, [-m for m in self.margins]) if self.margins else images
+
+
+def _margins(
+    input_shape: tuple[int, int, int], shape: tuple[int, int, int], n_poolings: int
+) -> list[int]:
+    """Return the pixels to add at the left, right, top and bottom; [] if there are none."""
+    margins = []
+    for axis in (2, 1):
+        missing = (shape[axis] << n_poolings) - input_shape[axis]
+        margins += [missing // 2, missing - missing // 2]
+    return margins if any(margins) else []

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # Columns (starts times clusters) that advance together and elements of a slice's scores. On the
 # CPU a slice of samples and its scores stay in the cache.
 CPU_COLUMNS, CPU_SCORES = 1024, 2**19
+CPU_ROWS, CPU_BLOCK = 2048, 4096
 CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
 
 
@@ -197,6 +199,7 @@ class _Problem:
 
     Scores, labels and centres of the starts that advance together have the shapes (n_clusters,
     n_starts, n), (n_starts, n) and (n_clusters, n_starts, n_features + 1).
+    A label is n_clusters minus the index of the cluster, and 0 for none yet.
     """
 
     def __init__(self, X: Tensor, n_clusters: int) -> None:
@@ -225,22 +228,35 @@ class _Problem:
         self.width = max(1, -(-(CUDA_COLUMNS if cuda else CPU_COLUMNS) // n_clusters))
         self.label_type = torch.uint8 if n_clusters < 256 else torch.int32
 
-    def slices(self, n_columns: int) -> Iterator[slice]:
+    def slices(self, n_columns: int, within: slice | None = None) -> Iterator[slice]:
         """Slices of the samples such that their scores stay small."""
+        start, stop = (0, self.n) if within is None else (within.start, within.stop)
         size = max(16, self.max_scores // n_columns)
         if self.device.type == "cpu":
-            size = min(size, 1024)
-        for start in range(0, self.n, size):
-            yield slice(start, min(start + size, self.n))
+            size = min(size, CPU_ROWS)
+        for first in range(start, stop, size):
+            yield slice(first, min(first + size, stop))
 
     def weights(self, centers: Tensor) -> Tensor:
         """Append -|c|²/2 to float64 centres."""
         return torch.cat([centers, -centers.square().sum(-1, keepdim=True) / 2], -1).float()
 
-    def scores(self, weights: Tensor, part: slice) -> Tensor:
-        """Return the scores of a slice, of shape (*weights.shape[:-1], n)."""
-        flat = weights.flatten(0, -2) @ self.rows[part].T
-        return flat.view(*weights.shape[:-1], -1)
+    def scores(self, weights: Tensor, part: slice, buffer: Tensor | None = None) -> Tensor:
+        """Return the scores of a slice, of shape (*weights.shape[:-1], n).
+
+        A `buffer` that stays in the cache saves time on the CPU.
+        """
+        flat = weights.flatten(0, -2)
+        rows = self.rows[part]
+        out = None
+        if buffer is not None:
+            out = buffer[: len(flat) * len(rows)].view(len(flat), len(rows))
+        return torch.mm(flat, rows.T, out=out).view(*weights.shape[:-1], -1)
+
+    def buffer(self, n_columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return an empty buffer for the scores of a slice."""
+        part = next(self.slices(n_columns))
+        return torch.empty(part.stop * n_columns, dtype=dtype, device=self.device)
 
     # ------------------------------------------------------------------------------- starts
 
@@ -271,46 +287,45 @@ class _Problem:
         squares = self.squares.float()
         chosen = torch.empty(n_init, self.k, dtype=torch.int64, device=self.device)
         chosen[:, 0] = (uniform[:, 0, 0] * self.n).long()
-        closest = torch.full((n_init, self.n), math.inf, device=self.device)
-        for c in range(1, self.k + 1):
-            # What the last choice left, and how much of it in each slice
+        # Each sample's score for the nearest centre so far
+        best = torch.full((n_init, self.n), -math.inf, device=self.device)
+        parts = list(self.slices(n_init * n_trials))
+        size = parts[0].stop
+        buffer = self.buffer(n_init * n_trials)
+        left = torch.empty(n_init, len(parts), dtype=torch.float64, device=self.device)
+
+        def distances(best: Tensor, squares: Tensor) -> Tensor:
+            return torch.add(squares, best, alpha=-2).clamp_min_(0)
+
+        for c in range(1, self.k):
+            # What the last choice left, in all of each slice
             weights = self.weights(self.X[chosen[:, c - 1]].double())
-            if c == self.k:
-                break
-            parts = list(self.slices(n_init * n_trials))
-            left = torch.empty(n_init, len(parts), dtype=torch.float64, device=self.device)
             for p, part in enumerate(parts):
-                distance = squares[part] - 2 * self.scores(weights, part)
-                nearest = closest[:, part]
-                torch.minimum(nearest, distance.clamp_min_(0), out=nearest)
-                left[:, p] = nearest.sum(1)
-            # A slice and then a sample of it, with probabilities proportional to closest
-            left = left.cumsum(1)
-            target = uniform[:, c] * left[:, -1:]
-            slot = torch.searchsorted(left, target, right=True).clamp_max_(len(parts) - 1)
-            target -= torch.where(slot > 0, left.gather(1, (slot - 1).clamp_min(0)), 0)
-            size = parts[0].stop
+                nearest = best[:, part]
+                torch.maximum(nearest, self.scores(weights, part, buffer), out=nearest)
+                left[:, p] = distances(nearest, squares[part]).sum(1)
+            # A slice and then a sample of it, with probabilities proportional to the distances
+            total = left.cumsum(1)
+            target = uniform[:, c] * total[:, -1:]
+            slot = torch.searchsorted(total, target, right=True).clamp_max_(len(parts) - 1)
+            target -= torch.where(slot > 0, total.gather(1, (slot - 1).clamp_min(0)), 0)
             index = slot[..., None] * size + torch.arange(size, device=self.device)
             inside = index < self.n
             index.clamp_max_(self.n - 1)
-            within = closest[starts[:, None, None], index].double().mul_(inside).cumsum(2)
-            place = torch.searchsorted(within, target[..., None], right=True)
-            candidates = (slot * size + place[..., 0].clamp_max_(size - 1)).clamp_max_(self.n - 1)
-            # The candidate that leaves least
+            within = distances(best[starts[:, None, None], index], squares[index])
+            within = within.double().mul_(inside).cumsum(2)
+            place = torch.searchsorted(within, target[..., None], right=True)[..., 0]
+            candidates = (slot * size + place.clamp_max_(size - 1)).clamp_max_(self.n - 1)
+            # The candidate that leaves least: the sum of its distances falls with that of scores
             weights = self.weights(self.X[candidates].double())
-            potential = torch.zeros(n_init, n_trials, dtype=torch.float64, device=self.device)
+            gain = torch.zeros(n_init, n_trials, dtype=torch.float64, device=self.device)
             for part in parts:
-                distance = squares[part] - 2 * self.scores(weights, part)
-                potential += torch.minimum(distance.clamp_min_(0), closest[:, None, part]).sum(2)
-            chosen[:, c] = candidates.gather(1, potential.argmin(1, keepdim=True))[:, 0]
+                scores = self.scores(weights, part, buffer)
+                gain += torch.maximum(scores, best[:, None, part], out=scores).sum(2)
+            chosen[:, c] = candidates.gather(1, gain.argmax(1, keepdim=True))[:, 0]
         return self.X[chosen]
 
     # ----------------------------------------------------------------------------- iterations
-
-    def nearest(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the highest of the scores over the first axis and where it is."""
-        best, labels = scores.max(0)
-        return best, labels.to(self.label_type)
 
     def advance(self, weights: Tensor, sums: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Assign samples to the nearest centres; update `sums` and `labels` in place.
@@ -320,16 +335,87 @@ class _Problem:
         k, n_starts, _ = weights.shape
         n_changed = torch.zeros(n_starts, dtype=torch.int64, device=self.device)
         score = torch.zeros(n_starts, dtype=torch.float64, device=self.device)
-        ids = torch.arange(k, device=self.device, dtype=self.label_type)[:, None, None]
-        for part in self.slices(k * n_starts):
-            best, new = self.nearest(self.scores(weights, part))
-            old = labels[:, part]
-            score += best.sum(1)
-            n_changed += (new != old).sum(1)
-            change = (new == ids).float() - (old == ids).float()
-            sums += (change.flatten(0, 1) @ self.rows[part]).view_as(sums)
+        ids = torch.arange(k, 0, -1, device=self.device, dtype=self.label_type)[:, None, None]
+        scores = self.buffer(k * n_starts)
+        small = self.device.type == "cpu" and self.label_type == torch.uint8
+        codes = self.buffer(k * n_starts, torch.uint8) if small else None
+        for block in self.blocks():
+            old = labels[:, block]
+            new = torch.empty_like(old)
+            for part in self.slices(k * n_starts, block):
+                out = new[:, part.start - block.start : part.stop - block.start]
+                best = self.nearest(self.scores(weights, part, scores), ids, codes, out)
+                score += best.sum(1, dtype=torch.float64)
+            changed = new != old
+            n_changed += changed.sum(1)
+            self.move(sums, old, new, changed, block, ids)
             old.copy_(new)
         return n_changed, self.total - 2 * score
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of the samples after which the sums are brought up to date."""
+        size = CPU_BLOCK if self.device.type == "cpu" else 2**17
+        for start in range(0, self.n, size):
+            yield slice(start, min(start + size, self.n))
+
+    def nearest(self, scores: Tensor, ids: Tensor, codes: Tensor | None, out: Tensor) -> Tensor:
+        """Write the labels of a slice to `out` and return the scores they have.
+
+        PyTorch's `max` with indices is not vectorised on the CPU, in contrast to without. With
+        `codes`, labels therefore come from a second one: of `ids` where the score is highest.
+        """
+        if codes is None:
+            best, labels = scores.max(0)
+            torch.sub(len(ids), labels, out=labels)
+            out.copy_(labels)
+            return best
+        best = scores.amax(0)
+        codes = codes[: scores.numel()].view(scores.shape)
+        torch.ge(scores, best, out=codes.view(torch.bool))
+        codes *= ids
+        out.copy_(codes.amax(0))
+        return best
+
+    def move(
+        self,
+        sums: Tensor,
+        old: Tensor,
+        new: Tensor,
+        changed: Tensor,
+        block: slice,
+        ids: Tensor,
+    ) -> None:
+        """Move samples whose labels have changed from one cluster's sum to another's."""
+        k, n_starts, _ = sums.shape
+        if self.device.type != "cpu":
+            # To pick samples would synchronise.
+            for part in self.slices(k * n_starts, block):
+                local = slice(part.start - block.start, part.stop - block.start)
+                change = (new[:, local] == ids).float() - (old[:, local] == ids).float()
+                sums += (change.flatten(0, 1) @ self.rows[part]).view_as(sums)
+            return
+        where = changed.flatten().nonzero()[:, 0]
+        if not len(where):
+            return
+        start, sample = where // new.shape[1], where % new.shape[1]
+        sources, targets = (k - lab.flatten()[where].long() for lab in (old, new))
+        # Those of no cluster yet, all in the first iteration, have a source of k.
+        keys = torch.cat([targets * n_starts + start, sources * n_starts + start])
+        order = _stable_argsort(keys, (k + 1) * n_starts)
+        counts = keys.bincount(minlength=(k + 1) * n_starts)[: k * n_starts]
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        order = order[: offsets[-1]]
+        sign = torch.where(order < len(where), 1.0, -1.0)
+        sample = torch.cat([sample, sample])[order]
+        change = F.embedding_bag(
+            sample,
+            self.rows[block],
+            offsets,
+            mode="sum",
+            per_sample_weights=sign,
+            include_last_offset=True,
+        )
+        sums += change.view_as(sums)
 
     def refill(self, weights: Tensor, sums: Tensor, labels: Tensor) -> Tensor:
         """Return the new centres of a start with empty clusters.
@@ -343,7 +429,7 @@ class _Problem:
             The centres the labels are from, and the sums for them.
         labels : Tensor of shape (n,)
         """
-        labels = labels.long()
+        labels = self.k - labels.long()
         sums = sums.clone()
         centers = weights[:, :-1]
         distance = torch.cat(
@@ -371,8 +457,8 @@ class _Problem:
 
         def blank(count: int) -> tuple[Tensor, Tensor]:
             sums = torch.zeros(self.k, count, self.d + 1, dtype=torch.float64, device=self.device)
-            # A label that is none: every sample is new to its first cluster.
-            labels = torch.full((count, self.n), self.k, dtype=self.label_type, device=self.device)
+            # 0 is no cluster: every sample is new to its first.
+            labels = torch.zeros(count, self.n, dtype=self.label_type, device=self.device)
             return sums, labels
 
         active: list[int] = []  # the starts that advance, in the order of the tensors
@@ -454,3 +540,10 @@ class _Problem:
             inertia += (self.X[part] - centers[nearest]).square().sum(dtype=torch.float64)
             labels.append(nearest)
         return torch.cat(labels), inertia.item()
+
+
+def _stable_argsort(keys: Tensor, stop: int) -> Tensor:
+    """Return what sorts keys in [0, stop) on the CPU."""
+    if stop <= 2**16:  # NumPy's radix sort, several times faster than a comparison sort
+        return torch.from_numpy(np.argsort(keys.numpy().astype(np.uint16), kind="stable"))
+    return keys.argsort(stable=True)

@@ -1,0 +1,146 @@
+"""One fit of ClustPy for peers.py, which starts it in ClustPy's own environment.
+
+    python benchmarks/_peers_clustpy.py job.json result.json
+
+It imports nothing of skdeepclust.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def import_torchvision() -> None:
+    """Import torchvision, which ClustPy imports, though nothing here uses it.
+
+    A torchvision built for CUDA does not find its compiled operators beside a torch built for
+    the CPU, and describes two of them without asking whether they are there.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import torchvision  # noqa: F401
+
+        import_torchvision.library = library  # what it defines goes when it goes
+
+
+class TimedLoader:
+    """A data loader that notes when each pass over it starts."""
+
+    def __init__(self, loader: Any, name: str, starts: list[tuple[str, float]]) -> None:
+        self.loader, self.name, self.starts = loader, name, starts
+
+    def __iter__(self) -> Iterator[Any]:
+        self.starts.append((self.name, time.perf_counter()))
+        return iter(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Pretrain ClustPy's auto-encoder, then hand it to the method; time each epoch of both."""
+    import_torchvision()
+    from clustpy import deep
+    from clustpy.deep.neural_networks import FeedforwardAutoencoder
+
+    torch.set_num_threads(job["threads"])
+    X = np.load(job["data"])["standardised"]
+    random_state, batch_size = job["random_state"], job["batch_size"]
+    starts: list[tuple[str, float]] = []
+
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # the first one imports a lot: seconds
+    begin = time.perf_counter()
+    train = TimedLoader(deep.get_dataloader(X, batch_size, shuffle=True), "train", starts)
+    test = TimedLoader(deep.get_dataloader(X, batch_size, shuffle=False), "test", starts)
+    deep.set_torch_seed(random_state)  # the weights are drawn before any fit sets a seed
+    autoencoder = FeedforwardAutoencoder(
+        layers=[X.shape[1], *job["hidden_sizes"], job["latent_size"]],
+        activation_fn=torch.nn.ReLU,
+        random_state=random_state,
+    )
+    losses = {"ssl_loss_fn": torch.nn.MSELoss()} if job["losses"] == "same" else {}
+    autoencoder.fit(
+        n_epochs=job["pretrain_epochs"],
+        optimizer_params={"lr": job["pretrain_lr"]},
+        dataloader=train,
+        **losses,
+    )
+    pretraining = np.diff([start for _, start in starts] + [time.perf_counter()])
+
+    del starts[:]
+    if losses:
+        losses["clustering_loss_weight"] = job["clustering_weight"]
+    estimator = getattr(deep, job["method"])(
+        n_clusters=job["n_clusters"],
+        clustering_optimizer_params={"lr": job["lr"]},
+        clustering_epochs=job["max_epochs"],
+        neural_network=autoencoder,
+        custom_dataloaders=(train, test),
+        batch_size=batch_size,
+        embedding_size=job["latent_size"],
+        initial_clustering_params={"n_init": job["kmeans_n_init"]},
+        device="cpu",
+        random_state=random_state,
+        **losses,
+    ).fit(X)
+    seconds = time.perf_counter() - begin
+    # It looks at the number of features, encodes for k-means, trains, predicts, and encodes for
+    # a last k-means: an epoch lasts until the next pass begins.
+    n_epochs = job["max_epochs"]
+    passes = ["train", "test", *["train"] * n_epochs, "test", "test"]
+    if [name for name, _ in starts] != passes:
+        raise RuntimeError(f"ClustPy's passes over the data are not as expected: {starts}")
+    clustering = np.diff([start for _, start in starts[2 : 3 + n_epochs]])
+
+    own = "dcn_labels_" if job["method"] == "DCN" else "dec_labels_"
+    parameters = estimator.get_params()
+    return {
+        "labels": {
+            "own": np.asarray(getattr(estimator, own)).tolist(),
+            "final k-means": np.asarray(estimator.labels_).tolist(),
+        },
+        "pretraining": pretraining.tolist(),
+        "clustering": clustering.tolist(),
+        "seconds": seconds,
+        "parameters": {
+            name: value
+            if isinstance(value, int | float | dict | None)
+            else getattr(value, "__name__", str(value))
+            for name, value in parameters.items()
+            if name not in ("neural_network", "custom_dataloaders")
+        },
+        "network": str(estimator.neural_network_trained_),
+        "environment": {
+            "n_cpus": os.cpu_count(),
+            "n_threads": torch.get_num_threads(),
+            "device": "cpu",
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "scikit-learn": version("scikit-learn"),
+            "numpy": np.__version__,
+            "clustpy": version("clustpy"),
+        },
+    }
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(run(json.loads(Path(sys.argv[1]).read_text()))))

@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from skdeepclust.kmeans import k_means
+from skdeepclust import kmeans
+from skdeepclust.kmeans import KMeansResult, k_means
 
 
 def blobs(n=600, d=8, k=5, scale=1.5, seed=0):
@@ -54,3 +55,200 @@ def test_same_as_scikit_learn(name):
     best = k_means(torch.from_numpy(X), k, init=torch.from_numpy(starts))
     lowest = min(fitted.inertia_ for fitted in expected)
     assert best.inertia == pytest.approx(lowest, rel=1e-4, abs=1e-4)
+
+
+def test_more_starts_than_advance_together(monkeypatch):
+    monkeypatch.setattr(kmeans, "CPU_COLUMNS", 12)  # three at a time
+    X = blobs(seed=1)
+    starts = random_starts(X, 4, 11)
+    fits = reference(X, starts)
+    best = min(fits, key=lambda fitted: fitted.inertia_)
+    result = k_means(torch.from_numpy(X), 4, init=starts)
+    assert result.inertia == pytest.approx(best.inertia_, rel=1e-4)
+    same = [f.n_iter_ for f in fits if np.isclose(f.inertia_, best.inertia_, rtol=1e-4)]
+    assert any(abs(result.n_iter - n_iter) <= 1 for n_iter in same)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_threads(n_threads):
+    """Several threads find what one finds, and PyTorch's setting is as it was."""
+    X = torch.from_numpy(blobs(9000))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        results = [
+            k_means(X, 6, n_init=5, generator=torch.Generator().manual_seed(3)) for _ in range(2)
+        ]
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0].centers, results[1].centers)  # bit for bit
+    expected = k_means(X, 6, n_init=5, generator=torch.Generator().manual_seed(3))
+    assert results[0].inertia == pytest.approx(expected.inertia, rel=1e-5)
+    assert results[0].inertia == results[1].inertia
+
+
+def test_result_is_consistent():
+    X = torch.from_numpy(blobs() + np.float32(3))
+    result = k_means(X, 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    assert isinstance(result, KMeansResult)
+    distance = torch.cdist(X.double(), result.centers.double()).square()
+    assert torch.equal(distance.argmin(1), result.labels)
+    assert result.inertia == pytest.approx(distance.amin(1).sum().item(), rel=1e-5)
+
+
+def empty_cluster_starts(X, k, n_far):
+    """Starts of which the last `n_far` are too far from all samples to win one."""
+    starts = random_starts(X, k, 3)
+    starts[:, -n_far:] = 1e3 + np.arange(n_far)[:, None]
+    return starts
+
+
+@pytest.mark.parametrize("n_far", [1, 3])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_empty_clusters(n_far, offset):
+    X = blobs(k=6, seed=2) + np.float32(offset)
+    starts = empty_cluster_starts(X, 6, n_far) + np.float32(offset) * (
+        np.arange(6)[:, None] >= 6 - n_far
+    )
+    for start, fitted in zip(starts, reference(X, starts), strict=True):
+        result = k_means(torch.from_numpy(X), 6, init=start)
+        assert result.inertia == pytest.approx(fitted.inertia_, rel=1e-4)
+        assert len(result.labels.unique()) == 6
+    lowest = min(fitted.inertia_ for fitted in reference(X, starts))
+    assert k_means(torch.from_numpy(X), 6, init=starts).inertia == pytest.approx(lowest, rel=1e-4)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_fewer_distinct_samples_than_clusters(init):
+    X = torch.tensor([[1.0, 2.0], [5.0, 6.0]]).repeat(10, 1)
+    result = k_means(X, 5, init=init, n_init=4, generator=torch.Generator().manual_seed(0))
+    assert result.inertia == pytest.approx(0, abs=1e-6)
+    assert result.centers.isfinite().all()
+
+
+def test_constant_samples():
+    result = k_means(torch.full((10, 3), 7.0), 2, n_init=2)
+    assert result.inertia == 0
+    assert torch.equal(result.centers, torch.full((2, 3), 7.0))
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 5])
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_max_iter_and_tol(max_iter):
+    X = blobs(d=20)
+    start = random_starts(X, 5, 1)
+    for tol in (0, 0.05):
+        fitted = reference(X, start, max_iter=max_iter, tol=tol)[0]
+        result = k_means(torch.from_numpy(X), 5, init=start, max_iter=max_iter, tol=tol)
+        assert result.inertia == pytest.approx(fitted.inertia_, rel=1e-4)
+        assert result.n_iter == fitted.n_iter_
+
+
+def test_plus_plus_spreads_its_starts():
+    """Of clusters far apart each gets a start, which random samples rarely manage."""
+    X = torch.from_numpy(blobs(2000, k=12, scale=40))
+    generator = torch.Generator().manual_seed(0)
+    best = k_means(X, 12, n_init=20, generator=generator).inertia
+    params = {"n_init": 1, "max_iter": 1, "generator": generator}
+    found = [k_means(X, 12, **params).inertia < 1.5 * best for _ in range(20)]
+    assert np.mean(found) > 0.8
+    found = [k_means(X, 12, init="random", **params).inertia < 1.5 * best for _ in range(20)]
+    assert np.mean(found) < 0.3
+
+
+def test_plus_plus_draws_by_squared_distance():
+    """With one candidate to choose from, the second start follows the D² distribution."""
+    X = torch.tensor([[0.0], [1.0], [3.0]])
+    problem = kmeans._Problem(X, 2)
+    first = problem.plus_plus(4000, torch.Generator().manual_seed(0))[:, 0, 0] + problem.mean
+    shares = torch.stack([(first - x).abs().lt(1e-4).double().mean() for x in X[:, 0]])
+    assert (shares - 1 / 3).abs().max() < 0.03
+    uniform = torch.rand(4000, 2, 1, generator=torch.Generator().manual_seed(1)).double()
+    starts = problem._plus_plus(uniform)[..., 0] + problem.mean
+    second = starts[starts[:, 0].abs() < 1e-4][:, 1]  # after the sample at 0
+    assert (second - 3).abs().lt(1e-4).double().mean() == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+def test_generator_decides(init):
+    X = torch.from_numpy(blobs())
+    params = {"init": init, "n_init": 2, "max_iter": 1}
+    state = torch.get_rng_state()
+    results = [
+        k_means(X, 5, generator=torch.Generator().manual_seed(seed), **params) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(results[0].centers, results[1].centers)
+    assert not torch.equal(results[0].centers, results[2].centers)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        first = k_means(X, 5, **params)
+        second = k_means(X, 5, **params)
+        torch.manual_seed(5)
+        third = k_means(X, 5, **params)
+    assert torch.equal(first.centers, third.centers)
+    assert not torch.equal(first.centers, second.centers)
+
+
+def test_inputs_are_left_alone():
+    X = torch.from_numpy(blobs())
+    starts = X[:5].clone()
+    copies = X.clone(), starts.clone()
+    k_means(X, 5, init=starts)
+    assert torch.equal(X, copies[0]) and torch.equal(starts, copies[1])
+
+
+@pytest.mark.parametrize(
+    ("X", "params", "message"),
+    [
+        (torch.zeros(4, 2).double(), {}, "X should be a float32 Tensor, got a Tensor of torch.f"),
+        (np.zeros((4, 2), "float32"), {}, "X should be a float32 Tensor, got ndarray"),
+        (torch.zeros(4), {}, r"X should be of shape .*got shape \(4,\)"),
+        (torch.zeros(4, 0), {}, "X should be of shape .*got shape"),
+        (torch.tensor([[1.0], [np.nan], [2.0]]), {}, "X should be finite"),
+        (torch.tensor([[1.0], [np.inf], [-np.inf]]), {}, "X should be finite"),
+        (torch.tensor([[1e30], [0.0], [1.0]]), {}, "X should be small enough"),
+        (torch.zeros(4, 2), {"n_clusters": 5}, "n_clusters should be at most n_samples, got"),
+        (torch.zeros(4, 2), {"n_clusters": 0}, "n_clusters should be an integer .*got 0"),
+        (torch.zeros(4, 2), {"n_clusters": 2.0}, "n_clusters should be an integer .*got 2.0"),
+        (torch.zeros(4, 2), {"n_init": 0}, "n_init should be an integer .*got 0"),
+        (torch.zeros(4, 2), {"max_iter": 0}, "max_iter should be an integer .*got 0"),
+        (torch.zeros(4, 2), {"tol": -1.0}, "tol should be a finite number .*got -1.0"),
+        (torch.zeros(4, 2), {"tol": float("nan")}, "tol should be a finite number .*got nan"),
+        (torch.zeros(4, 2), {"init": "first"}, "init should be .*got 'first'"),
+        (torch.zeros(4, 2), {"init": 3}, "init should be .*got int"),
+        (torch.zeros(4, 2), {"init": np.zeros((2, 3))}, r"init should be of shape.*\(2, 3\)"),
+        (torch.zeros(4, 2), {"init": np.zeros((0, 2, 2))}, "init should be of shape"),
+        (torch.zeros(4, 2), {"init": np.full((2, 2), np.nan)}, "init should be finite"),
+        (torch.zeros(4, 2), {"generator": 0}, "generator should be a torch.Generator .*got int"),
+    ],
+)
+def test_errors(X, params, message):
+    with pytest.raises(ValueError, match=message):
+        k_means(X, **{"n_clusters": 2} | params)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", DATA)
+def test_cuda(name):
+    X, k = DATA[name]
+    starts = random_starts(X, k, 4)
+    on_cpu = k_means(torch.from_numpy(X), k, init=starts)
+    on_cuda = k_means(torch.from_numpy(X).cuda(), k, init=starts)
+    assert on_cuda.centers.is_cuda and on_cuda.labels.is_cuda
+    assert on_cuda.inertia == pytest.approx(on_cpu.inertia, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("init", ["k-means++", "random"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_cuda_generators(init, device):
+    X = torch.from_numpy(blobs()).cuda()
+    results = [
+        k_means(X, 5, init=init, generator=torch.Generator(device).manual_seed(0)) for _ in range(2)
+    ]
+    assert results[0].inertia == pytest.approx(results[1].inertia, rel=1e-5)
+    starts = empty_cluster_starts(X.cpu().numpy(), 5, 2)
+    expected = k_means(X.cpu(), 5, init=starts)
+    assert k_means(X, 5, init=starts).inertia == pytest.approx(expected.inertia, rel=1e-4)

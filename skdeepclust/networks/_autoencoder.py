@@ -15,6 +15,7 @@ from skdeepclust.networks._base import ClusterNetwork
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
 MAX_LATENT_SIDE = 4
+GAIN = math.sqrt(2)
 
 
 class AutoencoderNetwork(ClusterNetwork):
@@ -184,12 +185,12 @@ def _leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:
     return [nn.Conv2d(n_inputs, n_outputs, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True)]
 
 
-def _initialize(network: nn.Module) -> None:
-    """Draw the weights from N(0, 1 / (fan_in (1 + 0.2^2))), equation 10 of the MCDC paper."""
+def _initialize(network: nn.Module, gain: float) -> None:
+    """Draw the weights from N(0, gain^2 / (fan_in (1 + 0.2^2)))."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=(fan_in * (1 + SLOPE**2)) ** -0.5)
+            nn.init.normal_(module.weight, std=gain * (fan_in * (1 + SLOPE**2)) ** -0.5)
             nn.init.zeros_(module.bias)
 
 
@@ -211,6 +212,10 @@ class ConvEncoder(nn.Sequential):
         Channels of the first block.
     latent_channels : int, default=16
         Maps of the output.
+    gain : float, default=sqrt(2)
+        Initial weights have the standard deviation gain / sqrt(fan_in (1 + 0.2^2)). With 1, which
+        is equation 10 of MCDC, the signal fades from layer to layer and the training takes three
+        times as long to set in; with sqrt(2) it keeps its size.
 
     References
     ----------
@@ -232,6 +237,7 @@ class ConvEncoder(nn.Sequential):
         latent_size: int | None = None,
         channels: int = 16,
         latent_channels: int = 16,
+        gain: float = GAIN,
     ) -> None:
         shape, n_poolings = latent_shape(input_shape, latent_channels)
         layers: list[nn.Module] = []
@@ -250,7 +256,7 @@ class ConvEncoder(nn.Sequential):
         if latent_size is not None:
             layers += [nn.Flatten(), nn.Linear(math.prod(shape), latent_size)]
         super().__init__(*layers)
-        _initialize(self)
+        _initialize(self, gain)
 
 
 class ConvDecoder(nn.Module):
@@ -262,7 +268,7 @@ class ConvDecoder(nn.Module):
         Size of the latents. If it isn't that of the latent maps, a dense layer comes first.
     input_shape : tuple of (channels, height, width)
         Shape of the images to decode to.
-    channels, latent_channels : int, default=16
+    channels, latent_channels, gain
         As in the encoder.
 
     Examples
@@ -279,6 +285,7 @@ class ConvDecoder(nn.Module):
         input_shape: tuple[int, int, int],
         channels: int = 16,
         latent_channels: int = 16,
+        gain: float = GAIN,
     ) -> None:
         super().__init__()
         shape, n_poolings = latent_shape(input_shape, latent_channels)
@@ -295,7 +302,7 @@ class ConvDecoder(nn.Module):
         layers.append(nn.Conv2d(channels, input_shape[0], 3, padding=1))
         self.layers = nn.Sequential(*layers)
         self.margins = _margins(input_shape, shape, n_poolings)
-        _initialize(self)
+        _initialize(self, gain)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images of shape (n, *input_shape) for latents of shape (n, n_features)."""

@@ -1,0 +1,281 @@
+"""Auto-encoders: networks, the variational one, k-means on latents, decoding."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import GridSearchCV
+
+from skdeepclust import (
+    AutoencoderClustering,
+    DECClustering,
+    IDECClustering,
+    MCDCClustering,
+    STDACClustering,
+    VAEClustering,
+)
+from skdeepclust.cluster._autoencoder import AutoencoderObjective
+from skdeepclust.networks import (
+    AutoencoderNetwork,
+    ConvDecoder,
+    ConvEncoder,
+    DenseAutoencoderPart,
+    StudentTHead,
+)
+
+FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 11, 37), (1, 70, 70)])
+def test_convolutional_networks_fit_images_of_any_size(shape):
+    x = torch.rand(2, *shape)
+    z = ConvEncoder(shape)(x)
+    assert max(z.shape[2:]) <= 4
+    assert ConvDecoder(z[0].numel(), shape)(z.flatten(1)).shape == x.shape
+    assert ConvEncoder(shape, latent_size=5)(x).shape == (2, 5)
+    assert ConvDecoder(5, shape)(torch.rand(2, 5)).shape == x.shape
+
+
+def test_convolutional_encoder_is_that_of_the_paper_at_32x32():
+    encoder = ConvEncoder((1, 32, 32), gain=1)
+    assert encoder(torch.rand(1, 1, 32, 32)).shape == (1, 16, 4, 4)
+    convolutions = [m for m in encoder if isinstance(m, torch.nn.Conv2d)]
+    assert [c.kernel_size for c in convolutions] == [(1, 1)] + [(3, 3)] * 8
+    assert isinstance(encoder[-1], torch.nn.Conv2d)  # linear at the end
+    weights = convolutions[6].weight  # 64 to 64 channels; equation 10
+    assert weights.std().item() == pytest.approx((64 * 9 * (1 + 0.2**2)) ** -0.5, rel=0.05)
+
+
+def test_padding_repeats_the_edges_and_is_cut_off_again():
+    shape = (1, 28, 28)
+    encoder = ConvEncoder(shape)
+    padded = encoder[0](torch.arange(784.0).view(1, *shape))
+    assert padded.shape == (1, 1, 32, 32)
+    assert (padded[0, 0, :3, :3] == 0).all()
+    decoder = ConvDecoder(256, shape)
+    z = torch.rand(1, 256)
+    torch.testing.assert_close(decoder(z), decoder.layers(z)[:, :, 2:30, 2:30])
+
+
+def test_dense_layers_are_linear_at_the_end():
+    layers = DenseAutoencoderPart([64, 500, 500, 2000, 10])
+    assert [tuple(m.weight.shape) for m in layers if isinstance(m, torch.nn.Linear)] == [
+        (500, 64),
+        (500, 500),
+        (2000, 500),
+        (10, 2000),
+    ]
+    assert isinstance(layers[-1], torch.nn.Linear)
+
+
+def dense_network(n_features=3, variational=False):
+    posterior = torch.nn.Linear(n_features, 2 * n_features) if variational else None
+    head = StudentTHead(n_features, 2)
+    encoder = DenseAutoencoderPart([5, 8, n_features])
+    return AutoencoderNetwork(encoder, DenseAutoencoderPart([n_features, 8, 5]), head, posterior)
+
+
+def test_elbo_is_the_evidence_lower_bound():
+    """Up to its constant, and scaled by 2 over the number of values."""
+    torch.manual_seed(0)
+    network, x = dense_network(variational=True), torch.randn(4, 5)
+    objective = AutoencoderObjective(torch.nn.Identity(), kl_weight=0.7)
+    torch.manual_seed(1)
+    ((player, loss),) = objective.steps(network, x, torch.arange(4))
+    assert player == "main"
+
+    mean, log_variance = network.posterior(network.encoder(x)).chunk(2, 1)
+    posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    torch.manual_seed(1)
+    decoded = network.decoder(posterior.rsample())
+    kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    likelihood = torch.distributions.Normal(decoded, 1.0).log_prob(x)
+    constant = -5 / 2 * np.log(2 * np.pi)
+    bound = (likelihood.sum(1) - constant - 0.7 * kl.sum(1)).mean()
+    assert loss.item() == pytest.approx(-2 / 5 * bound.item(), rel=1e-5)
+
+
+def test_variational_latents_are_the_means():
+    network, x = dense_network(variational=True), torch.randn(4, 5)
+    mean, code, _ = network.encode(x)
+    torch.testing.assert_close(network.embed(x), mean)
+    assert not torch.equal(code, mean)
+
+
+def test_plain_latents_are_decoded_without_penalty():
+    network, x = dense_network(), torch.randn(4, 5)
+    ((_, loss),) = AutoencoderObjective(lambda x: 2 * x).steps(network, x, torch.arange(4))
+    expected = (network.decoder(network.encoder(2 * x)) - 2 * x).square().mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_labels_are_those_of_kmeans_on_whitened_latents(images):
+    for whiten in (True, False):
+        model = AutoencoderClustering(**{**FAST, "kmeans_n_init": 50}, whiten=whiten).fit(images)
+        latents = model.transform(images)
+        if whiten:
+            latents = PCA(whiten=True).fit_transform(latents.astype("float64"))
+        kmeans = KMeans(3, n_init=50, random_state=0).fit(latents)
+        assert adjusted_rand_score(kmeans.labels_, model.labels_) > 0.97
+
+
+def test_reconstructions_are_better_than_the_mean_image(images):
+    X = images.astype("float64") / 16
+    model = AutoencoderClustering(3, max_epochs=40, random_state=0, augmentation=None).fit(X)
+    decoded = model.inverse_transform(model.transform(X))
+    error = np.square(decoded - X).mean()
+    assert error < 0.5 * X.var(axis=0).mean()
+
+
+@pytest.mark.parametrize("layout", [(64,), (8, 8), (1, 8, 8)])
+def test_decoded_samples_have_the_layout_and_scale_of_the_input(images, layout):
+    X = 5 + 100 * images.reshape(-1, *layout).astype("float64")
+    parameters = {**FAST, "image_shape": (8, 8)} if len(layout) == 1 else FAST
+    model = VAEClustering(**parameters).fit(X)
+    Z = model.transform(X[:7])
+    decoded = model.inverse_transform(Z)
+    assert decoded.shape == (7, *layout)
+    assert decoded.dtype == np.float32
+    assert abs(decoded.mean() - X.mean()) < X.std()
+    between = model.interpolate(X[:3], X[3:6], n_steps=4)
+    assert between.shape == (3, 4, *layout)
+    np.testing.assert_allclose(between[:, 0], decoded[:3], rtol=1e-3, atol=1)
+    np.testing.assert_allclose(between[:, -1], decoded[3:6], rtol=1e-3, atol=1)
+    drawn = model.sample(5, random_state=0)
+    assert drawn.shape == (5, *layout)
+    np.testing.assert_array_equal(drawn, model.sample(5, random_state=0))
+
+
+def test_only_generative_models_can_sample():
+    assert hasattr(VAEClustering(), "sample")
+    assert hasattr(MCDCClustering(base="vae"), "sample")
+    assert not hasattr(MCDCClustering(), "sample")
+    assert not hasattr(AutoencoderClustering(), "sample")
+
+
+def test_decoding_errors(images):
+    model = AutoencoderClustering(**FAST).fit(images)
+    with pytest.raises(ValueError, match=r"Z has 3 features a sample, but .* have 16"):
+        model.inverse_transform(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 2; got 1"):
+        model.interpolate(images[:2], images[:2], n_steps=1)
+    with pytest.raises(ValueError, match="as many samples each; got 2 and 3"):
+        model.interpolate(images[:2], images[:3])
+    with pytest.raises(ValueError, match="n_samples must be a positive integer; got 0"):
+        VAEClustering(**FAST).fit(images).sample(0)
+
+
+def test_user_decoders(images):
+    class Decoder(torch.nn.Sequential):
+        def __init__(self, n_features, input_shape):
+            n_values = int(np.prod(input_shape))
+            super().__init__(
+                torch.nn.Linear(n_features, n_values), torch.nn.Unflatten(1, input_shape)
+            )
+
+    for decoder in (Decoder, Decoder(16, (1, 8, 8))):
+        model = AutoencoderClustering(**FAST, decoder=decoder).fit(images)
+        assert type(model.network_.decoder) is Decoder
+        assert model.network_.decoder is not decoder
+    with pytest.raises(ValueError, match=r"decoder=.* does not make samples of shape \(1, 8, 8\)"):
+        AutoencoderClustering(**FAST, decoder=torch.nn.Linear(3, 3)).fit(images)
+    with pytest.raises(ValueError, match=r"of 16 features, but of shape \(9,\)"):
+        AutoencoderClustering(**FAST, decoder=torch.nn.Linear(16, 9)).fit(images)
+    with pytest.raises(ValueError, match=r"hidden_sizes must hold positive integers; got .*0"):
+        AutoencoderClustering(**FAST, hidden_sizes=(5, 0)).fit(images)
+
+
+def test_tabular_networks():
+    X, _ = make_blobs(60, n_features=7, centers=3, random_state=0)
+    model = AutoencoderClustering(**FAST, hidden_sizes=(20, 30), latent_size=4).fit(X)
+    assert [m.out_features for m in model.network_.encoder if hasattr(m, "out_features")] == [
+        20,
+        30,
+        4,
+    ]
+    decoder = [m.out_features for m in model.network_.decoder if hasattr(m, "out_features")]
+    assert decoder == [30, 20, 7]
+    assert model.inverse_transform(model.transform(X)).shape == X.shape
+
+
+class TestGivenAutoencoder:
+    """`autoencoder=` takes the place of pretraining."""
+
+    parameters = {"n_clusters": 3, "max_epochs": 1, "kmeans_n_init": 3, "tol": 0, "random_state": 0}
+
+    @pytest.fixture(scope="class")
+    def autoencoder(self, images):
+        return AutoencoderClustering(**FAST).fit(images)
+
+    def test_is_not_trained_again_nor_changed(self, autoencoder, images):
+        before = autoencoder.transform(images)
+        model = DECClustering(**self.parameters, autoencoder=autoencoder).fit(images[:100])
+        assert set(model.history_[:, "phase"]) == {"clustering"}
+        assert (model.input_mean_, model.input_scale_) == (
+            autoencoder.input_mean_,
+            autoencoder.input_scale_,
+        )
+        np.testing.assert_array_equal(autoencoder.transform(images), before)
+        assert not np.array_equal(model.transform(images), before)
+
+    def test_kmeans_alone_keeps_the_latents(self, autoencoder, images):
+        model = AutoencoderClustering(**{**FAST, "n_clusters": 5}, autoencoder=autoencoder)
+        model.fit(images)
+        assert len(model.history_) == 0
+        assert len(np.unique(model.labels_)) == 5
+        np.testing.assert_array_equal(model.transform(images), autoencoder.transform(images))
+
+    def test_in_a_grid_search(self, autoencoder, images):
+        model = IDECClustering(**self.parameters, autoencoder=FrozenEstimator(autoencoder))
+        grid = {"clustering_weight": [0.1, 1.0], "n_clusters": [2, 3]}
+        search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(images)
+        assert set(search.best_estimator_.history_[:, "phase"]) == {"clustering"}
+
+    def test_mixing_consistent_fine_tuning(self, autoencoder, images):
+        parameters = {**FAST, "finetune_epochs": 1, "tol": 0, "base": "idec"}
+        model = MCDCClustering(**parameters, autoencoder=autoencoder).fit(images)
+        assert model.history_[:, "phase"] == ["clustering"]
+        with pytest.raises(ValueError, match=r"before base='idec'; got .* with base='ae'"):
+            MCDCClustering(autoencoder=autoencoder).fit(images)
+
+    def test_errors(self, autoencoder, images):
+        with pytest.raises(ValueError, match=r"autoencoder must be a fitted .* not fitted.*Frozen"):
+            DECClustering(autoencoder=AutoencoderClustering()).fit(images)
+        with pytest.raises(ValueError, match=r"shape \(1, 8, 8\), but X holds .* \(64,\)"):
+            DECClustering(autoencoder=autoencoder).fit(images.reshape(-1, 64))
+        with pytest.raises(ValueError, match="'autoencoder' parameter"):
+            DECClustering(autoencoder=3).fit(images)
+        dac = STDACClustering(3, n_init=1, max_epochs=1).fit(images)
+        with pytest.raises(ValueError, match="'autoencoder' parameter"):
+            DECClustering(autoencoder=dac).fit(images)
+
+
+def test_interrupted_pretraining_leaves_usable_clusters(images):
+    from skorch.callbacks import Callback
+
+    class Interrupt(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.criterion_.steps = interrupted
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    model = DECClustering(3, random_state=0, callbacks=[Interrupt()])
+    with pytest.warns(UserWarning, match="interrupted after 1 epochs"):
+        model.fit(images)
+    assert model.history_[:, "phase"] == ["pretraining"]
+    assert len(np.unique(model.labels_)) == 3
+    np.testing.assert_array_equal(model.predict(images), model.labels_)
+
+
+def test_blobs_as_well_as_kmeans():
+    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
+    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
+    assert baseline > 0.5
+    for Estimator in (AutoencoderClustering, VAEClustering):
+        labels = Estimator(4, random_state=0).fit_predict(X)
+        assert adjusted_rand_score(y, labels) >= baseline - 0.02

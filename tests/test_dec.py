@@ -1,0 +1,222 @@
+"""DEC, IDEC and DCN against independent, slow references."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from skdeepclust import DCNClustering, DECClustering, IDECClustering
+from skdeepclust.cluster._autoencoder import AutoencoderObjective
+from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
+from skdeepclust.cluster._dec import HardeningTerm
+from skdeepclust.losses import assignment_hardening, target_distribution
+from skdeepclust.networks import AutoencoderNetwork, DenseAutoencoderPart, StudentTHead
+
+FAST = {"n_clusters": 3, "pretrain_epochs": 2, "kmeans_n_init": 5, "random_state": 0}
+
+
+@pytest.fixture
+def head():
+    torch.manual_seed(0)
+    head = StudentTHead(4, 3)
+    head.set_centers(torch.randn(3, 4))
+    return head
+
+
+def slow_soft_assignment(z, centers):
+    """Equation 1 of DEC, with one degree of freedom, in loops."""
+    q = np.zeros((len(z), len(centers)))
+    for i, point in enumerate(z):
+        for j, center in enumerate(centers):
+            q[i, j] = 1 / (1 + sum((a - b) ** 2 for a, b in zip(point, center, strict=True)))
+        q[i] /= q[i].sum()
+    return q
+
+
+def slow_target(q):
+    """Equation 3 of DEC, in loops."""
+    p = np.zeros_like(q)
+    frequencies = [sum(q[i, j] for i in range(len(q))) for j in range(q.shape[1])]
+    for i in range(len(q)):
+        for j in range(q.shape[1]):
+            p[i, j] = q[i, j] ** 2 / frequencies[j]
+        p[i] /= sum(p[i])
+    return p
+
+
+def slow_gradients(z, centers, p, q):
+    """Equations 4 and 5 of DEC, in loops, for the sum over the samples."""
+    dz, dcenters = np.zeros_like(z), np.zeros_like(centers)
+    for i in range(len(z)):
+        for j in range(len(centers)):
+            difference = z[i] - centers[j]
+            factor = 2 / (1 + difference @ difference) * (p[i, j] - q[i, j])
+            dz[i] += factor * difference
+            dcenters[j] -= factor * difference
+    return dz, dcenters
+
+
+def test_soft_assignment_target_and_gradients(head):
+    z = torch.randn(11, 4, requires_grad=True)
+    logits = head(z)
+    reference_z = z.detach().double().numpy()
+    reference_centers = head.centers.detach().double().numpy()
+    q = slow_soft_assignment(reference_z, reference_centers)
+    np.testing.assert_allclose(logits.softmax(1).detach(), q, rtol=1e-5)
+    p = slow_target(q)
+    target = target_distribution(logits.detach().softmax(1))
+    np.testing.assert_allclose(target, p, rtol=1e-5)
+    loss = assignment_hardening(logits, target)
+    assert loss.item() == pytest.approx((p * np.log(p / q)).sum() / len(z), rel=1e-4)
+    loss.backward()
+    dz, dcenters = slow_gradients(reference_z, reference_centers, p, q)
+    np.testing.assert_allclose(z.grad * len(z), dz, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head.centers.grad * len(z), dcenters, rtol=1e-4, atol=1e-6)
+
+
+def test_head_whitens_and_keeps_its_precision_far_from_the_origin(head):
+    z = torch.randn(11, 4)
+    offset, whitening = torch.full((4,), 1000.0), torch.randn(4, 2)
+    head.set_centers(torch.randn(3, 2), offset, whitening)
+    expected = slow_soft_assignment(
+        ((z.double()) @ whitening.double()).numpy(), head.centers.detach().double().numpy()
+    )
+    np.testing.assert_allclose(head(z + 1000).softmax(1).detach(), expected, rtol=2e-3)
+
+
+def test_target_of_an_empty_cluster_is_finite():
+    q = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    torch.testing.assert_close(target_distribution(q), q)
+
+
+def network():
+    torch.manual_seed(0)
+    network = AutoencoderNetwork(
+        DenseAutoencoderPart([5, 8, 4]), DenseAutoencoderPart([4, 8, 5]), StudentTHead(4, 3)
+    )
+    network.head.set_centers(torch.randn(3, 4))
+    return network
+
+
+def test_dec_and_idec_minimise_the_papers_sums():
+    net, x, index = network(), torch.randn(6, 5), torch.arange(6)
+    for reconstruction_weight, weight in ((0.0, 1.0), (1.0, 0.1)):
+        term = HardeningTerm(6, 3, weight, update_interval=10, tol=0)
+        objective = AutoencoderObjective(
+            torch.nn.Identity(), reconstruction_weight=reconstruction_weight, term=term
+        )
+        objective.on_epoch_begin(net, x)
+        ((player, loss),) = objective.steps(net, x, index)
+        q = slow_soft_assignment(
+            net.embed(x).detach().double().numpy(), net.head.centers.detach().double().numpy()
+        )
+        p = slow_target(q)
+        expected = weight * (p * np.log(p / q)).sum() / 6
+        decoded = net.decode(net.embed(x)).detach()
+        expected += reconstruction_weight * (decoded - x).square().mean().item()
+        assert player == "main"
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_target_is_renewed_every_so_many_steps():
+    net, X = network(), torch.randn(6, 5)
+    term = HardeningTerm(6, 3, 1.0, update_interval=3, tol=0)
+    targets = []
+    for _ in range(7):
+        with torch.no_grad():
+            net.encoder[0].weight.mul_(1.1)
+        term.prepare(net.train(), X)
+        assert net.training
+        targets.append(term.target.clone())
+    changes = [not torch.equal(a, b) for a, b in pairwise(targets)]
+    assert changes == [False, False, True, False, False, True]
+    again = HardeningTerm(6, 3, 1.0, update_interval=3, tol=0)
+    again.load_state_dict(term.state_dict())
+    assert again.n_steps == 7
+    torch.testing.assert_close(again.target, term.target)
+
+
+def test_phase_ends_once_labels_no_longer_change(images):
+    model = DECClustering(**FAST, max_epochs=500, tol=0.5, lr=1e-5).fit(images)
+    assert model.history_[:, "phase"].count("clustering") == 2  # the second renewal is compared
+    never = DECClustering(**FAST, max_epochs=5, tol=0, lr=1e-5).fit(images)
+    assert never.history_[:, "phase"].count("clustering") == 5
+    restless = DECClustering(**FAST, max_epochs=3, tol=1e-9, lr=1e-2, augmentation=None)
+    with pytest.warns(ConvergenceWarning, match="'clustering' did not converge.*max_epochs or tol"):
+        restless.fit(images[:50])
+
+
+def test_update_interval_is_in_steps(images):
+    renewals = []
+
+    class Counting(HardeningTerm):
+        def renew(self, network, X):
+            renewals.append(self.n_steps)
+            super().renew(network, X)
+
+    net, X = network(), torch.randn(40, 5)
+    objective = AutoencoderObjective(
+        torch.nn.Identity(), term=Counting(40, 3, 0.1, update_interval=7, tol=0)
+    )
+    from torch.utils.data import TensorDataset
+
+    from skdeepclust.engine import Engine, Phase
+
+    engine = Engine(net, Phase(objective, max_epochs=2, batch_size=4)).start()
+    engine.fit_loop(TensorDataset(X), epochs=2)
+    assert renewals == [0, 7, 14]
+
+
+def test_dcn_objective_is_the_papers_sum():
+    net, x = network(), torch.randn(6, 5)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
+    index = torch.tensor([5, 0, 1, 2, 7, 6])
+    term = RunningKMeansTerm(labels.clone(), 3, weight=0.3)
+    steps = AutoencoderObjective(torch.nn.Identity(), term=term).autoencoder_steps(net, x, index)
+    _, loss = next(steps)
+    z = net.embed(x)
+    expected = (net.decode(z) - x).square().mean()
+    for i in range(6):
+        center = net.head.centers[labels[index[i]]]
+        expected = expected + 0.3 / 2 * (z[i] - center).square().sum() / 6
+    torch.testing.assert_close(loss, expected)
+
+
+def test_dcn_centers_move_sample_by_sample():
+    """The batch's update equals equation 8 for one sample after the other."""
+    net, x = network(), torch.randn(20, 5)
+    net.head.centers.requires_grad_(False)
+    z = net.embed(x).detach()
+    labels = net.head(z).argmax(1)
+    centers, counts = net.head.centers.clone().double(), np.full(3, float(INITIAL_COUNT))
+    for point, k in zip(z.double(), labels, strict=True):
+        counts[k] += 1
+        centers[k] -= (centers[k] - point) / counts[k]
+    term = RunningKMeansTerm(torch.zeros(25, dtype=torch.long), 3, weight=0.3)
+    term.after_step(net, x, torch.arange(5, 25))
+    np.testing.assert_allclose(net.head.centers, centers, rtol=1e-5)
+    np.testing.assert_allclose(term.counts, counts)
+    assert (term.labels[5:] == labels).all()
+    assert (term.labels[:5] == 0).all()
+
+
+def test_dcn_centers_are_not_trained_by_gradients(images):
+    model = DCNClustering(**FAST, max_epochs=1, lr=1e-8, augmentation=None).fit(images)
+    assert not model.network_.head.centers.requires_grad
+    means = [model.transform(images)[model.labels_ == k].mean(0) for k in range(3)]
+    centers = model.network_.head.centers + model.network_.head.offset
+    np.testing.assert_allclose(centers, means, atol=0.05)
+
+
+@pytest.mark.parametrize("Estimator", [DECClustering, IDECClustering, DCNClustering])
+def test_blobs_as_well_as_kmeans(Estimator):
+    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
+    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
+    assert baseline > 0.5
+    labels = Estimator(4, pretrain_epochs=30, random_state=0).fit_predict(X)
+    assert adjusted_rand_score(y, labels) >= baseline - 0.02

@@ -1,0 +1,136 @@
+"""ACAI and MCDC against their formulas written out."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+from torch.utils.data import TensorDataset
+
+from skdeepclust import ACAIClustering, MCDCClustering
+from skdeepclust.cluster._mcdc import MixingObjective
+from skdeepclust.engine import Engine, Phase
+from skdeepclust.networks import AutoencoderNetwork, DenseAutoencoderPart, StudentTHead
+
+FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return AutoencoderNetwork(
+        DenseAutoencoderPart([5, 8, 4]), DenseAutoencoderPart([4, 8, 5]), StudentTHead(4, 3)
+    )
+
+
+@pytest.fixture
+def objective():
+    torch.manual_seed(1)
+    return MixingObjective(
+        DenseAutoencoderPart([5, 8, 3]),
+        adversarial_weight=0.5,
+        consistency_weight=0.7,
+        gamma=0.2,
+        augmentation=torch.nn.Identity(),
+    )
+
+
+def test_losses_are_the_papers_equations(network, objective):
+    x = torch.randn(4, 5)
+    steps = objective.steps(network, x, torch.arange(4))
+    torch.manual_seed(2)
+    player, loss = next(steps)
+    torch.manual_seed(2)
+    shares = torch.rand(4, 1) / 2
+    z = network.embed(x)
+    reconstruction = network.decode(z)
+    total, mixtures = (reconstruction - x).square().mean(), []
+    for i in range(4):
+        partner = 3 - i  # the batch is paired with itself reversed
+        a = shares[i]
+        assert 0 <= a <= 0.5
+        mixture = network.decode((a * z[i] + (1 - a) * z[partner])[None])[0]
+        mixtures.append(mixture)
+        total = total + 0.5 * objective.critic(mixture).mean().square() / 4
+        total = total + 0.7 * (mixture - x[partner]).square().mean() / 4
+    assert player == "main"
+    torch.testing.assert_close(loss, total)
+
+    player, loss = next(steps)
+    total = 0
+    for i in range(4):
+        unmixed = 0.2 * x[i] + 0.8 * reconstruction[i]
+        total = total + (objective.critic(mixtures[i]).mean() - shares[i]).square() / 4
+        total = total + objective.critic(unmixed).mean().square() / 4
+    assert player == "critic"
+    torch.testing.assert_close(loss, total[0])
+    assert next(steps, None) is None
+
+
+def test_each_player_gets_its_own_gradients(network, objective):
+    x = torch.randn(4, 5)
+    steps = objective.steps(network, x, torch.arange(4))
+    next(steps)[1].backward()
+    assert all(p.grad is None for p in objective.critic.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in network.encoder.parameters())
+    network.zero_grad(set_to_none=True)
+    next(steps)[1].backward()
+    assert all(p.grad is None for p in network.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in objective.critic.parameters())
+
+
+def test_critic_learns_the_share(network, objective):
+    """With the auto-encoder at rest, the critic's error falls below that of a constant."""
+    X = torch.randn(64, 5)
+    phase = Phase(objective, max_epochs=150, batch_size=64, lr=1e-2)
+    engine = Engine(network, phase).start()
+    for group in engine.optimizer_.param_groups:
+        group["lr"] = 0.0
+    engine.fit_loop(TensorDataset(X), epochs=150)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        (_, _), (_, loss) = objective.steps(network, X, torch.arange(64))
+    shares = torch.rand(10_000) / 2
+    both = torch.cat([shares, torch.zeros(10_000)])
+    constant = 2 * both.var().item()  # equation 4 of the best constant estimate
+    assert loss.item() < 0.9 * constant
+
+
+def test_acai_is_mcdc_without_consistency(images):
+    acai = ACAIClustering(**FAST).fit(images)
+    mcdc = MCDCClustering(**FAST, consistency_weight=0.0).fit(images)
+    np.testing.assert_array_equal(acai.transform(images), mcdc.transform(images))
+    other = MCDCClustering(**FAST).fit(images)
+    assert not np.array_equal(acai.transform(images), other.transform(images))
+
+
+def test_mixtures_decode_to_the_nearer_one(images):
+    """What the consistency is for: an interpolation looks like one of its ends."""
+    X = images.astype("float64") / 16
+    # the same numbers of epochs, with and without the term
+    common = {"n_clusters": 3, "max_epochs": 60, "augmentation": None, "random_state": 0}
+    errors = []
+    for weight in (0.0, 1.0):
+        model = MCDCClustering(**common, consistency_weight=weight).fit(X)
+        between = model.interpolate(X[:100], X[100:], n_steps=5)
+        errors.append(np.square(between[:, 1] - X[:100]).mean())  # share 3/4 of the first
+    assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("base", ["ae", "vae", "idec"])
+def test_bases(images, base):
+    model = MCDCClustering(**FAST, base=base, finetune_epochs=2, tol=0).fit(images)
+    phases = ["auto-encoder"] * 2 + ["clustering"] * 2 * (base == "idec")
+    assert model.history_[:, "phase"] == phases
+    assert (model.network_.posterior is not None) == (base == "vae")
+    assert (model.network_.head.whitening is None) == (base == "idec")
+
+
+@pytest.mark.parametrize("Estimator", [ACAIClustering, MCDCClustering])
+def test_blobs_as_well_as_kmeans(Estimator):
+    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
+    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
+    assert baseline > 0.5
+    labels = Estimator(4, random_state=0).fit_predict(X)
+    assert adjusted_rand_score(y, labels) >= baseline - 0.02

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -117,8 +119,8 @@ def k_means(
             [9., 1.]])
     """
     starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
-    with torch.no_grad():
-        problem = _Problem(X.detach(), n_clusters)
+    with torch.no_grad(), _workers(X.device) as each:
+        problem = _Problem(X.detach(), n_clusters, each)
         if starts is not None:
             starts = starts.to(X.device) - problem.mean.to(X.device)
         elif init == "random":
@@ -190,6 +192,30 @@ def _validate(
     return starts
 
 
+# Calls a function with each of several arguments and returns the results in the same order.
+_Map = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
+
+
+@contextmanager
+def _workers(device: torch.device) -> Iterator[_Map]:
+    """Give a map that on the CPU uses as many threads as PyTorch is set to.
+
+    Each thread does whole slices on its own. PyTorch's own threads would wait for each other
+    after each of the many short operations, for long where the machine has other work too.
+    """
+    n_threads = torch.get_num_threads()
+    if device.type != "cpu" or n_threads == 1:
+        yield map
+        return
+    # New threads take this number over.
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads) as executor:
+            yield executor.map
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 class _Problem:
     """Centred samples and what the starts share.
 
@@ -202,7 +228,8 @@ class _Problem:
     A label is n_clusters minus the index of the cluster, and 0 for none yet.
     """
 
-    def __init__(self, X: Tensor, n_clusters: int) -> None:
+    def __init__(self, X: Tensor, n_clusters: int, each: _Map = map) -> None:
+        self.each = each
         self.k = n_clusters
         self.n, self.d = X.shape
         self.device = X.device
@@ -291,19 +318,23 @@ class _Problem:
         best = torch.full((n_init, self.n), -math.inf, device=self.device)
         parts = list(self.slices(n_init * n_trials))
         size = parts[0].stop
-        buffer = self.buffer(n_init * n_trials)
-        left = torch.empty(n_init, len(parts), dtype=torch.float64, device=self.device)
 
         def distances(best: Tensor, squares: Tensor) -> Tensor:
             return torch.add(squares, best, alpha=-2).clamp_min_(0)
 
+        def choose(part: slice) -> Tensor:
+            nearest = best[:, part]
+            torch.maximum(nearest, self.scores(weights, part), out=nearest)
+            return distances(nearest, squares[part]).sum(1, dtype=torch.float64)
+
+        def gains(part: slice) -> Tensor:
+            scores = self.scores(weights, part)
+            return torch.maximum(scores, best[:, None, part], out=scores).sum(2)
+
         for c in range(1, self.k):
             # What the last choice left, in all of each slice
             weights = self.weights(self.X[chosen[:, c - 1]].double())
-            for p, part in enumerate(parts):
-                nearest = best[:, part]
-                torch.maximum(nearest, self.scores(weights, part, buffer), out=nearest)
-                left[:, p] = distances(nearest, squares[part]).sum(1)
+            left = torch.stack(list(self.each(choose, parts)), 1)
             # A slice and then a sample of it, with probabilities proportional to the distances
             total = left.cumsum(1)
             target = uniform[:, c] * total[:, -1:]
@@ -319,9 +350,8 @@ class _Problem:
             # The candidate that leaves least: the sum of its distances falls with that of scores
             weights = self.weights(self.X[candidates].double())
             gain = torch.zeros(n_init, n_trials, dtype=torch.float64, device=self.device)
-            for part in parts:
-                scores = self.scores(weights, part, buffer)
-                gain += torch.maximum(scores, best[:, None, part], out=scores).sum(2)
+            for part in self.each(gains, parts):
+                gain += part
             chosen[:, c] = candidates.gather(1, gain.argmax(1, keepdim=True))[:, 0]
         return self.X[chosen]
 
@@ -336,20 +366,29 @@ class _Problem:
         n_changed = torch.zeros(n_starts, dtype=torch.int64, device=self.device)
         score = torch.zeros(n_starts, dtype=torch.float64, device=self.device)
         ids = torch.arange(k, 0, -1, device=self.device, dtype=self.label_type)[:, None, None]
-        scores = self.buffer(k * n_starts)
         small = self.device.type == "cpu" and self.label_type == torch.uint8
-        codes = self.buffer(k * n_starts, torch.uint8) if small else None
-        for block in self.blocks():
+
+        def assign(block: slice) -> tuple[Tensor, Tensor, list[Tensor]]:
+            scores = self.buffer(k * n_starts)
+            codes = self.buffer(k * n_starts, torch.uint8) if small else None
             old = labels[:, block]
             new = torch.empty_like(old)
+            total = torch.zeros_like(score)
             for part in self.slices(k * n_starts, block):
                 out = new[:, part.start - block.start : part.stop - block.start]
                 best = self.nearest(self.scores(weights, part, scores), ids, codes, out)
-                score += best.sum(1, dtype=torch.float64)
+                total += best.sum(1, dtype=torch.float64)
             changed = new != old
-            n_changed += changed.sum(1)
-            self.move(sums, old, new, changed, block, ids)
-            old.copy_(new)
+            changes = list(self.changes(k, old, new, changed, block, ids))
+            labels[:, block] = new
+            return total, changed.sum(1), changes
+
+        # In order, so that the same start gives the same result, bit for bit
+        for part_score, part_changed, changes in self.each(assign, self.blocks()):
+            score += part_score
+            n_changed += part_changed
+            for change in changes:
+                sums += change.view_as(sums)
         return n_changed, self.total - 2 * score
 
     def blocks(self) -> Iterator[slice]:
@@ -371,33 +410,28 @@ class _Problem:
             return best
         best = scores.amax(0)
         codes = codes[: scores.numel()].view(scores.shape)
-        torch.ge(scores, best, out=codes.view(torch.bool))
+        # Several times faster than PyTorch's
+        np.greater_equal(scores.numpy(), best.numpy(), out=codes.numpy().view(bool))
         codes *= ids
         out.copy_(codes.amax(0))
         return best
 
-    def move(
-        self,
-        sums: Tensor,
-        old: Tensor,
-        new: Tensor,
-        changed: Tensor,
-        block: slice,
-        ids: Tensor,
-    ) -> None:
-        """Move samples whose labels have changed from one cluster's sum to another's."""
-        k, n_starts, _ = sums.shape
+    def changes(
+        self, k: int, old: Tensor, new: Tensor, changed: Tensor, block: slice, ids: Tensor
+    ) -> Iterator[Tensor]:
+        """Changes of the clusters' sums, as samples leave old clusters and join new ones."""
+        n_starts, size = new.shape
         if self.device.type != "cpu":
             # To pick samples would synchronise.
             for part in self.slices(k * n_starts, block):
                 local = slice(part.start - block.start, part.stop - block.start)
                 change = (new[:, local] == ids).float() - (old[:, local] == ids).float()
-                sums += (change.flatten(0, 1) @ self.rows[part]).view_as(sums)
+                yield change.flatten(0, 1) @ self.rows[part]
             return
         where = changed.flatten().nonzero()[:, 0]
         if not len(where):
             return
-        start, sample = where // new.shape[1], where % new.shape[1]
+        start, sample = where // size, where % size
         sources, targets = (k - lab.flatten()[where].long() for lab in (old, new))
         # Those of no cluster yet, all in the first iteration, have a source of k.
         keys = torch.cat([targets * n_starts + start, sources * n_starts + start])
@@ -405,17 +439,14 @@ class _Problem:
         counts = keys.bincount(minlength=(k + 1) * n_starts)[: k * n_starts]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         order = order[: offsets[-1]]
-        sign = torch.where(order < len(where), 1.0, -1.0)
-        sample = torch.cat([sample, sample])[order]
-        change = F.embedding_bag(
-            sample,
+        yield F.embedding_bag(
+            torch.cat([sample, sample])[order],
             self.rows[block],
             offsets,
             mode="sum",
-            per_sample_weights=sign,
+            per_sample_weights=torch.where(order < len(where), 1.0, -1.0),
             include_last_offset=True,
         )
-        sums += change.view_as(sums)
 
     def refill(self, weights: Tensor, sums: Tensor, labels: Tensor) -> Tensor:
         """Return the new centres of a start with empty clusters.

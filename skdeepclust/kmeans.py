@@ -243,6 +243,7 @@ class _Problem:
         torch.sub(X, self.mean.float(), out=self.rows[:, :-1])
         self.rows[:, -1] = 1
         self.X = self.rows[:, :-1]
+        self.row_sum = sum(self.rows[i : i + 2**14].double().sum(0) for i in slices)
         self.squares = torch.cat([self.X[i : i + 2**14].double().square().sum(1) for i in slices])
         # The mean of the centred samples is not quite zero; the variance takes that into account.
         offset = (total / self.n - self.mean).square().sum()
@@ -258,7 +259,8 @@ class _Problem:
     def slices(self, n_columns: int, within: slice | None = None) -> Iterator[slice]:
         """Slices of the samples such that their scores stay small."""
         start, stop = (0, self.n) if within is None else (within.start, within.stop)
-        size = max(16, self.max_scores // n_columns)
+        # Multiples of 64: matrix products of odd sizes take up to a quarter longer.
+        size = max(64, self.max_scores // n_columns // 64 * 64)
         if self.device.type == "cpu":
             size = min(size, CPU_ROWS)
         for first in range(start, stop, size):
@@ -367,6 +369,10 @@ class _Problem:
         score = torch.zeros(n_starts, dtype=torch.float64, device=self.device)
         ids = torch.arange(k, 0, -1, device=self.device, dtype=self.label_type)[:, None, None]
         small = self.device.type == "cpu" and self.label_type == torch.uint8
+        # Only differences matter: with those to the last centre, its own scores are zero and
+        # need not be computed.
+        last = weights[-1].double()
+        differences = (weights[:-1].double() - last).float()
 
         def assign(block: slice) -> tuple[Tensor, Tensor, list[Tensor]]:
             scores = self.buffer(k * n_starts)
@@ -376,7 +382,10 @@ class _Problem:
             total = torch.zeros_like(score)
             for part in self.slices(k * n_starts, block):
                 out = new[:, part.start - block.start : part.stop - block.start]
-                best = self.nearest(self.scores(weights, part, scores), ids, codes, out)
+                if k == 1:
+                    out.fill_(1)
+                    continue
+                best = self.nearest(self.scores(differences, part, scores), ids[:-1], codes, out)
                 total += best.sum(1, dtype=torch.float64)
             changed = new != old
             changes = list(self.changes(k, old, new, changed, block, ids))
@@ -389,6 +398,7 @@ class _Problem:
             n_changed += part_changed
             for change in changes:
                 sums += change.view_as(sums)
+        score += last @ self.row_sum
         return n_changed, self.total - 2 * score
 
     def blocks(self) -> Iterator[slice]:
@@ -400,20 +410,22 @@ class _Problem:
     def nearest(self, scores: Tensor, ids: Tensor, codes: Tensor | None, out: Tensor) -> Tensor:
         """Write the labels of a slice to `out` and return the scores they have.
 
+        The last centre is the one whose scores are zero and left out. Of equals the first wins.
+
         PyTorch's `max` with indices is not vectorised on the CPU, in contrast to without. With
         `codes`, labels therefore come from a second one: of `ids` where the score is highest.
         """
         if codes is None:
             best, labels = scores.max(0)
-            torch.sub(len(ids), labels, out=labels)
+            labels = torch.where(best >= 0, len(ids) + 1 - labels, 1)
             out.copy_(labels)
-            return best
-        best = scores.amax(0)
+            return best.clamp_min_(0)
+        best = scores.amax(0).clamp_min_(0)
         codes = codes[: scores.numel()].view(scores.shape)
         # Several times faster than PyTorch's
         np.greater_equal(scores.numpy(), best.numpy(), out=codes.numpy().view(bool))
         codes *= ids
-        out.copy_(codes.amax(0))
+        out.copy_(codes.amax(0).clamp_min_(1))
         return best
 
     def changes(
@@ -433,18 +445,22 @@ class _Problem:
             return
         start, sample = where // size, where % size
         sources, targets = (k - lab.flatten()[where].long() for lab in (old, new))
-        # Those of no cluster yet, all in the first iteration, have a source of k.
-        keys = torch.cat([targets * n_starts + start, sources * n_starts + start])
-        order = _stable_argsort(keys, (k + 1) * n_starts)
-        counts = keys.bincount(minlength=(k + 1) * n_starts)[: k * n_starts]
+        n_joining = len(where)
+        keys = targets * n_starts + start
+        # Those of no cluster yet, all in a start's first iteration, have a source of k.
+        leaving = sources < k
+        if leaving.any():
+            keys = torch.cat([keys, (sources * n_starts + start)[leaving]])
+            sample = torch.cat([sample, sample[leaving]])
+        order = _stable_argsort(keys, k * n_starts)
+        counts = keys.bincount(minlength=k * n_starts)
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        order = order[: offsets[-1]]
         yield F.embedding_bag(
-            torch.cat([sample, sample])[order],
+            sample[order],
             self.rows[block],
             offsets,
             mode="sum",
-            per_sample_weights=torch.where(order < len(where), 1.0, -1.0),
+            per_sample_weights=torch.where(order < n_joining, 1.0, -1.0),
             include_last_offset=True,
         )
 

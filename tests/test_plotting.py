@@ -12,22 +12,27 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.preprocessing import StandardScaler
 from skorch.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from skdeepclust import DACClustering, STDACClustering  # noqa: E402
+from skdeepclust import AutoencoderClustering, DACClustering, STDACClustering  # noqa: E402
 from skdeepclust.plotting import (  # noqa: E402
     ClusterMontageDisplay,
     ClusterStatisticsDisplay,
+    EmbeddingDisplay,
+    InterpolationDisplay,
     SpatialTransformerDisplay,
     TrainingCurvesDisplay,
 )
+from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
 
-IMAGE_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
-DISPLAYS = [*IMAGE_DISPLAYS, TrainingCurvesDisplay]
+PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
+IMAGE_DISPLAYS = [*PANEL_DISPLAYS, InterpolationDisplay]
+DISPLAYS = [*IMAGE_DISPLAYS, EmbeddingDisplay, TrainingCurvesDisplay]
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +59,33 @@ def st_dac(images):
 
 
 @pytest.fixture(scope="module")
+def autoencoder(images):
+    estimator = AutoencoderClustering(n_clusters=4, n_init=1, max_epochs=2, random_state=0)
+    return fitted(estimator, images)
+
+
+@pytest.fixture
+def model(display, st_dac, autoencoder):
+    """A fitted estimator that `display` can draw."""
+    return autoencoder if display is InterpolationDisplay else st_dac
+
+
+@pytest.fixture(scope="module")
 def tabular(images):
     X = images.reshape(len(images), -1)
     return fitted(STDACClustering(n_clusters=4, max_epochs=1, random_state=0), X)
 
 
-def draw(display, estimator, X):
-    arguments = (estimator,) if display is TrainingCurvesDisplay else (estimator, X)
-    return display.from_estimator(*arguments)
+def draw(display, estimator, X, **options):
+    if display is TrainingCurvesDisplay:
+        return display.from_estimator(estimator, **options)
+    if display is InterpolationDisplay:
+        return display.from_estimator(estimator, X[:3], X[3:6], **options)
+    return display.from_estimator(estimator, X, **options)
+
+
+def axes_of(drawn):
+    return drawn.axes_ if hasattr(drawn, "axes_") else [drawn.ax_]
 
 
 def one_hot(labels, n_clusters, confidence):
@@ -88,16 +112,16 @@ def column_labels(ax):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_from_estimator_draws_a_figure(display, st_dac, images):
-    drawn = draw(display, st_dac, images)
+def test_from_estimator_draws_a_figure(display, model, images):
+    drawn = draw(display, model, images)
     assert isinstance(drawn, display)
-    assert all(ax.figure is drawn.figure_ for ax in drawn.axes_)
+    assert all(ax.figure is drawn.figure_ for ax in axes_of(drawn))
     drawn.figure_.canvas.draw()
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_plot_can_be_called_again(display, st_dac, images):
-    drawn = draw(display, st_dac, images)
+def test_plot_can_be_called_again(display, model, images):
+    drawn = draw(display, model, images)
     figure = drawn.figure_
     assert drawn.plot() is drawn
     assert drawn.figure_ is not figure
@@ -111,10 +135,10 @@ def test_an_unfitted_estimator_is_refused(display, images):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_without_matplotlib_the_error_says_what_to_install(display, st_dac, images, monkeypatch):
+def test_without_matplotlib_the_error_says_what_to_install(display, model, images, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=rf"{display.__name__} .*skdeepclust\[plot\]"):
-        draw(display, st_dac, images)
+        draw(display, model, images)
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
@@ -132,15 +156,15 @@ def test_an_estimator_of_another_kind_is_refused(display, images):
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
-def test_images_of_another_size_are_refused(display, st_dac, images):
+def test_images_of_another_size_are_refused(display, model, images):
     with pytest.raises(ValueError, match="fitted on samples of shape"):
-        draw(display, st_dac, images.repeat(2, axis=1))
+        draw(display, model, images.repeat(2, axis=1))
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
 @pytest.mark.parametrize("to_layout", [lambda X: X[:, None], torch.as_tensor])
-def test_layouts_of_images_do_not_matter(display, st_dac, images, to_layout):
-    expected, got = draw(display, st_dac, images), draw(display, st_dac, to_layout(images))
+def test_layouts_of_images_do_not_matter(display, model, images, to_layout):
+    expected, got = draw(display, model, images), draw(display, model, to_layout(images))
     for one, other in zip(expected.images_.flat, got.images_.flat, strict=True):
         if one is None:
             assert other is None
@@ -149,27 +173,41 @@ def test_layouts_of_images_do_not_matter(display, st_dac, images, to_layout):
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
-def test_flat_images_take_their_shape_from_the_estimator(display, st_dac, images):
+def test_flat_images_take_their_shape_from_the_estimator(display, model, images):
     flat = pd.DataFrame(images.reshape(len(images), -1)).add_prefix("pixel")
-    estimator = fitted(clone(st_dac).set_params(image_shape=(8, 8), max_epochs=1), flat)
+    estimator = fitted(clone(model).set_params(image_shape=(8, 8), max_epochs=1), flat)
     drawn = draw(display, estimator, flat)
     assert next(filter(None, drawn.images_.flat)).get_array().shape == (8, 8)
 
 
-@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
-def test_images_go_where_the_caller_wants(display, st_dac, images):
+@pytest.mark.parametrize("display", PANEL_DISPLAYS)
+def test_images_go_where_the_caller_wants(display, model, images):
     figure = plt.figure(figsize=(4, 4), layout="constrained")
     left, _ = figure.subfigures(1, 2)
-    drawn = display.from_estimator(st_dac, images, figure=left, cmap="viridis")
+    drawn = display.from_estimator(model, images, figure=left, cmap="viridis")
     assert drawn.figure_ is left
     assert next(filter(None, drawn.images_.flat)).get_cmap().name == "viridis"
     figure.canvas.draw()
     assert_array_equal(figure.get_size_inches(), (4, 4))
 
 
+@pytest.mark.parametrize("display", [EmbeddingDisplay, InterpolationDisplay])
+def test_one_axes_of_the_caller_is_drawn_on(display, model, images):
+    figure, (left, right) = plt.subplots(1, 2)
+    drawn = draw(display, model, images, ax=right)
+    assert drawn.ax_ is right and drawn.figure_ is figure
+    assert not left.has_data() and right.has_data()
+    assert plt.get_fignums() == [figure.number]
+    right.set_title("a title")
+    figure.canvas.draw()
+    labels = [label for label in right.get_xticklabels() if label.get_text()]
+    for label in labels:  # the title stands clear of them
+        assert label.get_window_extent().y1 <= right.title.get_window_extent().y0
+
+
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
-def test_images_leave_little_of_a_new_figure_empty(display, st_dac, images):
-    figure = draw(display, st_dac, images).figure_
+def test_images_leave_little_of_a_new_figure_empty(display, model, images):
+    figure = draw(display, model, images).figure_
     figure.canvas.draw()
     box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
@@ -489,3 +527,288 @@ def test_curves_refuse(st_dac):
         TrainingCurvesDisplay.from_estimator(
             st_dac, columns=["train_loss", "dur"], ax=plt.subplots()[1]
         )
+
+
+# EmbeddingDisplay
+
+
+def colors_of(display):
+    """The cluster of each point by its colour, as drawn."""
+    palette = {matplotlib.colors.to_rgb(color): k for k, color in enumerate(PALETTE)}
+    return np.array([palette[tuple(rgba[:3])] for rgba in display.points_.get_facecolors()])
+
+
+def entries(display):
+    return [text.get_text() for text in display.legend_.get_texts()]
+
+
+def test_embedding_draws_principal_components_by_cluster(st_dac, images):
+    display = EmbeddingDisplay.from_estimator(st_dac, images)
+    Z = st_dac.transform(images).astype(float)
+    assert_array_equal(np.sort(display.indices), np.arange(len(images)))
+    points = display.points_.get_offsets()
+    assert_array_equal(points, display.coordinates)
+    left, singular_values, _ = np.linalg.svd(Z - Z.mean(0), full_matrices=False)
+    expected = (left * singular_values)[display.indices, :2]
+    scale = np.abs(expected).max()
+    assert_allclose(np.abs(points), np.abs(expected), atol=1e-3 * scale)
+    labels = st_dac.predict(images)
+    clusters, sizes = np.unique(labels, return_counts=True)
+    assert_array_equal(clusters[colors_of(display)], labels[display.indices])
+    assert entries(display) == [f"{k} ({n})" for k, n in zip(clusters, sizes, strict=True)]
+    assert display.legend_.get_title().get_text() == "cluster (size)"
+    shares = singular_values[:2] ** 2 / (singular_values**2).sum()
+    assert_allclose(display.explained_variance_ratio, shares, atol=1e-3)
+    shares = display.explained_variance_ratio
+    assert display.ax_.get_xlabel() == f"PC 1 ({shares[0]:.0%} of variance)"
+    assert display.ax_.get_ylabel() == f"PC 2 ({shares[1]:.0%} of variance)"
+
+
+def test_embedding_takes_true_classes_and_needs_no_predict(st_dac, images):
+    y = np.array(["even", "odd"])[load_digits().target[: len(images)] % 2]
+    display = EmbeddingDisplay.from_estimator(st_dac, images, y)
+    assert_array_equal(np.array(["even", "odd"])[colors_of(display)], y[display.indices])
+    assert entries(display) == [f"{k} ({(y == k).sum()})" for k in ("even", "odd")]
+    assert display.legend_.get_title().get_text() == "class (size)"
+    X = images.reshape(len(images), -1)
+    scaler = StandardScaler().fit(X)
+    assert_array_equal(EmbeddingDisplay.from_estimator(scaler, X, y).sizes, display.sizes)
+    with pytest.raises(ValueError, match="estimator must have `predict`; got StandardScaler"):
+        EmbeddingDisplay.from_estimator(scaler, X)
+
+
+def test_embedding_draws_a_random_part_of_many_samples():
+    rng = np.random.default_rng(0)
+    Z, labels = rng.normal(size=(500, 4)), np.repeat([3, 5], [400, 100])
+    every = EmbeddingDisplay.from_embedding(Z, labels, n_samples=None)
+    part = EmbeddingDisplay.from_embedding(Z, labels, n_samples=200)
+    again = EmbeddingDisplay.from_embedding(Z, labels, n_samples=200)
+    other = EmbeddingDisplay.from_embedding(Z, labels, n_samples=200, random_state=1)
+    assert len(every.points_.get_offsets()) == 500
+    assert len(part.points_.get_offsets()) == len(np.unique(part.indices)) == 200
+    assert_array_equal(part.indices, again.indices)
+    assert set(part.indices) != set(other.indices)
+    # components and sizes are those of all samples
+    assert_array_equal(part.coordinates, every.coordinates[np.argsort(every.indices)][part.indices])
+    assert entries(part) == entries(every) == ["3 (400)", "5 (100)"]
+    assert part.points_.get_sizes() > every.points_.get_sizes()
+    assert part.points_.get_alpha() >= every.points_.get_alpha()
+
+
+def test_embedding_mixes_the_clusters_in_the_order_of_drawing():
+    Z, labels = np.random.default_rng(0).normal(size=(1000, 3)), np.repeat(np.arange(10), 100)
+    drawn = colors_of(EmbeddingDisplay.from_embedding(Z, labels))
+    assert 850 < (np.diff(drawn) != 0).sum() < 950  # 9 of 10 in random order
+
+
+def test_embedding_of_many_clusters_has_colours_and_shapes():
+    rng = np.random.default_rng(0)
+    labels = np.resize(np.arange(45), 450)
+    Z = rng.normal(size=(450, 3))
+    for n_clusters, n_columns in [(10, 1), (20, 1), (40, 2), (45, None)]:
+        display = EmbeddingDisplay.from_embedding(Z, labels % n_clusters)
+        drawn = labels[display.indices] % n_clusters
+        assert_array_equal(colors_of(display), drawn % 20)
+        paths = display.points_.get_paths()
+        if n_clusters == 10:
+            assert len(paths) == 1
+        else:
+            shapes = {
+                (p.vertices.tobytes(), label // 10) for p, label in zip(paths, drawn, strict=True)
+            }
+            assert len(shapes) == len({shape for shape, _ in shapes}) == -(-n_clusters // 10)
+        assert (display.legend_ is None) == (n_columns is None)
+        if n_columns:
+            assert display.legend_._ncols == n_columns
+            assert len(entries(display)) == n_clusters
+            display.figure_.canvas.draw()
+            box = display.legend_.get_window_extent()
+            assert box.x0 >= display.ax_.get_window_extent().x1
+            assert box.x1 <= display.figure_.bbox.x1 and box.height <= display.figure_.bbox.height
+    display = EmbeddingDisplay.from_embedding(Z, labels, legend=True)
+    assert display.legend_._ncols == 3
+    without = EmbeddingDisplay.from_embedding(Z, np.arange(450))
+    assert without.legend_ is None
+    assert without.figure_.get_figwidth() < display.figure_.get_figwidth()
+
+
+def test_the_palette_can_be_told_apart():
+    rgb = np.array([matplotlib.colors.to_rgb(color) for color in PALETTE])
+    assert len(PALETTE) == 20
+    luminance = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    # deuteranopia, the most frequent colour blindness, after Machado et al. (2009)
+    seen = luminance @ np.array(
+        [
+            [0.367322, 0.280085, -0.01182],
+            [0.860646, 0.672501, 0.04294],
+            [-0.227968, 0.047413, 0.968881],
+        ]
+    )
+    for colors in (luminance, seen):
+        shades = np.cbrt(colors.clip(0, 1))
+        distances = np.linalg.norm(shades[:, None] - shades, axis=-1)
+        assert distances[np.triu_indices(20, 1)].min() > 0.08
+        assert np.linalg.norm(shades - 1, axis=1).min() > 0.25  # from white
+
+
+def test_embedding_has_a_legend_where_the_figure_makes_room():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    for layout, expected in [(None, False), ("constrained", True), ("tight", True)]:
+        ax = plt.figure(layout=layout).subplots()
+        assert bool(EmbeddingDisplay.from_embedding(Z, labels, ax=ax).legend_) is expected
+    display = EmbeddingDisplay.from_embedding(Z, labels, ax=plt.subplots()[1], legend=True)
+    assert entries(display) == ["0 (10)", "1 (10)", "2 (10)"]
+    assert display.plot(legend=False).legend_ is None
+
+
+def test_embedding_passes_options_to_scatter():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 15
+    options = {"s": 3, "alpha": 1, "marker": "x"}
+    display = EmbeddingDisplay.from_embedding(Z, labels, scatter_kw=options, kind="group")
+    assert display.points_.get_sizes() == [3] and display.points_.get_alpha() == 1
+    assert len(display.points_.get_paths()) == 1 and display.points_.get_linewidths() > 0
+    assert {handle.get_marker() for handle in display.legend_.legend_handles} == {"x"}
+    assert display.legend_.get_title().get_text() == "group (size)"
+
+
+def test_embedding_that_collapsed_is_drawn():
+    display = EmbeddingDisplay.from_embedding(np.ones((20, 5), np.float32), np.zeros(20))
+    assert_array_equal(display.coordinates, 0)
+    assert display.ax_.get_xlabel() == "PC 1 (0% of variance)"
+
+
+@pytest.mark.parametrize(
+    ("Z", "labels", "options", "message"),
+    [
+        (np.zeros((5, 1)), np.zeros(5), {}, r"Z must .* two features or more; got shape \(5, 1\)"),
+        (np.zeros((1, 5)), np.zeros(1), {}, r"Z must have two samples .*\(1, 5\)"),
+        (np.full((5, 2), np.nan), np.zeros(5), {}, "Z contains NaN"),
+        (np.zeros((5, 2)), np.zeros(4), {}, "labels must .* 5 samples; got 4"),
+        (np.zeros((5, 2)), np.zeros(5), {"n_samples": 0}, "n_samples == 0, must be >= 1"),
+        (np.zeros((5, 2)), np.zeros(5), {"legend": "right"}, "legend must be .*; got 'right'"),
+    ],
+)
+def test_embedding_refuses(Z, labels, options, message):
+    with pytest.raises(ValueError, match=message):
+        EmbeddingDisplay.from_embedding(Z, labels, **options)
+    assert not plt.get_fignums()
+
+
+def test_embedding_names_what_an_estimator_gives(st_dac, images):
+    with pytest.raises(ValueError, match=r"y must have .* 120 samples; got 3"):
+        EmbeddingDisplay.from_estimator(st_dac, images, [0, 1, 2])
+    X = images.reshape(len(images), -1)
+    with pytest.raises(ValueError, match=r"transform\(X\) must .*got shape \(120, 1\)"):
+        EmbeddingDisplay.from_estimator(KMeans(1, n_init=1).fit(X), X)
+
+
+# InterpolationDisplay
+
+
+def shown(display):
+    """The images as drawn, of shape (n_pairs, n_steps + 2, ...)."""
+    return np.array([[image.get_array() for image in row] for row in display.images_])
+
+
+@pytest.mark.parametrize(
+    "to_layout",
+    [
+        lambda X: X,
+        lambda X: X[:, None],
+        lambda X: X.reshape(len(X), -1),
+        lambda X: np.stack([X, X / 2, X[::-1]], axis=1),
+        lambda X: (X * 15).astype(np.uint8),
+    ],
+    ids=["h w", "1 h w", "flat", "3 h w", "uint8"],
+)
+def test_interpolation_of_an_estimator(images, to_layout):
+    X = to_layout(images)
+    estimator = AutoencoderClustering(4, image_shape=None, n_init=1, max_epochs=1, random_state=0)
+    if X.ndim == 2:
+        estimator.set_params(image_shape=(8, 8))
+    estimator = fitted(estimator, X)
+    display = InterpolationDisplay.from_estimator(estimator, X[:3], X[5:8], n_steps=4)
+    X = X / 255 if X.dtype == np.uint8 else X
+    first, last = X[:3], X[5:8]
+    decoded = estimator.interpolate(to_layout(images)[:3], to_layout(images)[5:8], 4)
+    expected = np.concatenate([first[:, None], decoded, last[:, None]], axis=1)
+    low, high = min(first.min(), last.min()), max(first.max(), last.max())
+    expected = ((expected - low) / (high - low)).clip(0, 1)
+    if X.ndim == 4 and X.shape[1] == 3:
+        expected = np.moveaxis(expected, 2, -1)
+    assert display.images_.shape == (3, 6)
+    expected = expected.reshape(shown(display).shape)
+    assert_allclose(shown(display), expected, atol=1e-4)
+
+
+def test_interpolation_parts_originals_from_what_is_decoded():
+    X1, X2 = np.zeros((2, 8, 10)), np.ones((2, 8, 10))
+    display = InterpolationDisplay.from_arrays(X1, np.linspace(X1, X2, 4, axis=1), X2)
+    lefts, rights, bottoms, tops = np.array([i.get_extent() for i in display.images_[0]]).T
+    gaps = lefts[1:] - rights[:-1]
+    assert_allclose(gaps[1:-1], gaps[1])
+    assert gaps[0] == pytest.approx(gaps[-1]) and gaps[0] > 4 * gaps[1] > 0
+    assert_allclose(rights - lefts, 10)
+    assert_allclose(bottoms - tops, 8)
+    assert display.images_[1, 0].get_extent()[3] > bottoms[0]  # the second pair is below
+    assert column_labels(display.ax_) == ["original", "decoded", "original"]
+    centers = (lefts + rights) / 2
+    assert_allclose(display.ax_.get_xticks(), [centers[0], centers[1:-1].mean(), centers[-1]])
+    assert display.ax_.get_aspect() == 1
+
+
+def test_interpolation_has_black_and_white_from_the_originals():
+    X1, X2 = np.full((1, 8, 8), 2.0), np.full((1, 8, 8), 4.0)
+    decoded = np.array([-1.0, 2.5, 9.0])[None, :, None, None] * np.ones((8, 8))
+    display = InterpolationDisplay.from_arrays(X1, decoded, X2, cmap="viridis")
+    assert_allclose(shown(display)[0, :, 0, 0], [0, 0, 0.25, 1, 1])
+    assert display.images_[0, 0].get_clim() == (0, 1)
+    assert display.images_[0, 0].get_cmap().name == "viridis"
+    constant = InterpolationDisplay.from_arrays(X1, decoded, X1)
+    assert np.isfinite(shown(constant)).all()
+
+
+@pytest.mark.parametrize(
+    ("X1", "decoded", "X2", "message"),
+    [
+        (np.zeros((2, 64)), np.zeros((2, 3, 8, 8)), np.zeros((2, 8, 8)), "X1 must be images"),
+        (np.zeros((2, 8, 8)), np.zeros((2, 3, 8, 8)), np.zeros((2, 64)), "X2 must be images"),
+        (np.zeros((2, 8, 8)), np.zeros((2, 8, 8)), np.zeros((2, 8, 8)), "decoded .* 2 pairs"),
+        (np.zeros((2, 8, 8)), np.zeros((3, 3, 8, 8)), np.zeros((2, 8, 8)), "decoded .* 2 pairs"),
+        (np.zeros((2, 8, 8)), np.zeros((2, 3, 2, 8, 8)), np.zeros((2, 8, 8)), "decoded must be"),
+        (
+            np.zeros((2, 8, 8)),
+            np.zeros((2, 3, 8, 9)),
+            np.zeros((2, 8, 8)),
+            r"decoded must .* X1, \(8, 8\) .*got \(8, 9\)",
+        ),
+        (
+            np.zeros((2, 8, 8)),
+            np.zeros((2, 3, 8, 8)),
+            np.zeros((2, 3, 8, 8)),
+            r"X2 must .* X1, \(8, 8\) .*got \(8, 8, 3\)",
+        ),
+        (np.zeros((2, 8, 8)), np.zeros((2, 3, 8, 8)), np.zeros((3, 8, 8)), "X1 and X2 .* 2 and 3"),
+    ],
+)
+def test_interpolation_refuses(X1, decoded, X2, message):
+    with pytest.raises(ValueError, match=message):
+        InterpolationDisplay.from_arrays(X1, decoded, X2)
+    assert not plt.get_fignums()
+
+
+def test_interpolation_refuses_what_an_estimator_cannot_do(autoencoder, st_dac, images):
+    with pytest.raises(ValueError, match=r"estimator must have `interpolate`.* STDACClustering"):
+        InterpolationDisplay.from_estimator(st_dac, images[:2], images[2:4])
+    with pytest.raises(ValueError, match=r"n_steps must .* at least 2; got 1"):
+        InterpolationDisplay.from_estimator(autoencoder, images[:2], images[2:4], n_steps=1)
+    with pytest.raises(ValueError, match=r"X1 and X2 .* 2 and 3"):
+        InterpolationDisplay.from_estimator(autoencoder, images[:2], images[2:5])
+    two_channels = np.stack([images, images], axis=1)
+    estimator = fitted(clone(autoencoder).set_params(max_epochs=1), two_channels)
+    with pytest.raises(ValueError, match=r"X1 must be images .* 1 or 3 channels"):
+        InterpolationDisplay.from_estimator(estimator, two_channels[:2], two_channels[2:4])
+    X = images.reshape(len(images), -1)
+    tabular = AutoencoderClustering(4, hidden_sizes=(8,), n_init=1, max_epochs=1, random_state=0)
+    with pytest.raises(ValueError, match=r"(?s)estimator must .* images.*input_shape_=\(64,\)"):
+        InterpolationDisplay.from_estimator(fitted(tabular, X), X[:2], X[2:4])

@@ -6,6 +6,8 @@ They need matplotlib: ``pip install "skdeepclust[plot]"``.
 from __future__ import annotations
 
 from skdeepclust.plotting._curves import TrainingCurvesDisplay
+from skdeepclust.plotting._embedding import EmbeddingDisplay
+from skdeepclust.plotting._interpolation import InterpolationDisplay
 from skdeepclust.plotting._montage import ClusterMontageDisplay
 from skdeepclust.plotting._spatial_transformer import SpatialTransformerDisplay
 from skdeepclust.plotting._statistics import ClusterStatisticsDisplay
@@ -13,6 +15,8 @@ from skdeepclust.plotting._statistics import ClusterStatisticsDisplay
 __all__ = [
     "ClusterMontageDisplay",
     "ClusterStatisticsDisplay",
+    "EmbeddingDisplay",
+    "InterpolationDisplay",
     "SpatialTransformerDisplay",
     "TrainingCurvesDisplay",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
+GAP = 0.25  # between two groups of images
 
 
 def import_pyplot(caller: object) -> Any:
@@ -45,7 +46,7 @@ def check_images(X: Any, name: str) -> np.ndarray:
     return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
 
-def estimator_images(estimator: Any, X: Any) -> np.ndarray:
+def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
     """Return `X`, in any layout that the fitted `estimator` takes, as `check_images` does."""
     check_is_fitted(estimator)
     shape = getattr(estimator, "input_shape_", None)
@@ -55,12 +56,12 @@ def estimator_images(estimator: Any, X: Any) -> np.ndarray:
             f"image_shape); got {estimator!r} with input_shape_={shape}."
         )
     x = check_X(estimator, X, reset=False)
-    return check_images(x * estimator.input_scale_ + estimator.input_mean_, "X")
+    return check_images(x * estimator.input_scale_ + estimator.input_mean_, name)
 
 
-def to_unit_range(images: np.ndarray) -> np.ndarray:
-    """Scale `images` to [0, 1] by their common range; NaN marks those that are left blank."""
-    low, high = np.nanmin(images), np.nanmax(images)
+def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Scale `images` to [0, 1] by their common range, or `limits`; NaN marks blank ones."""
+    low, high = limits or (np.nanmin(images), np.nanmax(images))
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
 
 
@@ -91,12 +92,17 @@ def draw_grid(
     cmap: str,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
+    breaks: Sequence[int] = (),
 ) -> np.ndarray:
-    """Draw images of shape (n_rows, n_columns, height, width[, 3]) in [0, 1]; skip NaN."""
+    """Draw images of shape (n_rows, n_columns, height, width[, 3]) in [0, 1]; skip NaN.
+
+    There is a gap before the columns in `breaks`.
+    """
     n_rows, n_columns, height, width = grid.shape[:4]
     separator = SEPARATOR * max(height, width)
     tops = np.arange(n_rows) * (height + separator)
-    lefts = np.arange(n_columns) * (width + separator)
+    n_gaps = np.searchsorted(breaks, range(n_columns), side="right")
+    lefts = np.arange(n_columns) * (width + separator) + n_gaps * GAP * max(height, width)
     artists = np.full((n_rows, n_columns), None)
     for row, column in np.ndindex(n_rows, n_columns):
         image, top, left = grid[row, column], tops[row], lefts[column]

@@ -1,0 +1,383 @@
+"""A map of an embedding: its first two principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from skdeepclust.plotting._images import import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Six colours of Okabe and Ito (2008); the others are far from them and from each other in Oklab,
+# also as people with protanopia, deuteranopia or tritanopia see them (Machado et al., 2009). The
+# first ten keep the greatest distances.
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7",
+    "#56b4e9", "#5a0f00", "#0000a5", "#2df0b4", "#a5004b",
+    "#0000ff", "#3c0f69", "#c3e100", "#8778ff", "#d20fb4",
+    "#3c4b1e", "#96b487", "#96d2ff", "#a55a4b", "#783c78",
+)  # fmt: skip
+MARKERS = "o^sDvP"  # the next one after each ten clusters
+MAX_LEGEND = 40  # entries
+
+
+class EmbeddingDisplay:
+    """The first two principal components of an embedding, coloured by cluster.
+
+    As in figure 5 of [1]_. The points are drawn in random order, so that no cluster hides the
+    others. Each of up to 20 clusters has a colour of its own, chosen so that colour-blind people
+    can tell them apart as far as possible; the shape of the points changes after each ten
+    clusters. Each axis has a scale of its own; the shares of variance at the axes compare them.
+
+    Use :meth:`from_estimator` or :meth:`from_embedding` to create one.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n_points, 2)
+        Both principal components of each point, in the order of drawing.
+    labels : ndarray of shape (n_points,), int
+        Cluster of each point, a position in `names`.
+    names : sequence of str
+        Name of each cluster.
+    sizes : ndarray of shape (n_clusters,), int
+        Number of samples in each cluster, those that are not drawn included.
+    explained_variance_ratio : ndarray of shape (2,)
+        Share of the variance of the embedding that each component has.
+    indices : ndarray of shape (n_points,), int, default=None
+        Where the points are in `X`.
+    kind : str, default="cluster"
+        What the clusters are, the title of the legend.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure or SubFigure
+        Where the points are drawn.
+    ax_ : matplotlib Axes
+        Axes of the points.
+    points_ : matplotlib PathCollection
+        The points.
+    legend_ : matplotlib Legend or None
+        The legend; None without one.
+
+    See Also
+    --------
+    InterpolationDisplay : What is decoded between two images.
+    ClusterMontageDisplay : The most and the least confident images of each cluster.
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import AutoencoderClustering
+    >>> from skdeepclust.plotting import EmbeddingDisplay
+    >>> images = load_digits(n_class=3).images[:200]
+    >>> model = AutoencoderClustering(n_clusters=3, n_init=1, max_epochs=2, random_state=0)
+    >>> display = EmbeddingDisplay.from_estimator(model.fit(images), images)
+    >>> display.coordinates.shape
+    (200, 2)
+    """
+
+    def __init__(
+        self,
+        coordinates: np.ndarray,
+        labels: np.ndarray,
+        *,
+        names: Sequence[str],
+        sizes: np.ndarray,
+        explained_variance_ratio: np.ndarray,
+        indices: np.ndarray | None = None,
+        kind: str = "cluster",
+    ) -> None:
+        self.coordinates = coordinates
+        self.labels = labels
+        self.names = names
+        self.sizes = sizes
+        self.explained_variance_ratio = explained_variance_ratio
+        self.indices = indices
+        self.kind = kind
+
+    def plot(
+        self,
+        *,
+        legend: bool | str = "auto",
+        ax: Axes | None = None,
+        scatter_kw: dict[str, Any] | None = None,
+    ) -> EmbeddingDisplay:
+        """Draw the points.
+
+        Parameters
+        ----------
+        legend : bool or "auto", default="auto"
+            Whether a legend stands to the right of the axes. "auto": if there are no more than
+            40 clusters and the figure makes room for it, as a new one does, or one with
+            ``layout="constrained"``.
+        ax : matplotlib Axes, default=None
+            Where to draw. None: a new figure.
+        scatter_kw : dict, default=None
+            Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
+            same shape.
+
+        Returns
+        -------
+        self : EmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            If `legend` is none of those.
+        """
+        if not isinstance(legend, bool | np.bool_) and legend != "auto":
+            raise ValueError(f"legend must be True, False or 'auto'; got {legend!r}.")
+        n_points, n_clusters = len(self.coordinates), len(self.names)
+        if legend == "auto":
+            makes_room = ax is None or ax.figure.get_layout_engine() is not None
+            legend = makes_room and n_clusters <= MAX_LEGEND
+        if ax is None:
+            width = 4.5 + (0.9 * _n_legend_columns(n_clusters) if legend else 0)
+            ax = import_pyplot(self).figure(figsize=(width, 4.2), layout="constrained").subplots()
+        self.ax_, self.figure_ = ax, ax.figure
+
+        options: dict[str, Any] = {
+            "c": np.resize(PALETTE, n_clusters)[self.labels],
+            "s": np.clip(300 / np.sqrt(n_points), 4, 25),
+            "alpha": np.clip(30 / np.sqrt(n_points), 0.4, 0.8),
+            **(scatter_kw or {}),
+        }
+        markers = [MARKERS[k // 10 % len(MARKERS)] for k in range(n_clusters)]
+        if "marker" in options:
+            markers = [options["marker"]] * n_clusters
+        else:
+            options.setdefault("linewidths", 0)
+        self.points_ = ax.scatter(*self.coordinates.T, **options)
+        if len(set(markers)) > 1:
+            # one collection in which each point has a path of its own keeps the order of drawing
+            paths = {marker: _path(marker) for marker in markers}
+            self.points_.set_paths([paths[markers[label]] for label in self.labels])
+
+        for axis, number, share in zip(
+            (ax.xaxis, ax.yaxis), (1, 2), self.explained_variance_ratio, strict=True
+        ):
+            axis.set_label_text(f"PC {number} ({share:.0%} of variance)", fontsize=9)
+            axis.set_ticks([])  # the scale of an embedding is arbitrary
+        ax.spines[["top", "right"]].set_visible(False)
+
+        self.legend_ = self._draw_legend(markers) if legend else None
+        return self
+
+    def _draw_legend(self, markers: Sequence[Any]) -> Any:
+        from matplotlib.lines import Line2D
+
+        handles = [
+            Line2D([], [], linestyle="", marker=marker, markersize=5, color=color)
+            for color, marker in zip(cycle(PALETTE), markers, strict=False)
+        ]
+        entries = [f"{name} ({size:,})" for name, size in zip(self.names, self.sizes, strict=True)]
+        return self.ax_.legend(
+            handles,
+            entries,
+            title=f"{self.kind} (size)",
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            ncols=_n_legend_columns(len(entries)),
+            fontsize=8,
+            title_fontsize=8,
+            frameon=False,
+            handletextpad=0.2,
+            columnspacing=1,
+            labelspacing=0.4,
+        )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        n_samples: int | None = 5000,
+        random_state: Any = 0,
+        legend: bool | str = "auto",
+        ax: Axes | None = None,
+        scatter_kw: dict[str, Any] | None = None,
+    ) -> EmbeddingDisplay:
+        """Draw the embedding of an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator instance
+            A fitted deep clusterer, or another estimator with ``transform`` and ``predict``.
+        X : array-like or Tensor
+            Samples, in any layout that `estimator` takes.
+        y : array-like of shape (n_samples,), default=None
+            Classes to colour the points by. None: the clusters that `estimator` predicts.
+        n_samples : int or None, default=5000
+            How many points to draw at most, a random choice; the components and the sizes in
+            the legend are those of all samples. None: all.
+        random_state : int, RandomState instance or None, default=0
+            Decides which points are drawn, and in which order.
+        legend : bool or "auto", default="auto"
+            Whether a legend stands to the right of the axes. "auto": if there are no more than
+            40 clusters and the figure makes room for it, as a new one does, or one with
+            ``layout="constrained"``.
+        ax : matplotlib Axes, default=None
+            Where to draw. None: a new figure.
+        scatter_kw : dict, default=None
+            Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
+            same shape.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            If `estimator` lacks a method, its embedding has a single feature, or an argument is
+            not valid.
+        sklearn.exceptions.NotFittedError
+            If `estimator` is not fitted.
+        ImportError
+            If matplotlib is not installed.
+        """
+        import_pyplot(cls)
+        check_is_fitted(estimator)
+        for method in ("transform", "predict") if y is None else ("transform",):
+            if not hasattr(estimator, method):
+                raise ValueError(f"estimator must have `{method}`; got {estimator!r}.")
+        Z = estimator.transform(X)
+        name, kind, labels = "y", "class", y
+        if y is None:
+            name, kind, labels = "predict(X)", "cluster", estimator.predict(X)
+        return cls._from_embedding(
+            Z, labels, ("transform(X)", name), n_samples, random_state, kind
+        ).plot(legend=legend, ax=ax, scatter_kw=scatter_kw)
+
+    @classmethod
+    def from_embedding(
+        cls,
+        Z: Any,
+        labels: Any,
+        *,
+        n_samples: int | None = 5000,
+        random_state: Any = 0,
+        kind: str = "cluster",
+        legend: bool | str = "auto",
+        ax: Axes | None = None,
+        scatter_kw: dict[str, Any] | None = None,
+    ) -> EmbeddingDisplay:
+        """Draw an embedding that is at hand.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features)
+            The embedding, of two features or more.
+        labels : array-like of shape (n_samples,)
+            Cluster or class of each sample.
+        n_samples : int or None, default=5000
+            How many points to draw at most, a random choice; the components and the sizes in
+            the legend are those of all samples. None: all.
+        random_state : int, RandomState instance or None, default=0
+            Decides which points are drawn, and in which order.
+        kind : str, default="cluster"
+            What the labels are, the title of the legend.
+        legend : bool or "auto", default="auto"
+            Whether a legend stands to the right of the axes. "auto": if there are no more than
+            40 clusters and the figure makes room for it, as a new one does, or one with
+            ``layout="constrained"``.
+        ax : matplotlib Axes, default=None
+            Where to draw. None: a new figure.
+        scatter_kw : dict, default=None
+            Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
+            same shape.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+
+        Raises
+        ------
+        ValueError
+            If an argument is not valid.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from skdeepclust.plotting import EmbeddingDisplay
+        >>> X, y = load_digits(return_X_y=True)
+        >>> display = EmbeddingDisplay.from_embedding(X, y, n_samples=500, kind="digit")
+        >>> display.coordinates.shape
+        (500, 2)
+        >>> display.sizes.tolist()  # of all samples
+        [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+        """
+        import_pyplot(cls)
+        return cls._from_embedding(Z, labels, ("Z", "labels"), n_samples, random_state, kind).plot(
+            legend=legend, ax=ax, scatter_kw=scatter_kw
+        )
+
+    @classmethod
+    def _from_embedding(
+        cls,
+        Z: Any,
+        labels: Any,
+        argument_names: tuple[str, str],
+        n_samples: int | None,
+        random_state: Any,
+        kind: str,
+    ) -> EmbeddingDisplay:
+        if n_samples is not None:
+            check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        Z_name, labels_name = argument_names
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name=Z_name)
+        if min(Z.shape) < 2:
+            raise ValueError(
+                f"{Z_name} must have two samples or more, of two features or more; got shape "
+                f"{Z.shape}."
+            )
+        labels = column_or_1d(labels)
+        if len(labels) != len(Z):
+            raise ValueError(
+                f"{labels_name} must have one entry for each of the {len(Z)} samples; got "
+                f"{len(labels)}."
+            )
+        random_state = check_random_state(random_state)
+        pca = PCA(2, random_state=random_state)
+        with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
+            coordinates = pca.fit_transform(Z)
+        chosen = random_state.permutation(len(Z))[:n_samples]
+        clusters, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        return cls(
+            coordinates[chosen],
+            labels[chosen],
+            names=[str(cluster) for cluster in clusters],
+            sizes=sizes,
+            explained_variance_ratio=np.nan_to_num(pca.explained_variance_ratio_),
+            indices=chosen,
+            kind=kind,
+        )
+
+
+def _n_legend_columns(n_entries: int) -> int:
+    return 1 + (n_entries - 1) // 20
+
+
+def _path(marker: str) -> Any:
+    """Return the outline of a marker, as ``Axes.scatter`` scales it."""
+    from matplotlib.markers import MarkerStyle
+
+    style = MarkerStyle(marker)
+    return style.get_path().transformed(style.get_transform())

@@ -24,7 +24,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from skdeepclust.kmeans import k_means
+from skdeepclust.kmeans import _Problem, _workers, k_means
 
 
 def latents(n_samples: int, n_features: int, n_clusters: int, scale: float) -> np.ndarray:
@@ -77,6 +77,48 @@ def compare(args: argparse.Namespace, X: np.ndarray, init: str, n_starts: int) -
     }
 
 
+def iteration(args: argparse.Namespace, X: np.ndarray) -> dict[str, float]:
+    """Return the milliseconds of one iteration of one start, and of its matrix product alone.
+
+    The same starts for both; differences of runs of few iterations, so that what comes before
+    and after them, and the first iteration, cancel out.
+    """
+    k, n_starts = args.clusters, max(args.starts)
+    rng = np.random.default_rng(1)
+    starts = np.stack([X[rng.choice(len(X), k, replace=False)] for _ in range(n_starts)])
+    tensor = torch.from_numpy(X).to(args.device)
+    found = {"scikit-learn": [], "k_means": [], "matrix product": []}
+    for _ in range(args.rounds):
+        reference = [
+            timed(lambda n=n: KMeans(k, init=starts[0], n_init=1, max_iter=n, tol=0).fit(X), "cpu")
+            for n in (2, 12)
+        ]
+        found["scikit-learn"].append((reference[1][0] - reference[0][0]) / 10)
+        ours = [
+            timed(lambda n=n: k_means(tensor, k, init=starts, max_iter=n, tol=0), args.device)
+            for n in (2, 6)
+        ]
+        found["k_means"].append((ours[1][0] - ours[0][0]) / 4 / n_starts)
+        with _workers(tensor.device) as each:
+            problem = _Problem(tensor, k, each)
+            n_columns = (k - 1) * min(n_starts, problem.width)
+            weights = torch.randn(n_columns, X.shape[1] + 1, device=args.device)
+
+            def product(block: slice, problem=problem, weights=weights) -> None:
+                buffer = problem.buffer(len(weights))
+                for part in problem.slices(len(weights), block):
+                    problem.scores(weights, part, buffer)
+
+            elapsed, _ = timed(
+                lambda each=each, problem=problem, product=product: list(
+                    each(product, problem.blocks())
+                ),
+                args.device,
+            )
+        found["matrix product"].append(elapsed / min(n_starts, problem.width))
+    return {name: 1e3 * float(np.median(seconds)) for name, seconds in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default=default_device())
@@ -98,9 +140,12 @@ def main() -> None:
             for n_starts in args.starts
             for init in ("random", "k-means++")
         ]
+        milliseconds = iteration(args, X)
     result = {
         "arguments": vars(args),
         "comparisons": comparisons,
+        "milliseconds an iteration": milliseconds,
+        "load": os.getloadavg(),
         "environment": environment(args.device) | {"processor": processor()},
     }
     save(RESULTS / f"kmeans-{args.device}.json", result)
@@ -129,9 +174,14 @@ def main() -> None:
     ]
     text = table(header, rows)
     text += (
+        "\n\nOne iteration of one start, in milliseconds: scikit-learn "
+        f"{milliseconds['scikit-learn']:.3g}, `k_means` {milliseconds['k_means']:.3g}, of which "
+        f"its matrix product alone is {milliseconds['matrix product']:.3g}. The product bounds "
+        "what can be gained without skipping samples."
         f"\n\n{args.samples:,} x {args.features} samples, {args.clusters} clusters. Iterations "
         "differ from start to start, so that ratios vary with the seeds of the rounds. "
-        f"Scikit-learn on {processor()}, {args.threads} threads. {described(result)}.\n"
+        f"Scikit-learn on {processor()}, {args.threads} threads. {described(result)}; "
+        f"load {os.getloadavg()[0]:.1f} (other work ran on the machine if above the threads).\n"
     )
     (RESULTS / f"kmeans-{args.device}.md").write_text(text)
     print(text)

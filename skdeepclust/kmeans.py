@@ -98,6 +98,12 @@ def k_means(
     for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of the
     inertia matter.
 
+    On the CPU, most of the time is spent in the matrix product. Bounds on distances, which would
+    let it skip samples, are not kept: on overlapping clusters in 256 dimensions they skip next to
+    nothing in the first half of the iterations, though most samples in the last third.
+    While it runs on the CPU with more than one thread, ``torch.get_num_threads`` is 1: each of
+    its own threads works on slices alone.
+
     References
     ----------
     .. [1] Lloyd (1982). Least squares quantization in PCM. IEEE Transactions on Information

@@ -20,18 +20,36 @@ from sklearn.cluster import KMeans
 import skdeepclust
 
 DATA = {"digits": False, "digits-unequal": True}
-METHODS = ["KMeans", "DACClustering", "STDACClustering"]
+METHODS = {  # what a row of the table is: a class and what is not a default
+    "KMeans": {"n_init": 10},
+    "DACClustering": {},
+    "STDACClustering": {},
+    "AutoencoderClustering": {},
+    "VAEClustering": {},
+    "ACAIClustering": {},
+    "MCDCClustering": {},
+    'MCDCClustering(base="vae")': {"base": "vae"},
+    'MCDCClustering(base="idec")': {"base": "idec"},
+    "DECClustering": {},
+    "IDECClustering": {},
+    "DCNClustering": {},
+}
+
+
+def stem(method: str) -> str:
+    """Return the part of a method in the file names."""
+    return method.replace('(base="', "-").replace('")', "")
 
 
 def run(job: tuple[str, str, int]) -> dict:
     method, data, random_state = job
     images, y = digits(unequal=DATA[data])
+    parameters = {"n_clusters": 10, "random_state": random_state, **METHODS[method]}
     if method == "KMeans":
-        estimator = KMeans(10, n_init=10, random_state=random_state)
-        X = images.reshape(len(images), -1)
+        estimator, X = KMeans(**parameters), images.reshape(len(images), -1)
     else:
-        estimator = getattr(skdeepclust, method)(10, random_state=random_state, verbose=1)
-        X = images
+        name, _, _ = method.partition("(")
+        estimator, X = getattr(skdeepclust, name)(**parameters, verbose=1), images
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -52,7 +70,7 @@ def run(job: tuple[str, str, int]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--random-states", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
     parser.add_argument("--render", action="store_true", help="run nothing")
     args = parser.parse_args()
@@ -61,14 +79,16 @@ def main() -> None:
         for data in args.data:
             for method in args.methods:
                 jobs = [
-                    (folder / f"{data}-{method}-{state}.json", (method, data, state))
+                    (folder / f"{data}-{stem(method)}-{state}.json", (method, data, state))
                     for state in args.random_states
                 ]
                 run_missing(jobs, run)
     rows = []
     for data in DATA:
         for method in METHODS:
-            results = [json.loads(p.read_text()) for p in folder.glob(f"{data}-{method}-*.json")]
+            results = [
+                json.loads(p.read_text()) for p in folder.glob(f"{data}-{stem(method)}-[0-9]*.json")
+            ]
             if results:
                 cells = [mean_std(r[key] for r in results) for key in ("acc", "nmi", "ari")]
                 seconds = f"{np.mean([r['seconds'] for r in results]):.0f}"
@@ -77,7 +97,7 @@ def main() -> None:
     header = ["data", "estimator", "random states", "ACC", "NMI", "ARI", "seconds a fit"]
     text = table(header, rows)
     text += "\n\nMean ± standard deviation over the random states, defaults throughout (KMeans: "
-    text += f"n_init=10). {described(last)}.\n"
+    text += f"n_init=10). Versions of the last: {described(last)}.\n"
     (RESULTS / "digits.md").write_text(text)
     print(text)
 

@@ -22,9 +22,17 @@ from torch.utils.data import TensorDataset
 
 from skdeepclust.augment import RandomAffine
 from skdeepclust.cluster._dac import PairObjective, linear_threshold
+from skdeepclust.cluster._mcdc import MixingObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.losses import binary_cross_entropy, label_features, pairwise_loss
-from skdeepclust.networks import ClusterNetwork, VGGEncoder
+from skdeepclust.networks import (
+    AutoencoderNetwork,
+    ClusterNetwork,
+    ConvDecoder,
+    ConvEncoder,
+    StudentTHead,
+    VGGEncoder,
+)
 from skdeepclust.networks._base import batch_norm_parts, batch_statistics
 from skdeepclust.networks._convolutional import dense_head
 from skdeepclust.objective import Objective
@@ -79,6 +87,59 @@ class Classification:
             "device": self.device,
             "verbose": 0,
         }
+
+
+class MCDC(Classification):
+    """The MCDC networks and both players' losses on images of 32x32, batch 64."""
+
+    name = "MCDC networks (auto-encoder and critic) at 32x32, batch 64"
+    batch_size = 64
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.X = torch.rand(320, 1, 32, 32, device=device)
+        self.critic_optimizers = {}
+
+    def network(self) -> nn.Module:
+        shape = (1, 32, 32)
+        network = AutoencoderNetwork(
+            ConvEncoder(shape), ConvDecoder(256, shape), StudentTHead(256, 10)
+        )
+        network.critic = ConvEncoder(shape)  # the bare loop's; the engine's is the objective's
+        return network.to(self.device, memory_format=torch.channels_last)
+
+    def objective(self) -> Objective:
+        critic = ConvEncoder((1, 32, 32)).to(self.device, memory_format=torch.channels_last)
+        return MixingObjective(critic, 0.5, 1.0, 0.2, augmentation=nn.Identity())
+
+    def bare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        if network not in self.critic_optimizers:
+            fused = optimizer.param_groups[0]["fused"]
+            made = torch.optim.Adam(network.critic.parameters(), lr=1e-4, fused=fused)
+            self.critic_optimizers[network] = made
+        critic_optimizer = self.critic_optimizers[network]
+        for index in torch.randperm(len(self.X), device=self.device).split(self.batch_size):
+            x = self.X[index]
+            z = network.encoder(x).flatten(1)
+            share = torch.rand(len(x), 1, device=self.device) / 2
+            mixed = share * z + (1 - share) * z.flip(0)
+            decoded, mixture = network.decoder(torch.cat([z, mixed])).chunk(2)
+            loss = F.mse_loss(decoded, x) + F.mse_loss(mixture, x.flip(0))
+            network.critic.requires_grad_(False)
+            loss = loss + 0.5 * network.critic(mixture).flatten(1).mean(1).square().mean()
+            network.critic.requires_grad_(True)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            unmixed = 0.2 * x + 0.8 * decoded.detach()
+            fooled = network.critic(mixture.detach()).flatten(1).mean(1) - share.flatten()
+            loss = fooled.square().mean()
+            loss = loss + network.critic(unmixed).flatten(1).mean(1).square().mean()
+            critic_optimizer.zero_grad()
+            loss.backward()
+            critic_optimizer.step()
+
+    skorch = None  # default skorch trains one player
 
 
 class STDAC(Classification):
@@ -164,13 +225,14 @@ def compare(benchmark: Classification, rounds: int) -> dict:
     )
     engine = Engine(networks["engine"], phase, device=device).start()
     dataset = TensorDataset(benchmark.X)
-    net = benchmark.skorch(networks["default skorch"])
     contenders = {
         "bare loop": lambda: benchmark.bare(networks["bare loop"], optimizer),
         "engine": lambda: engine.fit_loop(dataset, epochs=1),
         "bare loop, not fused, not channels-last": lambda: benchmark.bare(simple, simple_optimizer),
-        "default skorch": lambda: net.fit_loop(*benchmark.skorch_data, epochs=1),
     }
+    if benchmark.skorch is not None:
+        net = benchmark.skorch(networks["default skorch"])
+        contenders["default skorch"] = lambda: net.fit_loop(*benchmark.skorch_data, epochs=1)
     n_steps = -(-len(benchmark.X) // benchmark.batch_size)
     seconds = {name: [] for name in contenders}
     for round_ in range(rounds + 1):
@@ -190,6 +252,9 @@ def compare(benchmark: Classification, rounds: int) -> dict:
         "benchmark": benchmark.name,
         "rounds": rounds,
         "microseconds a step": {k: float(np.median(v) * 1e6) for k, v in seconds.items()},
+        "images a second": {
+            k: float(benchmark.batch_size / np.median(v)) for k, v in seconds.items()
+        },
         "ratio to the bare loop": {
             k: float(np.median(np.array(v) / bare)) for k, v in seconds.items()
         },
@@ -205,15 +270,22 @@ def main() -> None:
     comparisons = [
         compare(Classification(args.device), 4 * args.rounds),  # its rounds are short
         compare(STDAC(args.device), args.rounds),
+        compare(MCDC(args.device), args.rounds),
     ]
     result = {"comparisons": comparisons, "environment": environment(args.device)}
     save(RESULTS / f"engine_overhead-{args.device}.json", result)
     rows = [
-        [c["benchmark"], name, f"{c['microseconds a step'][name]:,.0f}", f"{ratio:.3f}"]
+        [
+            c["benchmark"],
+            name,
+            f"{c['microseconds a step'][name]:,.0f}",
+            f"{c['images a second'][name]:,.0f}",
+            f"{ratio:.3f}",
+        ]
         for c in comparisons
         for name, ratio in c["ratio to the bare loop"].items()
     ]
-    text = table(["work", "loop", "us a step", "ratio to the bare loop"], rows)
+    text = table(["work", "loop", "us a step", "samples a second", "ratio to the bare loop"], rows)
     text += f"\n\nMedians of the rounds. {described(result)}.\n"
     (RESULTS / f"engine_overhead-{args.device}.md").write_text(text)
     print(text)

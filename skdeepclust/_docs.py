@@ -33,10 +33,10 @@ image_shape : tuple of int, default=None
     "augmentation": """
 augmentation : callable, "auto" or None, default="auto"
     From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-    to one of the same shape; encoder and decoder are trained on its results. "auto":
-    :class:`~skdeepclust.augment.RandomAffine` for images and
-    :class:`~skdeepclust.augment.RandomNoise` for tabular data, which is not in the paper.
-    None: no augmentation, as in the paper.""",
+    to one of the same shape. Its result is encoded, and the decoder is trained to give the
+    sample as it was before, so that what the augmentation does leaves the latents; a departure
+    from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
+    :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.""",
     "autoencoder": """
 autoencoder : fitted estimator, default=None
     An estimator of this package with an auto-encoder, fitted on samples of the same shape. A

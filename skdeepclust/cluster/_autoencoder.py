@@ -87,15 +87,16 @@ class AutoencoderObjective(Objective):
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         if self.term is not None:
             self.term.prepare(network, self._X)
-        augmented = self.augmentation(x)
-        yield from self.autoencoder_steps(network, augmented, index)
+        yield from self.autoencoder_steps(network, x, index)
         if self.term is not None:
-            self.term.after_step(network, augmented, index)
+            self.term.after_step(network, x, index)
 
     def autoencoder_steps(
         self, network: nn.Module, x: Tensor, index: Tensor
     ) -> Iterator[tuple[str, Tensor]]:
-        z, code, divergence = network.encode(x)
+        # The augmented sample is encoded and the sample as it is decoded: what the augmentation
+        # does to a sample leaves the latents. Without augmentation these are the papers' losses.
+        z, code, divergence = network.encode(self.augmentation(x))
         loss = self.clustering_loss(network, z, index)
         if self.reconstruction_weight:
             reconstruction = self.elbo(network.decode(code), x, divergence)

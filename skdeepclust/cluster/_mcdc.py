@@ -59,7 +59,7 @@ class MixingObjective(AutoencoderObjective):
         self, network: nn.Module, x: Tensor, index: Tensor
     ) -> Iterator[tuple[str, Tensor]]:
         n = len(x)
-        z, code, divergence = network.encode(x)
+        z, code, divergence = network.encode(self.augmentation(x))
         # equation 2, each sample paired with another: the partner's share dominates
         share = torch.rand(n, 1, device=x.device) / 2
         mixed = share * z + (1 - share) * z.flip(0)

@@ -45,9 +45,9 @@ autoencoder : fitted estimator, default=None
     parameters of pretraining are ignored. Where estimators are cloned, as in a grid search,
     wrap it in :class:`sklearn.frozen.FrozenEstimator`.""",
     "pretraining": """
-pretrain_epochs : int, default=100
+pretrain_epochs : int, default=40
     Passes over the samples with the reconstruction alone.
-pretrain_lr : float, default=1e-3
+pretrain_lr : float, default=2e-3
     Learning rate of these passes.""",
     "hardening": """
 update_interval : int, default=None
@@ -66,7 +66,14 @@ whiten : bool, default=True
 n_init : int or "auto", default="auto"
     Restarts, of which the best is kept without labels: first one with no empty clusters, then
     the one with the highest :meth:`score`. "auto": 1.
-screening : float in (0, 1], default=0.25
+screening : float in (0, 1], default=1.0
+    Share of the epochs after which only the best restart goes on.""",
+    "four_restarts": """
+n_init : int or "auto", default="auto"
+    Restarts, of which the best is kept without labels: first one with no empty clusters, then
+    the one with the highest :meth:`score`. "auto": 4, each of which costs a full training. The
+    paper has one.
+screening : float in (0, 1], default=1.0
     Share of the epochs after which only the best restart goes on.""",
     "training": """
 optimizer : callable, default=torch.optim.Adam

@@ -207,14 +207,17 @@ class BaseDeepClusterer(
             ) from error
         return device
 
+    def _new_encoder(self) -> nn.Module:
+        """Return a new encoder: a copy of `network`, what it makes, or the default."""
+        if self.network is None:
+            return self._default_encoder()
+        if isinstance(self.network, nn.Module):
+            return copy.deepcopy(self.network)
+        return self.network(self.input_shape_)
+
     def _build_network(self) -> ClusterNetwork:
         """Return a new network; called under the restart's random state."""
-        if self.network is None:
-            encoder = self._default_encoder()
-        elif isinstance(self.network, nn.Module):
-            encoder = copy.deepcopy(self.network)
-        else:
-            encoder = self.network(self.input_shape_)
+        encoder = self._new_encoder()
         try:
             n_features = n_output_features(encoder, self.input_shape_)
         except RuntimeError as error:

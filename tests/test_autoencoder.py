@@ -27,7 +27,8 @@ from skdeepclust.networks import (
     StudentTHead,
 )
 
-FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
+FAST = {"n_clusters": 3, "max_epochs": 2, "n_init": 1, "kmeans_n_init": 3, "random_state": 0}
+SMALL = {"hidden_sizes": (64, 64), "random_state": 0}
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 11, 37), (1, 70, 70)])
@@ -113,22 +114,27 @@ def test_augmented_samples_are_decoded_to_what_they_were():
     torch.testing.assert_close(loss, expected)
 
 
-def test_labels_are_those_of_kmeans_on_whitened_latents(images):
+def test_labels_are_those_of_kmeans_on_the_latents(images):
+    parameters = {**FAST, "max_epochs": 8, "lr": 3e-3, "kmeans_n_init": 50}
     for whiten in (True, False):
-        model = AutoencoderClustering(**{**FAST, "kmeans_n_init": 50}, whiten=whiten).fit(images)
-        latents = model.transform(images)
+        model = AutoencoderClustering(**parameters, whiten=whiten).fit(images)
+        latents = model.transform(images).astype("float64")
         if whiten:
-            latents = PCA(whiten=True).fit_transform(latents.astype("float64"))
-        kmeans = KMeans(3, n_init=50, random_state=0).fit(latents)
-        assert adjusted_rand_score(kmeans.labels_, model.labels_) > 0.97
+            n_components = model.network_.head.whitening.shape[1]
+            latents = PCA(n_components, whiten=True).fit_transform(latents)
+        best = KMeans(3, n_init=50, random_state=0).fit(latents).inertia_
+        means = np.array([latents[model.labels_ == k].mean(0) for k in range(3)])
+        inertia = np.square(latents - means[model.labels_]).sum()
+        assert inertia == pytest.approx(best, rel=0.01)
 
 
 def test_reconstructions_are_better_than_the_mean_image(images):
     X = images.astype("float64") / 16
-    model = AutoencoderClustering(3, max_epochs=40, random_state=0, augmentation=None).fit(X)
+    parameters = {"max_epochs": 60, "lr": 5e-3, "augmentation": None, "n_init": 1}
+    model = AutoencoderClustering(3, **parameters, random_state=0).fit(X)
     decoded = model.inverse_transform(model.transform(X))
     error = np.square(decoded - X).mean()
-    assert error < 0.5 * X.var(axis=0).mean()
+    assert error < 0.6 * X.var(axis=0).mean()
 
 
 @pytest.mark.parametrize("layout", [(64,), (8, 8), (1, 8, 8)])
@@ -202,14 +208,15 @@ def test_tabular_networks():
     assert model.inverse_transform(model.transform(X)).shape == X.shape
 
 
+@pytest.fixture(scope="module")
+def autoencoder(images):
+    return AutoencoderClustering(**FAST).fit(images)
+
+
 class TestGivenAutoencoder:
     """`autoencoder=` takes the place of pretraining."""
 
     parameters = {"n_clusters": 3, "max_epochs": 1, "kmeans_n_init": 3, "tol": 0, "random_state": 0}
-
-    @pytest.fixture(scope="class")
-    def autoencoder(self, images):
-        return AutoencoderClustering(**FAST).fit(images)
 
     def test_is_not_trained_again_nor_changed(self, autoencoder, images):
         before = autoencoder.transform(images)
@@ -239,7 +246,7 @@ class TestGivenAutoencoder:
         parameters = {**FAST, "finetune_epochs": 1, "tol": 0, "base": "idec"}
         model = MCDCClustering(**parameters, autoencoder=autoencoder).fit(images)
         assert model.history_[:, "phase"] == ["clustering"]
-        with pytest.raises(ValueError, match=r"before base='idec'; got .* with base='ae'"):
+        with pytest.raises(ValueError, match=r"(?s)before base='idec'; got .* with base='ae'"):
             MCDCClustering(autoencoder=autoencoder).fit(images)
 
     def test_errors(self, autoencoder, images):
@@ -277,5 +284,5 @@ def test_blobs_as_well_as_kmeans():
     baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
     assert baseline > 0.5
     for Estimator in (AutoencoderClustering, VAEClustering):
-        labels = Estimator(4, random_state=0).fit_predict(X)
+        labels = Estimator(4, **SMALL).fit_predict(X)
         assert adjusted_rand_score(y, labels) >= baseline - 0.02

@@ -146,9 +146,9 @@ def test_phase_ends_once_labels_no_longer_change(images):
     assert model.history_[:, "phase"].count("clustering") == 2  # the second renewal is compared
     never = DECClustering(**FAST, max_epochs=5, tol=0, lr=1e-5).fit(images)
     assert never.history_[:, "phase"].count("clustering") == 5
-    restless = DECClustering(**FAST, max_epochs=3, tol=1e-9, lr=1e-2, augmentation=None)
-    with pytest.warns(ConvergenceWarning, match="'clustering' did not converge.*max_epochs or tol"):
-        restless.fit(images[:50])
+    restless = DECClustering(**FAST, max_epochs=2, tol=1e-9, lr=1e-3, augmentation=None)
+    with pytest.warns(ConvergenceWarning, match=r"'clustering' did not converge.*tol"):
+        restless.fit(images)
 
 
 def test_update_interval_is_in_steps(images):
@@ -218,5 +218,5 @@ def test_blobs_as_well_as_kmeans(Estimator):
     X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
     baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
     assert baseline > 0.5
-    labels = Estimator(4, pretrain_epochs=30, random_state=0).fit_predict(X)
+    labels = Estimator(4, hidden_sizes=(64, 64), random_state=0).fit_predict(X)
     assert adjusted_rand_score(y, labels) >= baseline - 0.02

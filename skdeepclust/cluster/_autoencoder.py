@@ -331,6 +331,11 @@ class _BaseLatentKMeans(BaseAutoencoderClusterer):
     def _whitens(self) -> bool:
         return self.whiten
 
+    def _resolved_n_init(self) -> int:
+        if self.n_init == "auto":
+            return 4 if self._given_autoencoder() is None else 1
+        return self.n_init
+
     def _objective(self) -> Objective:
         """Return what the auto-encoder is trained on."""
         raise TypeError(f"{type(self).__name__} does not define `_objective`")
@@ -362,14 +367,15 @@ class AutoencoderClustering(_BaseLatentKMeans):
     {{autoencoder}}
     {{network}}
     {{augmentation}}
-    {{whiten}}
+    whiten : bool, default=False
+        Whether the latents are whitened by PCA before k-means, as in the paper.
     {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=50
+    {{four_restarts}}
+    max_epochs : int, default=25
         Passes over the samples. 400 in the paper.
     batch_size : int, default=64
         Samples a step.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate. 1e-4 in the paper.
     {{training}}
 
@@ -414,13 +420,13 @@ class AutoencoderClustering(_BaseLatentKMeans):
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        whiten: bool = True,
+        whiten: bool = False,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 0.25,
-        max_epochs: int = 50,
+        screening: float = 1.0,
+        max_epochs: int = 25,
         batch_size: int = 64,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "auto",
@@ -461,19 +467,21 @@ class VAEClustering(_BaseLatentKMeans):
     Parameters
     ----------
     {{n_clusters}}
-    kl_weight : float, default=1.0
-        Weight of the divergence of the posteriors from the prior; 1 gives the evidence lower
-        bound with a Gaussian likelihood of unit variance on standardised samples.
+    kl_weight : float, default=0.02
+        Weight of the divergence of the posteriors from the prior. The loss is then the evidence
+        lower bound with a Gaussian likelihood of this variance on standardised samples; with 1
+        the latents carry little.
     {{network}}
     {{augmentation}}
-    {{whiten}}
+    whiten : bool, default=False
+        Whether the latents are whitened by PCA before k-means, as in the paper.
     {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=50
+    {{four_restarts}}
+    max_epochs : int, default=25
         Passes over the samples. 400 in the paper that it is compared in [2]_.
     batch_size : int, default=64
         Samples a step.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate. 1e-4 in [2]_.
     {{training}}
 
@@ -509,20 +517,20 @@ class VAEClustering(_BaseLatentKMeans):
         self,
         n_clusters: int = 8,
         *,
-        kl_weight: float = 1.0,
+        kl_weight: float = 0.02,
         network: Callable[..., Any] | None = None,
         decoder: Callable[..., Any] | None = None,
         hidden_sizes: Sequence[int] = (500, 500, 2000),
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        whiten: bool = True,
+        whiten: bool = False,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 0.25,
-        max_epochs: int = 50,
+        screening: float = 1.0,
+        max_epochs: int = 25,
         batch_size: int = 64,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "auto",

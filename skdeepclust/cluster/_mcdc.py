@@ -95,8 +95,11 @@ class _BaseMixing(_BaseLatentKMeans):
 
     consistency_weight = 0.0  # that of ACAI
 
+    def _resolved_n_init(self) -> int:
+        return 1 if self.n_init == "auto" else self.n_init
+
     def _objective(self, **kwargs: Any) -> Objective:
-        critic = self._default_encoder()
+        critic = self._new_encoder()  # the same layers as the encoder's
         if len(self.input_shape_) == 3:
             critic.to(memory_format=torch.channels_last)
         return MixingObjective(
@@ -133,7 +136,7 @@ class ACAIClustering(_BaseMixing):
         Passes over the samples. 400 in the paper that it is compared in [2]_.
     batch_size : int, default=64
         Samples a step.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate. 1e-4 in the papers.
     {{training}}
 
@@ -176,10 +179,10 @@ class ACAIClustering(_BaseMixing):
         whiten: bool = True,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 0.25,
+        screening: float = 1.0,
         max_epochs: int = 50,
         batch_size: int = 64,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "auto",
@@ -233,11 +236,11 @@ class MCDCClustering(_BaseMixing):
     gamma : float in [0, 1], default=0.2
         Share of the sample itself in the mixture with its reconstruction that the critic
         learns to call unmixed (equation 4).
-    kl_weight : float, default=1.0
+    kl_weight : float, default=0.02
         Weight of the divergence from the prior, only with ``base="vae"``.
     clustering_weight : float, default=0.1
         Weight of KL(P || Q), only with ``base="idec"``, like the next five.
-    finetune_epochs : int, default=50
+    finetune_epochs : int, default=40
         Passes over the samples in the clustering phase, at most.
     finetune_lr : float, default=1e-4
         Learning rate of the clustering phase.
@@ -254,7 +257,7 @@ class MCDCClustering(_BaseMixing):
         Passes over the samples, before the clustering phase. 400 in the paper.
     batch_size : int, default=64
         Samples a step.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate. 1e-4 in the paper.
     {{training}}
 
@@ -301,9 +304,9 @@ class MCDCClustering(_BaseMixing):
         adversarial_weight: float = 0.5,
         consistency_weight: float = 1.0,
         gamma: float = 0.2,
-        kl_weight: float = 1.0,
+        kl_weight: float = 0.02,
         clustering_weight: float = 0.1,
-        finetune_epochs: int = 50,
+        finetune_epochs: int = 40,
         finetune_lr: float = 1e-4,
         update_interval: int | None = None,
         tol: float = 1e-3,
@@ -317,10 +320,10 @@ class MCDCClustering(_BaseMixing):
         whiten: bool = True,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 0.25,
+        screening: float = 1.0,
         max_epochs: int = 50,
         batch_size: int = 64,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
         callbacks: list[Any] | None = None,
         device: str | torch.device = "auto",

@@ -42,10 +42,10 @@ autoencoder : fitted estimator, default=None
     An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
     copy of its network takes the place of pretraining, and its `input_mean_` and
     `input_scale_` are taken over; `network`, `decoder`, `hidden_sizes`, `latent_size` and the
-    parameters of pretraining are ignored. Where estimators are cloned, as in a grid search,
+    parameters of pretraining are ignored; there is one restart by default. Where estimators are cloned, as in a grid search,
     wrap it in :class:`sklearn.frozen.FrozenEstimator`.""",
     "pretraining": """
-pretrain_epochs : int, default=40
+pretrain_epochs : int, default=25
     Passes over the samples with the reconstruction alone.
 pretrain_lr : float, default=2e-3
     Learning rate of these passes.""",
@@ -68,6 +68,14 @@ n_init : int or "auto", default="auto"
     the one with the highest :meth:`score`. "auto": 1.
 screening : float in (0, 1], default=1.0
     Share of the epochs after which only the best restart goes on.""",
+    "pretrained_restarts": """
+n_init : int or "auto", default="auto"
+    Restarts, of which the best is kept without labels: first one with no empty clusters, then
+    the one with the highest :meth:`score`. "auto": 4, or 1 if `autoencoder` is given. The paper
+    has one.
+screening : float in (0, 1], default=0.25
+    Share of the epochs after which only the best restart goes on; with the defaults, the end of
+    the pretraining.""",
     "four_restarts": """
 n_init : int or "auto", default="auto"
     Restarts, of which the best is kept without labels: first one with no empty clusters, then

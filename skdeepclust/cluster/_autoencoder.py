@@ -134,6 +134,11 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _whitens(self) -> bool:
         return False
 
+    def _resolved_n_init(self) -> int:
+        if self.n_init == "auto":
+            return 4 if self._given_autoencoder() is None else 1
+        return self.n_init
+
     # ------------------------------------------------------------------ networks
 
     def _default_encoder(self) -> nn.Module:
@@ -330,11 +335,6 @@ class _BaseLatentKMeans(BaseAutoencoderClusterer):
 
     def _whitens(self) -> bool:
         return self.whiten
-
-    def _resolved_n_init(self) -> int:
-        if self.n_init == "auto":
-            return 4 if self._given_autoencoder() is None else 1
-        return self.n_init
 
     def _objective(self) -> Objective:
         """Return what the auto-encoder is trained on."""

@@ -113,8 +113,8 @@ class DECClustering(_BaseDEC):
     {{augmentation}}
     {{pretraining}}
     {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=40
+    {{pretrained_restarts}}
+    max_epochs : int, default=75
         Passes over the samples in the clustering phase, at most.
     batch_size : int, default=64
         Samples a step. 256 in the paper.
@@ -165,12 +165,12 @@ class DECClustering(_BaseDEC):
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        pretrain_epochs: int = 40,
+        pretrain_epochs: int = 25,
         pretrain_lr: float = 2e-3,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 1.0,
-        max_epochs: int = 40,
+        screening: float = 0.25,
+        max_epochs: int = 75,
         batch_size: int = 64,
         lr: float = 1e-4,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
@@ -223,8 +223,8 @@ class IDECClustering(_BaseDEC):
     {{augmentation}}
     {{pretraining}}
     {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=40
+    {{pretrained_restarts}}
+    max_epochs : int, default=75
         Passes over the samples in the clustering phase, at most.
     batch_size : int, default=64
         Samples a step. 256 in the paper.
@@ -275,12 +275,12 @@ class IDECClustering(_BaseDEC):
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        pretrain_epochs: int = 40,
+        pretrain_epochs: int = 25,
         pretrain_lr: float = 2e-3,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
-        screening: float = 1.0,
-        max_epochs: int = 40,
+        screening: float = 0.25,
+        max_epochs: int = 75,
         batch_size: int = 64,
         lr: float = 1e-4,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,

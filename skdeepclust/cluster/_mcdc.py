@@ -95,9 +95,6 @@ class _BaseMixing(_BaseLatentKMeans):
 
     consistency_weight = 0.0  # that of ACAI
 
-    def _resolved_n_init(self) -> int:
-        return 1 if self.n_init == "auto" else self.n_init
-
     def _objective(self, **kwargs: Any) -> Objective:
         critic = self._new_encoder()  # the same layers as the encoder's
         if len(self.input_shape_) == 3:
@@ -129,10 +126,11 @@ class ACAIClustering(_BaseMixing):
         learns to call unmixed.
     {{network}}
     {{augmentation}}
-    {{whiten}}
+    whiten : bool, default=False
+        Whether the latents are whitened by PCA before k-means, as in [2]_.
     {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=50
+    {{four_restarts}}
+    max_epochs : int, default=30
         Passes over the samples. 400 in the paper that it is compared in [2]_.
     batch_size : int, default=64
         Samples a step.
@@ -176,11 +174,11 @@ class ACAIClustering(_BaseMixing):
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        whiten: bool = True,
+        whiten: bool = False,
         kmeans_n_init: int = 100,
         n_init: int | str = "auto",
         screening: float = 1.0,
-        max_epochs: int = 50,
+        max_epochs: int = 30,
         batch_size: int = 64,
         lr: float = 2e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
@@ -390,6 +388,9 @@ class MCDCClustering(_BaseMixing):
 
     def _objective(self, **kwargs: Any) -> Objective:
         return super()._objective(kl_weight=self.kl_weight, **kwargs)
+
+    def _resolved_n_init(self) -> int:
+        return 1 if self.n_init == "auto" else self.n_init
 
     def _whitens(self) -> bool:
         return self.whiten and self.base != "idec"

@@ -42,8 +42,8 @@ autoencoder : fitted estimator, default=None
     An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
     copy of its network takes the place of pretraining, and its `input_mean_` and
     `input_scale_` are taken over; `network`, `decoder`, `hidden_sizes`, `latent_size` and the
-    parameters of pretraining are ignored; there is one restart by default. Where estimators are cloned, as in a grid search,
-    wrap it in :class:`sklearn.frozen.FrozenEstimator`.""",
+    parameters of pretraining are ignored, and there is one restart by default. Where estimators
+    are cloned, as in a grid search, wrap it in :class:`sklearn.frozen.FrozenEstimator`.""",
     "pretraining": """
 pretrain_epochs : int, default=25
     Passes over the samples with the reconstruction alone.

@@ -28,7 +28,13 @@ ESTIMATORS = [
 ]
 every_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS, ids=lambda e: e.__name__)
 FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 50, "random_state": 0}
-SHORTER = {"pretrain_epochs": 1, "kmeans_n_init": 3, "tol": 0.0, "hidden_sizes": (32, 16)}
+SHORTER = {
+    "pretrain_epochs": 1,
+    "finetune_epochs": 1,
+    "kmeans_n_init": 3,
+    "tol": 0.0,
+    "hidden_sizes": (32, 16),
+}
 
 
 def fast(Estimator, **parameters):
@@ -38,11 +44,39 @@ def fast(Estimator, **parameters):
     return Estimator(**{**FAST, **shorter, **parameters})
 
 
+def cheap(Estimator):
+    """An estimator that trains enough for scikit-learn's checks of what it learns."""
+    known = inspect.signature(Estimator).parameters
+    if "hidden_sizes" not in known:
+        return Estimator()
+    cheaper = {"hidden_sizes": (32, 32), "pretrain_epochs": 15, "max_epochs": 15, "n_init": 1}
+    cheaper |= {"kmeans_n_init": 5, "finetune_epochs": 5}
+    return Estimator(**{name: value for name, value in cheaper.items() if name in known})
+
+
 # Some checks fit eight clusters to a few points of noise, and the warnings are right then.
-@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([Estimator() for Estimator in ESTIMATORS])
+expected_warnings = pytest.mark.filterwarnings(
+    "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
+    "ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning",
+)
+
+
+@expected_warnings
+@parametrize_with_checks([cheap(Estimator) for Estimator in ESTIMATORS])
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@expected_warnings
+@parametrize_with_checks(
+    [
+        Estimator()
+        for Estimator in ESTIMATORS
+        if cheap(Estimator).get_params() != Estimator().get_params()
+    ]
+)
+def test_scikit_learn_checks_with_defaults(estimator, check):
     check(estimator)
 
 
@@ -124,6 +158,7 @@ class TestFitted:
             np.testing.assert_array_equal(fitted.predict_proba(X), expected)
 
 
+@expected_warnings
 @every_estimator
 def test_same_random_state_same_labels_in_another_process(Estimator, images):
     estimator = fast(Estimator, n_init=2, max_epochs=2)

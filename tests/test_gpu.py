@@ -7,13 +7,18 @@ import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
-from skdeepclust import DACClustering, STDACClustering
+import skdeepclust
+from skdeepclust import IDECClustering, MCDCClustering, STDACClustering
 
 pytestmark = pytest.mark.gpu
 PARAMETERS = {"n_clusters": 4, "n_init": 2, "max_epochs": 3, "random_state": 0}
+ESTIMATORS = [
+    getattr(skdeepclust, name) for name in skdeepclust.__all__ if name.endswith("Clustering")
+]
 
 
-@pytest.mark.parametrize("Estimator", [STDACClustering, DACClustering])
+@pytest.mark.filterwarnings("ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_fit_and_predict(Estimator, precision, images):
     fitted = Estimator(**PARAMETERS, precision=precision).fit(images)
@@ -31,6 +36,17 @@ def test_unpickled_model_is_on_the_cpu_and_agrees(images):
     np.testing.assert_allclose(
         loaded.predict_proba(images), fitted.predict_proba(images), atol=1e-2
     )
+
+
+def test_decoding_and_a_given_autoencoder(images):
+    mcdc = MCDCClustering(**PARAMETERS).fit(images)
+    decoded = mcdc.inverse_transform(mcdc.transform(images))
+    assert decoded.shape == images.shape
+    idec = IDECClustering(**{**PARAMETERS, "tol": 0}, autoencoder=pickle.loads(pickle.dumps(mcdc)))
+    idec.fit(images)
+    assert next(idec.network_.parameters()).is_cuda
+    cpu = pickle.loads(pickle.dumps(mcdc))
+    np.testing.assert_allclose(cpu.inverse_transform(mcdc.transform(images)), decoded, atol=0.05)
 
 
 def test_global_random_states_are_left_alone(images):

@@ -236,6 +236,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         network.head.set_centers(network.head.centers.detach(), offset, whitening)
         with torch.inference_mode():
             points = network.head.project(latents)
+            if points.device.type == "mps":  # which k_means doesn't take
+                points = points.cpu()
             centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
         network.head.set_centers(centers.clone(), offset, whitening)
 

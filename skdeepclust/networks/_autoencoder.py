@@ -132,12 +132,13 @@ class StudentTHead(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
-        with torch.autocast(z.device.type, enabled=False):  # differences of squares
-            z = self.project(z.float())
-            distance = (z.square().sum(1, keepdim=True) + self.centers.square().sum(1)).addmm(
-                z, self.centers.T, alpha=-2
-            )
-            return -torch.log1p(distance.clamp_min(0))
+        # Without matrix products, whose last digits depend on a sample's place in the batch.
+        distance = torch.cdist(
+            self.project(z.float()),
+            self.centers,
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        return -torch.log1p(distance.square())
 
 
 class DenseAutoencoderPart(nn.Sequential):

@@ -83,9 +83,10 @@ n_init : int or "auto", default="auto"
     paper has one.
 screening : float in (0, 1], default=1.0
     Share of the epochs after which only the best restart goes on.""",
-    "training": """
+    "optimizer": """
 optimizer : callable, default=torch.optim.Adam
-    Called with the parameters and ``lr=``.
+    Called with the parameters and ``lr=``.""",
+    "training": """
 callbacks : list, default=None
     Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each phase of each
     restart gets copies. There is no validation set: monitor "train_loss".
@@ -98,12 +99,16 @@ verbose : int or bool, default=0
 random_state : int, RandomState instance or None, default=None
     With an int, the same data give the same labels on the same machine. torch's global
     random state is left as it was.""",
+    "chosen": """
+The defaults of the numbers of epochs, the learning rates, `n_init`, `whiten` and `kl_weight` were
+chosen on scikit-learn's 1,797 digits, with their labels in sight.""",
+    "network_": """
+network_ : torch.nn.Module
+    The trained network: ``network_.embed(x)`` gives latents, ``network_.decode(z)`` samples,
+    ``network_(x)`` logits.""",
     "attributes": """
 labels_ : ndarray of shape (n_samples,)
     Cluster of each training sample, as :meth:`predict` gives it.
-network_ : torch.nn.Module
-    The trained network: ``network_.embed(x)`` gives latents, ``network_.decode(z)`` samples,
-    ``network_(x)`` logits.
 history_ : skorch.history.History
     One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
     callbacks record; ``history_[:, "train_loss"]`` gives a column.

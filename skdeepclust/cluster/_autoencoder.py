@@ -379,16 +379,22 @@ class AutoencoderClustering(_BaseLatentKMeans):
         Samples a step.
     lr : float, default=2e-3
         Learning rate. 1e-4 in the paper.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
     --------
     MCDCClustering : Latents trained so that mixtures of two decode to one of the two.
     IDECClustering : Latents trained with the clusters.
+
+    Notes
+    -----
+    {{chosen}}
 
     References
     ----------
@@ -485,15 +491,21 @@ class VAEClustering(_BaseLatentKMeans):
         Samples a step.
     lr : float, default=2e-3
         Learning rate. 1e-4 in [2]_.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
     --------
     MCDCClustering : With ``base="vae"``, mixing consistent training of it.
+
+    Notes
+    -----
+    {{chosen}}
 
     References
     ----------

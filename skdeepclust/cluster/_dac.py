@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
+from skdeepclust._docs import shared_docs
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.losses import (
@@ -162,6 +163,7 @@ class _BaseDAC(BaseDeepClusterer):
         )
 
 
+@shared_docs
 class DACClustering(_BaseDAC):
     """Deep adaptive clustering (DAC), and its simpler form DAC*.
 
@@ -229,39 +231,13 @@ class DACClustering(_BaseDAC):
         of the first epochs.
     optimizer : callable, default=torch.optim.RMSprop
         Called with the parameters and ``lr=``.
-    callbacks : list, default=None
-        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each restart
-        gets copies. There is no validation set: monitor "train_loss".
-    device : str or torch.device, default="auto"
-        "auto": CUDA if there is one, else MPS, else the CPU.
-    precision : {"float32", "bf16"}, default="float32"
-        "bf16": train under autocast. Predictions are always computed in float32.
-    verbose : int or bool, default=0
-        Whether to show a progress bar.
-    random_state : int, RandomState instance or None, default=None
-        With an int, the same data give the same labels on the same machine. torch's global
-        random state is left as it was.
+    {{training}}
 
     Attributes
     ----------
-    labels_ : ndarray of shape (n_samples,)
-        Cluster of each training sample, as :meth:`predict` gives it.
     network_ : torch.nn.Module
         The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
-    history_ : skorch.history.History
-        One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
-        callbacks record; ``history_[:, "train_loss"]`` gives a column.
-    restarts_ : list of dict
-        For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
-        when it was last compared) and whether it was "selected".
-    input_shape_ : tuple of int
-        (channels, height, width), or (n_features,).
-    input_mean_, input_scale_ : float
-        Global mean and standard deviation of the training samples.
-    n_features_in_ : int
-        Number of values a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, if `X` had string names.
+    {{attributes}}
 
     See Also
     --------
@@ -361,6 +337,7 @@ class DACClustering(_BaseDAC):
         return upper - lambda_, lower + 0.1 * lambda_
 
 
+@shared_docs
 class STDACClustering(_BaseDAC):
     """Deep adaptive clustering with spatial transformers (ST-DAC).
 
@@ -427,39 +404,13 @@ class STDACClustering(_BaseDAC):
         on the clusters of its first epochs.
     optimizer : callable, default=torch.optim.Adam
         Called with the parameters and ``lr=``.
-    callbacks : list, default=None
-        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each restart
-        gets copies. There is no validation set: monitor "train_loss".
-    device : str or torch.device, default="auto"
-        "auto": CUDA if there is one, else MPS, else the CPU.
-    precision : {"float32", "bf16"}, default="float32"
-        "bf16": train under autocast. Predictions are always computed in float32.
-    verbose : int or bool, default=0
-        Whether to show a progress bar.
-    random_state : int, RandomState instance or None, default=None
-        With an int, the same data give the same labels on the same machine. torch's global
-        random state is left as it was.
+    {{training}}
 
     Attributes
     ----------
-    labels_ : ndarray of shape (n_samples,)
-        Cluster of each training sample, as :meth:`predict` gives it.
     network_ : torch.nn.Module
         The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
-    history_ : skorch.history.History
-        One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
-        callbacks record; ``history_[:, "train_loss"]`` gives a column.
-    restarts_ : list of dict
-        For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
-        when it was last compared) and whether it was "selected".
-    input_shape_ : tuple of int
-        (channels, height, width), or (n_features,).
-    input_mean_, input_scale_ : float
-        Global mean and standard deviation of the training samples.
-    n_features_in_ : int
-        Number of values a sample.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the columns, if `X` had string names.
+    {{attributes}}
 
     See Also
     --------

@@ -86,10 +86,12 @@ class DCNClustering(BasePretrained):
         Samples a step.
     lr : float, default=1e-4
         Learning rate of the clustering phase.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
@@ -100,6 +102,8 @@ class DCNClustering(BasePretrained):
     -----
     Equation numbers in the code are those of the paper. Its squared reconstruction error is a sum
     over the values of a sample, here it is their mean.
+
+    {{chosen}}
 
     References
     ----------

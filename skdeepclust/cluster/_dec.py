@@ -120,10 +120,12 @@ class DECClustering(_BaseDEC):
         Samples a step. 256 in the paper.
     lr : float, default=1e-4
         Learning rate of the clustering phase. 0.01 with SGD in the paper.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
@@ -134,6 +136,8 @@ class DECClustering(_BaseDEC):
     -----
     The paper pretrains layer by layer with dropout; here the auto-encoder is trained as a whole.
     ``inverse_transform`` uses the decoder of the pretraining.
+
+    {{chosen}}
 
     References
     ----------
@@ -230,16 +234,22 @@ class IDECClustering(_BaseDEC):
         Samples a step. 256 in the paper.
     lr : float, default=1e-4
         Learning rate of the clustering phase. 1e-3 in the paper.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
     --------
     DECClustering : Without the reconstruction.
     MCDCClustering : With ``base="idec"``, mixing consistent training of it.
+
+    Notes
+    -----
+    {{chosen}}
 
     References
     ----------

@@ -136,15 +136,21 @@ class ACAIClustering(_BaseMixing):
         Samples a step.
     lr : float, default=2e-3
         Learning rate. 1e-4 in the papers.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
     --------
     MCDCClustering : With a consistency term for the mixtures.
+
+    Notes
+    -----
+    {{chosen}}
 
     References
     ----------
@@ -257,15 +263,21 @@ class MCDCClustering(_BaseMixing):
         Samples a step.
     lr : float, default=2e-3
         Learning rate. 1e-4 in the paper.
+    {{optimizer}}
     {{training}}
 
     Attributes
     ----------
+    {{network_}}
     {{attributes}}
 
     See Also
     --------
     ACAIClustering : Without the consistency term.
+
+    Notes
+    -----
+    {{chosen}}
 
     References
     ----------

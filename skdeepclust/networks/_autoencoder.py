@@ -162,10 +162,6 @@ class DenseAutoencoderPart(nn.Sequential):
         for n_inputs, n_outputs in pairwise(sizes):
             layers += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
         super().__init__(*layers[:-1])
-        for module in self:
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
 
 
 def latent_shape(

@@ -238,7 +238,7 @@ def draw(data: str, args: argparse.Namespace) -> None:
         figure.savefig(args.figures / f"{data}-mcdc-{number}.png", dpi=120, bbox_inches="tight")
         plt.close(figure)
 
-    n_columns = min(4, len(models))
+    n_columns = min(3, len(models))
     n_rows = math.ceil(len(models) / n_columns)
     for number, height in (("figure4", 1.5), ("figure5", 3)):
         figure, axes = plt.subplots(

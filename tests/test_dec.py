@@ -188,7 +188,7 @@ def test_dcn_objective_is_the_papers_sum():
 
 
 def test_dcn_centers_move_sample_by_sample():
-    """The batch's update equals equation 8 for one sample after the other."""
+    """The batch's update equals the paper's for one sample after the other."""
     net, x = network(), torch.randn(20, 5)
     net.head.centers.requires_grad_(False)
     z = net.embed(x).detach()

@@ -40,17 +40,17 @@ class RunningKMeansTerm(ClusteringTerm):
         self.register_buffer("counts", torch.full((n_clusters,), float(INITIAL_COUNT)))
 
     def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
-        # equation 5 with the assignment and the centres as they are
+        # the assignment and the centres stay as they are in this step
         difference = network.head.project(z.float()) - network.head.centers[self.labels[index]]
         return self.weight / 2 * difference.square().sum(1).mean()
 
     @torch.no_grad()
     def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
         z = network.embed(x).float()
-        labels = network.head(z).argmax(1)  # equation 6
+        labels = network.head(z).argmax(1)
         self.labels[index] = labels
-        # Equation 8, c_k += 1 and m_k += (z - m_k) / c_k for one sample after the other: after a
-        # batch, the mean of all that the centre got.
+        # The paper's update is c_k += 1 and m_k += (z - m_k) / c_k for one sample after the other:
+        # after a batch, the mean of all that the centre got.
         centers = network.head.centers
         members = F.one_hot(labels, len(centers)).to(z.dtype)
         added = members.sum(0)
@@ -100,8 +100,8 @@ class DCNClustering(BasePretrained):
 
     Notes
     -----
-    Equation numbers in the code are those of the paper. Its squared reconstruction error is a sum
-    over the values of a sample, here it is their mean.
+    The paper's squared reconstruction error is a sum over the values of a sample, here it is their
+    mean.
 
     {{chosen}}
 
@@ -115,8 +115,8 @@ class DCNClustering(BasePretrained):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DCNClustering
     >>> images = load_digits().images[:200]
-    >>> dcn = DCNClustering(n_clusters=10, pretrain_epochs=2, max_epochs=2, random_state=0)
-    >>> dcn.fit_predict(images).shape
+    >>> dcn = DCNClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5)
+    >>> dcn.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 

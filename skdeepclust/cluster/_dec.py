@@ -149,8 +149,8 @@ class DECClustering(_BaseDEC):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DECClustering
     >>> images = load_digits().images[:200]
-    >>> dec = DECClustering(n_clusters=10, pretrain_epochs=2, max_epochs=2, tol=0, random_state=0)
-    >>> dec.fit_predict(images).shape
+    >>> dec = DECClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5, tol=0)
+    >>> dec.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 
@@ -261,8 +261,8 @@ class IDECClustering(_BaseDEC):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import IDECClustering
     >>> images = load_digits().images[:200]
-    >>> idec = IDECClustering(n_clusters=10, pretrain_epochs=2, max_epochs=2, tol=0, random_state=0)
-    >>> idec.fit_predict(images).shape
+    >>> idec = IDECClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5, tol=0)
+    >>> idec.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 

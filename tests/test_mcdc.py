@@ -86,12 +86,12 @@ def test_critic_learns_the_share():
     encoder = torch.nn.Linear(100, 100, bias=False)
     torch.nn.init.eye_(encoder.weight)
     network = AutoencoderNetwork(encoder, torch.nn.Identity(), StudentTHead(100, 3))
-    critic = DenseAutoencoderPart([100, 64, 3])
+    critic = DenseAutoencoderPart([100, 256, 3])
     objective = MixingObjective(critic, 0.5, 1.0, 0.2, augmentation=torch.nn.Identity())
-    X = torch.randn(2048, 100)
-    engine = Engine(network, Phase(objective, max_epochs=30, batch_size=64, lr=1e-3)).start()
+    X = torch.randn(8192, 100)
+    engine = Engine(network, Phase(objective, max_epochs=5, batch_size=64, lr=3e-3)).start()
     engine.optimizer_.param_groups[0]["lr"] = 0.0
-    engine.fit_loop(TensorDataset(X), epochs=30)
+    engine.fit_loop(TensorDataset(X), epochs=5)
     with torch.no_grad():
         losses = dict(objective.steps(network, torch.randn(512, 100), torch.arange(512)))
     # the best constant estimate of shares from U(0, 1/2) and zeros: equation 4

@@ -144,10 +144,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _default_encoder(self) -> nn.Module:
         if len(self.input_shape_) == 3:
             return ConvEncoder(self.input_shape_, self.latent_size)
-        return DenseAutoencoderPart([*self.input_shape_, *self.hidden_sizes, self._dense_size()])
-
-    def _dense_size(self) -> int:
-        return DENSE_LATENT_SIZE if self.latent_size is None else self.latent_size
+        latent_size = self.latent_size or DENSE_LATENT_SIZE
+        return DenseAutoencoderPart([*self.input_shape_, *self.hidden_sizes, latent_size])
 
     def _default_decoder(self, n_features: int) -> nn.Module:
         if len(self.input_shape_) == 3:
@@ -219,6 +217,18 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
                 f"autoencoder was fitted on samples of shape {given.input_shape_}, but X holds "
                 f"samples of shape {self.input_shape_}."
             )
+
+    # ------------------------------------------------------------------ phases
+
+    def _phase(self, objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
+        return Phase(
+            objective,
+            max_epochs,
+            name,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=lr,
+        )
 
     # ------------------------------------------------------------------ k-means on the latents
 
@@ -344,14 +354,7 @@ class _BaseLatentKMeans(BaseAutoencoderClusterer):
 
     def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
         if self._given_autoencoder() is None:
-            yield Phase(
-                self._objective(),
-                self.max_epochs,
-                "auto-encoder",
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                lr=self.lr,
-            )
+            yield self._phase(self._objective(), self.max_epochs, "auto-encoder", self.lr)
 
     def _planned_epochs(self, n_samples: int) -> int:
         return self.max_epochs if self._given_autoencoder() is None else 0
@@ -598,20 +601,10 @@ class BasePretrained(BaseAutoencoderClusterer):
         raise TypeError(f"{type(self).__name__} does not define `_term`")
 
     def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
-        def phase(objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
-            return Phase(
-                objective,
-                max_epochs,
-                name,
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                lr=lr,
-            )
-
         augmentation = self._augmentation()
         if self._given_autoencoder() is None:
             objective = AutoencoderObjective(augmentation)
-            yield phase(objective, self.pretrain_epochs, "pretraining", self.pretrain_lr)
+            yield self._phase(objective, self.pretrain_epochs, "pretraining", self.pretrain_lr)
         self._fit_head(network, X)
         network.head.is_learning = True
         objective = AutoencoderObjective(
@@ -619,7 +612,7 @@ class BasePretrained(BaseAutoencoderClusterer):
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
         )
-        yield phase(objective, self.max_epochs, "clustering", self.lr)
+        yield self._phase(objective, self.max_epochs, "clustering", self.lr)
 
     def _planned_epochs(self, n_samples: int) -> int:
         pretraining = self.pretrain_epochs if self._given_autoencoder() is None else 0

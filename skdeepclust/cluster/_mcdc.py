@@ -389,14 +389,9 @@ class MCDCClustering(_BaseMixing):
         if self.base == "idec":
             self._fit_head(network, X)
             network.head.is_learning = True
-            yield Phase(
-                self._objective(term=hardening_term(self, len(X), self.clustering_weight)),
-                self.finetune_epochs,
-                "clustering",
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                lr=self.finetune_lr,
-            )
+            term = hardening_term(self, len(X), self.clustering_weight)
+            objective = self._objective(term=term)
+            yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
 
     def _objective(self, **kwargs: Any) -> Objective:
         return super()._objective(kl_weight=self.kl_weight, **kwargs)

@@ -125,7 +125,8 @@ def k_means(
             [9., 1.]])
     """
     starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
-    with torch.no_grad(), _workers(X.device) as each:
+    # Inference mode, should the caller be in it, would not reach the worker threads.
+    with torch.inference_mode(False), torch.no_grad(), _workers(X.device) as each:
         problem = _Problem(X.detach(), n_clusters, each)
         if starts is not None:
             starts = starts.to(X.device) - problem.mean.to(X.device)

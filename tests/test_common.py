@@ -77,6 +77,16 @@ def test_scikit_learn_checks_with_defaults(estimator, check):
     check(estimator)
 
 
+@every_estimator
+def test_several_threads(Estimator, images):
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # the other tests have one
+    try:
+        assert fast(Estimator).fit_predict(images).shape == (200,)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 def test_all_estimators_are_found():
     assert {e.__name__ for e in ESTIMATORS} >= {"DACClustering", "STDACClustering"}
 

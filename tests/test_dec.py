@@ -89,6 +89,12 @@ def test_head_whitens_and_keeps_its_precision_far_from_the_origin(head):
     np.testing.assert_allclose(head(z + 1000).softmax(1).detach(), expected, rtol=2e-3)
 
 
+def test_whitened_sample_does_not_depend_on_its_place_in_the_batch(head):
+    head.set_centers(torch.randn(3, 3), torch.randn(4), torch.randn(4, 3))
+    logits = head(torch.randn(1, 4).expand(128, 4))
+    assert (logits == logits[0]).all()
+
+
 def test_target_of_an_empty_cluster_is_finite():
     q = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     torch.testing.assert_close(target_distribution(q), q)

@@ -88,6 +88,17 @@ def test_threads(n_threads):
     assert results[0].inertia == results[1].inertia
 
 
+def test_within_inference_mode():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            result = k_means(torch.randn(50, 3), 4, n_init=3)
+        assert not result.centers.is_inference()
+    finally:
+        torch.set_num_threads(n_threads)
+
+
 def test_result_is_consistent():
     X = torch.from_numpy(blobs() + np.float32(3))
     result = k_means(X, 5, n_init=3, generator=torch.Generator().manual_seed(0))

@@ -244,12 +244,11 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
             whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
         network.head.set_centers(network.head.centers.detach(), offset, whitening)
-        with torch.inference_mode():
-            points = network.head.project(latents)
-            if points.device.type == "mps":  # which k_means doesn't take
-                points = points.cpu()
-            centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
-        network.head.set_centers(centers.clone(), offset, whitening)
+        points = network.head.project(latents)
+        if points.device.type == "mps":  # which k_means doesn't take
+            points = points.cpu()
+        centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
+        network.head.set_centers(centers, offset, whitening)
 
     def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
         super()._finalize(network, X)

@@ -128,7 +128,11 @@ class StudentTHead(nn.Module):
     def project(self, z: Tensor) -> Tensor:
         """Return the latents as they are compared with the centres."""
         z = z - self.offset
-        return z if self.whitening is None else z @ self.whitening
+        if self.whitening is None:
+            return z
+        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
+        dtype = torch.float32 if z.device.type == "mps" else torch.float64
+        return (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""

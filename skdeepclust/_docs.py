@@ -102,6 +102,77 @@ random_state : int, RandomState instance or None, default=None
     "chosen": """
 The defaults of the numbers of epochs, the learning rates, `n_init`, `whiten` and `kl_weight` were
 chosen on scikit-learn's 1,797 digits, with their labels in sight.""",
+    "contrastive_network": """
+network : torch.nn.Module or callable, default=None
+    The encoder g. A module from (n, *input_shape) to features, a pretrained one say, is copied;
+    a callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+    and returns a new module. None: :class:`~skdeepclust.networks.ResNet18` for images with
+    three channels, :class:`~skdeepclust.networks.SmallConvEncoder` for others and
+    :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+projection_size : int, default=128
+    Size of the projections that are compared, which a network with one hidden layer makes of
+    the features.
+image_shape : tuple of int, default=None
+    (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
+    2-D input is tabular.""",
+    "views": """
+augmentation : callable, "auto" or None, default="auto"
+    Makes the views: from a standardised batch, a float32 tensor of shape (n, *input_shape) on
+    the device, to one of the same shape. "auto":
+    :func:`~skdeepclust.augment.simclr_augmentation` for images and
+    :class:`~skdeepclust.augment.RandomNoise`, noise and feature dropout of 0.2, for tabular
+    data. None: no augmentation.
+temperature : float > 0, default=0.1
+    Divides the cosines of the contrastive loss.""",
+    "strong_augmentation": """
+strong_augmentation : callable, "auto" or None, default="auto"
+    The augmentation of the clustering steps. "auto":
+    :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the
+    views for tabular data. None: no augmentation.""",
+    "representation": """
+representation : fitted SimCLR, "precomputed" or None, default=None
+    A fitted :class:`SimCLR` takes the place of the contrastive training (`network`,
+    `projection_size` and the parameters that begin with `representation_` are ignored then, and
+    its `input_mean_` and `input_scale_` are taken over); where estimators are cloned, as in a grid
+    search, wrap it in :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X` holds features,
+    in which the neighbours are mined (Euclidean distances) and on which the heads alone are
+    trained, without augmentation; the last step of a pipeline, say. None: it is trained first.""",
+    "representation_training": """
+representation_epochs : int, default=100
+    Passes over the samples with the contrastive loss. 500 in the papers on CIFAR-10.
+representation_batch_size : int, default=256
+    Samples a step of the contrastive training. 512 in the papers.
+representation_lr : float, default=1e-3
+    Its learning rate in the first epoch; it falls to a thousandth along a cosine. The papers have
+    0.4 with SGD.
+representation_optimizer : callable, default=torch.optim.Adam
+    Called with the parameters and ``lr=``. The papers' is
+    ``partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)``.""",
+    "scan": """
+n_neighbors : int, default=20
+    Nearest neighbours of each sample, in the space of the projections, that it shares a cluster
+    with. With fewer samples, all of them.
+n_heads : int, default=5
+    Linear heads that are trained side by side on the same features; the one with the lowest loss
+    is kept.
+entropy_weight : float, default=5.0
+    Weight of the entropy of the mean probabilities, which favours clusters of like size.""",
+    "self_labelling": """
+self_label_epochs : int, default=20
+    Passes over the samples with the clusters of confident samples as labels, each cluster weighted
+    alike. At most 200 in the papers. 0: no such step.
+self_label_batch_size : int, default=256
+    Samples a step of it. 1,000 in the papers.
+self_label_lr : float, default=1e-4
+    Its learning rate.
+confidence : float in [0, 1), default=0.99
+    Probability above which a sample gets a label.""",
+    "checkpoint": """
+checkpoint : path-like, default=None
+    A file that the state of the training is written to: at most once a minute between epochs, and
+    at the end. A fit that finds it there, with the same parameters and data, goes on from it as
+    if it had not been interrupted; after the end it returns the same result at once. Further
+    restarts have their number appended. Callbacks begin anew.""",
     "network_": """
 network_ : torch.nn.Module
     The trained network: ``network_.embed(x)`` gives latents, ``network_.decode(z)`` samples,
@@ -109,12 +180,14 @@ network_ : torch.nn.Module
     "attributes": """
 labels_ : ndarray of shape (n_samples,)
     Cluster of each training sample, as :meth:`predict` gives it.
-history_ : skorch.history.History
-    One row an epoch of the kept restart: "phase", "train_loss", "dur" (seconds), and what
-    callbacks record; ``history_[:, "train_loss"]`` gives a column.
 restarts_ : list of dict
     For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
     when it was last compared) and whether it was "selected".
+{{common_attributes}}""",
+    "common_attributes": """
+history_ : skorch.history.History
+    One row an epoch, of the kept restart: "phase", "train_loss", "dur" (seconds), and what
+    callbacks record; ``history_[:, "train_loss"]`` gives a column.
 input_shape_ : tuple of int
     (channels, height, width), or (n_features,).
 input_mean_, input_scale_ : float
@@ -131,9 +204,12 @@ def shared_docs(cls: Class) -> Class:
 
     def text(match: re.Match[str]) -> str:
         indent, name = match.groups()
-        lines = PARAMETERS[name].strip("\n").split("\n")
+        lines = filled(PARAMETERS[name].strip("\n")).split("\n")
         return "\n".join(indent + line if line else line for line in lines)
 
+    def filled(doc: str) -> str:
+        return re.sub(r"^( *)\{\{(\w+)\}\}$", text, doc, flags=re.MULTILINE)
+
     if cls.__doc__:  # python -OO has none
-        cls.__doc__ = re.sub(r"^( *)\{\{(\w+)\}\}$", text, cls.__doc__, flags=re.MULTILINE)
+        cls.__doc__ = filled(cls.__doc__)
     return cls

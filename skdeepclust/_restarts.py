@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Number
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +23,9 @@ from tqdm import tqdm
 from skdeepclust.engine import Engine, Phase
 
 if TYPE_CHECKING:
-    from skdeepclust.base import BaseDeepClusterer
+    from skdeepclust.base import BaseDeepEstimator
+
+CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
 
 
 class LocalRandomState:
@@ -44,14 +50,75 @@ class LocalRandomState:
             torch.manual_seed(self.seed)
             self.seed = None
         else:
-            for (_, put), state in zip(self.sources, self.states, strict=True):
-                put(state)
+            self.put(self.states)
         try:
             yield
         finally:
-            self.states = [get() for get, _ in self.sources]
-            for (_, put), state in zip(self.sources, outside, strict=True):
-                put(state)
+            self.states = self.current()
+            self.put(outside)
+
+    def current(self) -> list[Tensor]:
+        """Return the random states in force."""
+        return [get() for get, _ in self.sources]
+
+    def put(self, states: list[Tensor]) -> None:
+        """Set the random states in force."""
+        for (_, put), state in zip(self.sources, states, strict=True):
+            put(state.cpu())
+
+
+class Checkpoint:
+    """The file in which a run's state outlives the process.
+
+    Parameters
+    ----------
+    estimator : BaseDeepEstimator
+        Its `checkpoint` is the path; further restarts have their number appended.
+    X : Tensor of shape (n, *input_shape)
+    number : int
+    """
+
+    def __init__(self, estimator: BaseDeepEstimator, X: Tensor, number: int) -> None:
+        path = Path(estimator.checkpoint)
+        self.path = path if number == 0 else path.with_name(f"{path.name}-{number}")
+        # What has to be the same for a fit to go on; parameters that hold code are not compared.
+        self.fingerprint = {
+            name: str(value)
+            for name, value in estimator.get_params(deep=False).items()
+            if name not in ("checkpoint", "verbose", "device")
+            and isinstance(value, str | Number | tuple | None)
+        }
+        self.fingerprint |= {
+            "class": type(estimator).__name__,
+            "device": X.device.type,
+            "shape of X": str(tuple(X.shape)),
+            "mean of X": str(estimator.input_mean_),
+            "scale of X": str(estimator.input_scale_),
+        }
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that the file holds, None if there is no file."""
+        if not self.path.exists():
+            return None
+        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        for name, value in self.fingerprint.items():
+            was = saved["fingerprint"].get(name, value)
+            if was != value:
+                raise ValueError(
+                    f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "
+                    f"{value}. Use the same parameters and data, or another file."
+                )
+        return saved["run"]
+
+    def save(self, run: Run, *, at_once: bool = False) -> None:
+        """Write the state, as a whole or not at all, unless the last time is too recent."""
+        if not at_once and time.monotonic() - self._saved_at < CHECKPOINT_SECONDS:
+            return
+        partial = self.path.with_name(self.path.name + ".partial")
+        torch.save({"fingerprint": self.fingerprint, "run": run.state()}, partial)
+        partial.replace(self.path)
+        self._saved_at = time.monotonic()
 
 
 class Run:
@@ -59,19 +126,22 @@ class Run:
 
     Parameters
     ----------
-    estimator : BaseDeepClusterer
+    estimator : BaseDeepEstimator
     X : Tensor of shape (n, *input_shape)
     seed : int
     progress : tqdm
         The bar that is moved on by the samples trained on.
+    number : int, default=0
+        Which of the restarts it is.
     """
 
     def __init__(
         self,
-        estimator: BaseDeepClusterer,
+        estimator: BaseDeepEstimator,
         X: Tensor,
         seed: int,
         progress: tqdm,
+        number: int = 0,
     ) -> None:
         self.seed = seed
         self.interrupted = False
@@ -85,6 +155,11 @@ class Run:
         self._progress = progress
         self._random_state = LocalRandomState(seed, X.device)
         self._engines: list[Engine] = []  # the last one is trained
+        self._n_phases = 0  # that have begun
+        self._objective: Any = None  # of the phase that began last
+        self._checkpoint: Checkpoint | None = None
+        if estimator.checkpoint is not None:
+            self._checkpoint = Checkpoint(estimator, X, number)
 
     def announce(self, text: str) -> None:
         """Show what is going on before the progress bar."""
@@ -110,21 +185,73 @@ class Run:
         with self._random_state():
             try:
                 if self.network is None:
-                    self.network = self._estimator._build_network().to(self._X.device)
-                    if self._X.ndim == 4:
-                        self.network.to(memory_format=torch.channels_last)
-                    self._phases = self._estimator._phases(self.network, self._X)
+                    self._begin()
                 while until is None or len(self.history) < until:
                     if not self._engines:
-                        phase = next(self._phases, None)
+                        phase = self._next_phase()
                         if phase is None:
                             break
                         self._start(phase)
                     self._train_one_epoch(self._engines[-1])
+                    if self._checkpoint is not None:
+                        self._checkpoint.save(self)
+                if self._checkpoint is not None:
+                    self._checkpoint.save(self, at_once=True)
             except KeyboardInterrupt:
                 if self.network is None:
                     raise
                 self.interrupted = True
+
+    def _begin(self) -> None:
+        network = self._estimator._build_network().to(self._X.device)
+        if self._X.ndim == 4:
+            network.to(memory_format=torch.channels_last)
+        self._phases = self._estimator._phases(network, self._X)
+        self.network = network
+        if self._checkpoint is not None:
+            state = self._checkpoint.load()
+            if state is not None:
+                self._restore(state)
+
+    def _next_phase(self) -> Phase | None:
+        phase = next(self._phases, None)
+        if phase is not None:
+            self._n_phases += 1
+            self._objective = phase.objective
+        return phase
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`_restore` needs, between two epochs."""
+        return {
+            "seed": self.seed,
+            "n_phases": self._n_phases,
+            "network": self.network.state_dict(),
+            "objective": self._objective.state_dict(),
+            "engines": [engine.checkpoint() for engine in self._engines],
+            "history": json.dumps(self.history, default=float),
+            "unconverged": self.unconverged,
+            "random_states": self._random_state.current(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint: the phases are gone through again without training.
+
+        What stands between them computes something else then, so that whatever outlives a phase
+        has to be in the network or in the objective of the next phase, whose states come last.
+        """
+        phase = None
+        for _ in range(state["n_phases"]):
+            phase = self._next_phase()
+        if state["engines"]:  # in the middle of a phase
+            self._start(phase)
+            self._engines[-1].restore(state["engines"][-1])
+        self.network.load_state_dict(state["network"])
+        self._objective.to(self._X.device).load_state_dict(state["objective"])
+        self.seed = state["seed"]
+        self.history.extend(json.loads(state["history"]))
+        self.unconverged = state["unconverged"]
+        self._random_state.put(state["random_states"])
+        self._progress.update(len(self.history) * len(self._X))
 
     def finalize(self) -> None:
         """Make the network ready to predict."""

@@ -37,18 +37,14 @@ from skdeepclust.networks._base import (
 )
 
 
-class BaseDeepClusterer(
-    ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator
-):
-    """Base of the deep clustering estimators.
+class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of all estimators: input, networks, device, training runs, the embedding.
 
     A method defines :meth:`_phases`, a generator of :class:`~skdeepclust.engine.Phase`, and
-    the encoder and head that it trains by default. All else is here: validation, restarts,
-    the choice of one, prediction.
+    the network that it trains by default.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "network": [None, callable],
         "image_shape": [None, "array-like"],
         "augmentation": [StrOptions({"auto"}), None, callable],
@@ -56,14 +52,14 @@ class BaseDeepClusterer(
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [callable],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "screening": [Interval(Real, 0, 1, closed="right")],
         "callbacks": [None, list],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "bf16"})],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
+
+    checkpoint = None  # of the subclasses that don't have it as a parameter
 
     def _phases(self, network: ClusterNetwork, X: Tensor) -> Iterator[Phase]:
         """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
@@ -73,17 +69,9 @@ class BaseDeepClusterer(
         """Return the encoder for ``self.input_shape_`` where `network` is None."""
         raise TypeError(f"{type(self).__name__} does not define `_default_encoder`")
 
-    def _head(self, n_features: int) -> nn.Module:
-        """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""
-        raise TypeError(f"{type(self).__name__} does not define `_head`")
-
     def _planned_epochs(self, n_samples: int) -> int:
         """Return the epochs of all phases together, for screening and the progress bar."""
         return self.max_epochs
-
-    def _resolved_n_init(self) -> int:
-        """Return the number of restarts that `n_init` stands for."""
-        return 1 if self.n_init == "auto" else self.n_init
 
     def _check_parameters(self) -> None:
         """Raise a ValueError if parameters don't suit each other or ``self.input_shape_``."""
@@ -92,13 +80,169 @@ class BaseDeepClusterer(
         """Return the (mean, scale) to standardise with, or None to take those of `X`."""
         return None
 
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        """Return the phase in which the best restart learns the restarts' average, if any."""
-        return None
-
     def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
+
+    def _prepared(self, X: Any) -> Tensor:
+        """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
+        device = self._resolve_device()
+        X = check_X(self, X, reset=True, scaling=self._given_scaling()).to(device)
+        self._check_parameters()
+        return X
+
+    def _forget(self) -> None:
+        """Forget the last fit, so that one that fails leaves no mixture."""
+        for attribute in ("network_", "labels_"):
+            self.__dict__.pop(attribute, None)
+
+    def _keep(self, run: Run) -> None:
+        """Take over what a run has learnt."""
+        self.network_ = run.network.eval()
+        self.history_ = run.history
+        self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
+
+    def _warn_of_failure(self, run: Run) -> None:
+        if run.interrupted:
+            warnings.warn(
+                f"{type(self).__name__}: the fit was interrupted after {len(run.history)} epochs "
+                "of the best restart. The estimator is usable, with the state reached then.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        for name in run.unconverged:
+            warnings.warn(
+                f"{type(self).__name__}: phase {name!r} did not converge: it reached its last "
+                f"epoch before its criterion. Try a larger max_epochs or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _resolve_device(self) -> torch.device:
+        """Return the device that `device` stands for, after a look at whether it is there."""
+        if str(self.device) == "auto":
+            if torch.cuda.is_available():
+                return torch.device("cuda")
+            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
+                f"{self.device!r} ({error})."
+            ) from error
+        return device
+
+    def _new_encoder(self) -> nn.Module:
+        """Return a new encoder: a copy of `network`, what it makes, or the default."""
+        if self.network is None:
+            return self._default_encoder()
+        if isinstance(self.network, nn.Module):
+            return copy.deepcopy(self.network)
+        return self.network(self.input_shape_)
+
+    def _build_encoder(self) -> tuple[nn.Module, int]:
+        """Return a new encoder and its number of features; raise where it doesn't suit `X`."""
+        encoder = self._new_encoder()
+        try:
+            return encoder, n_output_features(encoder, self.input_shape_)
+        except RuntimeError as error:
+            raise ValueError(
+                f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
+                f"{error}"
+            ) from error
+
+    def _build_network(self) -> nn.Module:
+        """Return a new network; called under the restart's random state."""
+        raise TypeError(f"{type(self).__name__} does not define `_build_network`")
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for."""
+        if self.augmentation == "auto":
+            return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
+        return nn.Identity() if self.augmentation is None else self.augmentation
+
+    def _make_engine(
+        self, network: nn.Module, phase: Phase, on_samples: Callable[[int], None]
+    ) -> Engine:
+        return Engine(
+            network if phase.network is None else phase.network,
+            phase,
+            callbacks=copy.deepcopy(self.callbacks),  # they keep state; each engine its own
+            device=next(network.parameters()).device,
+            precision=self.precision,
+            on_samples=on_samples,
+        )
+
+    def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
+        """Return ``function(X)`` as an array, computed in slices."""
+        return forward_in_slices(function, X).cpu().numpy()
+
+    def _checked(self, X: Any) -> Tensor:
+        check_is_fitted(self, "network_")
+        X = check_X(self, X, reset=False)
+        return X.to(next(self.network_.parameters()).device)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the embedding of each sample: the encoder's features.
+
+        Parameters
+        ----------
+        X : array-like or Tensor
+            Samples of the shape seen in `fit`.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n_samples, n_features_out), float32
+        """
+        X = self._checked(X)
+        return self._forward(self.network_.embed, X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the network on the CPU, so that a machine without a GPU can load it."""
+        state = dict(super().__getstate__())
+        if "network_" in state and next(state["network_"].parameters()).device.type != "cpu":
+            state["network_"] = copy.deepcopy(state["network_"]).cpu()
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare what the estimator takes and gives."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.non_deterministic = False
+        return tags
+
+
+class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
+    """Base of the deep clustering estimators: restarts, the choice of one, prediction.
+
+    A method defines :meth:`_phases`, and the encoder and head that it trains by default.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseDeepEstimator._parameter_constraints,
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "screening": [Interval(Real, 0, 1, closed="right")],
+    }
+
+    def _head(self, n_features: int) -> nn.Module:
+        """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""
+        raise TypeError(f"{type(self).__name__} does not define `_head`")
+
+    def _build_network(self) -> nn.Module:
+        encoder, n_features = self._build_encoder()
+        return ClusterNetwork(encoder, self._head(n_features))
+
+    def _resolved_n_init(self) -> int:
+        """Return the number of restarts that `n_init` stands for."""
+        return 1 if self.n_init == "auto" else self.n_init
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
+        """Return the phase in which the best restart learns the restarts' average, if any."""
+        return None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> BaseDeepClusterer:
@@ -126,16 +270,13 @@ class BaseDeepClusterer(
         FloatingPointError
             If the loss of all restarts is no longer finite; the estimator is not fitted then.
         """
-        device = self._resolve_device()
-        X = check_X(self, X, reset=True, scaling=self._given_scaling()).to(device)
-        self._check_parameters()
+        X = self._prepared(X)
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
                 "samples."
             )
-        for attribute in ("network_", "labels_"):  # a fit that fails leaves no mixture
-            self.__dict__.pop(attribute, None)
+        self._forget()
 
         random_state = check_random_state(self.random_state)
         seeds = random_state.randint(np.iinfo(np.int32).max, size=self._resolved_n_init())
@@ -153,34 +294,19 @@ class BaseDeepClusterer(
         with tqdm(
             total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
         ) as bar:
-            runs = [Run(self, X, int(seed), bar) for seed in seeds]
+            runs = [Run(self, X, int(seed), bar, number) for number, seed in enumerate(seeds)]
             best = train_restarts(
                 runs, judge, screen_at=screen_at, consensus_phase=self._consensus_phase
             )
 
-        self.network_ = best.network.eval()
-        self.history_ = best.history
+        self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
         self.labels_ = best.probabilities.argmax(1)
-        self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
         self._warn_of_failure(best)
         return self
 
     def _warn_of_failure(self, run: Run) -> None:
-        if run.interrupted:
-            warnings.warn(
-                f"{type(self).__name__}: the fit was interrupted after {len(run.history)} epochs "
-                "of the best restart. The estimator is usable, with the state reached then.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        for name in run.unconverged:
-            warnings.warn(
-                f"{type(self).__name__}: phase {name!r} did not converge: it reached its last "
-                f"epoch before its criterion. Try a larger max_epochs or tol.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        super()._warn_of_failure(run)
         n_empty = -run.quality[0]
         if n_empty:
             warnings.warn(
@@ -191,72 +317,9 @@ class BaseDeepClusterer(
                 stacklevel=3,
             )
 
-    def _resolve_device(self) -> torch.device:
-        """Return the device that `device` stands for, after a look at whether it is there."""
-        if str(self.device) == "auto":
-            if torch.cuda.is_available():
-                return torch.device("cuda")
-            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
-                f"{self.device!r} ({error})."
-            ) from error
-        return device
-
-    def _new_encoder(self) -> nn.Module:
-        """Return a new encoder: a copy of `network`, what it makes, or the default."""
-        if self.network is None:
-            return self._default_encoder()
-        if isinstance(self.network, nn.Module):
-            return copy.deepcopy(self.network)
-        return self.network(self.input_shape_)
-
-    def _build_network(self) -> ClusterNetwork:
-        """Return a new network; called under the restart's random state."""
-        encoder = self._new_encoder()
-        try:
-            n_features = n_output_features(encoder, self.input_shape_)
-        except RuntimeError as error:
-            raise ValueError(
-                f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
-                f"{error}"
-            ) from error
-        return ClusterNetwork(encoder, self._head(n_features))
-
-    def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        """Return what `augmentation` stands for."""
-        if self.augmentation == "auto":
-            return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
-        return nn.Identity() if self.augmentation is None else self.augmentation
-
-    def _make_engine(
-        self, network: nn.Module, phase: Phase, on_samples: Callable[[int], None]
-    ) -> Engine:
-        return Engine(
-            network,
-            phase,
-            callbacks=copy.deepcopy(self.callbacks),  # they keep state; each engine its own
-            device=next(network.parameters()).device,
-            precision=self.precision,
-            on_samples=on_samples,
-        )
-
-    def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
-        """Return ``function(X)`` as an array, computed in slices."""
-        return forward_in_slices(function, X).cpu().numpy()
-
     def _probabilities(self, network: nn.Module, X: Tensor) -> np.ndarray:
         network.eval()
         return self._forward(lambda x: network(x).softmax(1), X)
-
-    def _checked(self, X: Any) -> Tensor:
-        check_is_fitted(self, "network_")
-        X = check_X(self, X, reset=False)
-        return X.to(next(self.network_.parameters()).device)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the cluster of each sample.
@@ -289,21 +352,6 @@ class BaseDeepClusterer(
         X = self._checked(X)
         return self._probabilities(self.network_, X)
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the embedding of each sample: the encoder's features.
-
-        Parameters
-        ----------
-        X : array-like or Tensor
-            Samples of the shape seen in `fit`.
-
-        Returns
-        -------
-        embedding : ndarray of shape (n_samples, n_features_out), float32
-        """
-        X = self._checked(X)
-        return self._forward(self.network_.embed, X)
-
     def score(self, X: Any, y: Any = None) -> float:
         """Return how well the clusters follow the neighbourhoods in `X`; needs no labels.
 
@@ -333,18 +381,3 @@ class BaseDeepClusterer(
         """
         X = self._checked(X)
         return NeighborCriterion(X)(self._probabilities(self.network_, X))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle the network on the CPU, so that a machine without a GPU can load it."""
-        state = dict(super().__getstate__())
-        if "network_" in state and next(state["network_"].parameters()).device.type != "cpu":
-            state["network_"] = copy.deepcopy(state["network_"]).cpu()
-        return state
-
-    def __sklearn_tags__(self) -> Any:
-        """Declare what the estimator takes and gives."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.non_deterministic = False
-        return tags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
+from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -44,6 +46,10 @@ class Phase:
         Learning rate.
     optimizer_params : dict, default={}
         More keywords of the optimiser.
+    lr_factor : callable, default=None
+        From the epoch, counted from 0, to the factor of `lr` in it. None: always 1.
+    network : nn.Module, default=None
+        The part of the run's network that is trained and given to the objective. None: all.
 
     See Also
     --------
@@ -58,6 +64,8 @@ class Phase:
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     lr: float = 1e-4
     optimizer_params: dict[str, Any] = field(default_factory=dict)
+    lr_factor: Callable[[int], float] | None = None
+    network: nn.Module | None = None
 
 
 class TensorChunks:
@@ -251,6 +259,11 @@ class Engine(NeuralNet):
             return
         objective, network = self.criterion_, self.module_
         self._set_training(True)
+        if self.phase.lr_factor is not None:
+            lr = self.lr * self.phase.lr_factor(len(self.history) - 1)
+            for optimizer in self.players_.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
         with self._autocast():
             objective.on_epoch_begin(network, iterator.X)
         losses, sizes = [], []
@@ -286,6 +299,28 @@ class Engine(NeuralNet):
         self.history.record("train_loss", loss)
         self.history.record("train_loss_best", loss < self.best_loss_)
         self.history.record("train_batch_count", len(sizes))
+        for name, value in objective.epoch_metrics().items():
+            self.history.record(name, float(value))
         self.best_loss_ = min(self.best_loss_, loss)
         if objective.converged:
             self.stopped_ = True
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what :meth:`restore` needs to go on exactly, as tensors and plain values.
+
+        Callbacks are not part of it.
+        """
+        return {
+            "optimizers": {name: o.state_dict() for name, o in self.players_.items()},
+            "history": json.dumps(self.history, default=float),
+            "best_loss": self.best_loss_,
+            "stopped": self.stopped_,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`checkpoint` returned; network and objective are not part of it."""
+        for name, optimizer in self.players_.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.history_ = History(json.loads(state["history"]))
+        self.best_loss_ = state["best_loss"]
+        self.stopped_ = state["stopped"]

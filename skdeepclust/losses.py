@@ -195,3 +195,150 @@ def assignment_hardening(logits: Tensor, target: Tensor) -> Tensor:
     tensor(0.6931)
     """
     return F.kl_div(logits.float().log_softmax(1), target, reduction="batchmean")
+
+
+def contrastive_loss(
+    z: Tensor, positives: Tensor, kept: Tensor | None = None, temperature: float = 0.1
+) -> Tensor:
+    """Contrastive loss with sets of positive pairs, equation 1 of [1]_.
+
+    With the two views of each sample as the only positives it is the NT-Xent loss of SimCLR [2]_.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, n_features)
+        Projections of all views; they are divided by their norm.
+    positives : Tensor of shape (n, n), bool
+        The set P of pairs that belong together. The diagonal is ignored.
+    kept : Tensor of shape (n,), bool, default=None
+        Views that take part; pairs with others belong neither to P nor to N. None: all.
+    temperature : float > 0, default=0.1
+        Divides the cosines.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The mean over the pairs of P, where the paper has their sum; 0 if there is none.
+
+    References
+    ----------
+    .. [1] Kim, Im and Cho (2021). ProFeat: Unsupervised Image Clustering via Progressive Feature
+       Refinement.
+    .. [2] Chen et al. (2020). A Simple Framework for Contrastive Learning of Visual
+       Representations. ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import contrastive_loss
+    >>> z = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> groups = torch.tensor([0, 0, 1, 1])
+    >>> contrastive_loss(z, groups[:, None] == groups, temperature=1.0)
+    tensor(0.5514)
+    """
+    left_out = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    if kept is not None:
+        left_out = left_out | ~(kept[:, None] & kept)
+    with torch.autocast(z.device.type, enabled=False):  # cosines over 0.1 need float32
+        z = F.normalize(z.float(), dim=1)
+        # a finite stand-in for -inf, whose gradient would be NaN where a row has nothing else
+        similarity = (z @ z.T / temperature).masked_fill(left_out, -1e9)
+        log_share = similarity.log_softmax(1)
+        positives = positives & ~left_out
+        return -log_share.masked_fill(~positives, 0).sum() / positives.sum().clamp_min(1)
+
+
+def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5.0) -> Tensor:
+    """Semantic clustering loss of SCAN [1]_, equation 2 of ProFeat.
+
+    A sample and one of its neighbours are to have the same, confident cluster, and the clusters
+    are to be of like size.
+
+    Parameters
+    ----------
+    logits, neighbor_logits : Tensor of shape (..., n, n_clusters)
+        Of samples and of a neighbour of each; leading axes are those of several heads.
+    entropy_weight : float, default=5.0
+        Weight of the entropy of the samples' mean probabilities, which is maximised.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        In nats; at least -`entropy_weight` log n_clusters.
+
+    References
+    ----------
+    .. [1] Van Gansbeke et al. (2020). SCAN: Learning to Classify Images without Labels. ECCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import scan_loss
+    >>> scan_loss(torch.zeros(4, 2), torch.zeros(4, 2), entropy_weight=1.0)
+    tensor(0.)
+    """
+    log_p, log_q = logits.float().log_softmax(-1), neighbor_logits.float().log_softmax(-1)
+    consistency = -(log_p + log_q).logsumexp(-1).mean(-1)
+    entropy = torch.special.entr(log_p.exp().mean(-2)).sum(-1)
+    return consistency - entropy_weight * entropy
+
+
+def confident_cross_entropy(logits: Tensor, given: Tensor, threshold: float = 0.99) -> Tensor:
+    """Cross-entropy with the clusters of confident samples, each cluster weighted alike [1]_.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_clusters)
+        Of strongly augmented samples.
+    given : Tensor of shape (n, n_clusters)
+        Logits of the same samples as they are, without gradient.
+    threshold : float in [0, 1), default=0.99
+        A sample takes part if its largest given probability is above.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats; 0 if no sample is confident.
+
+    References
+    ----------
+    .. [1] Van Gansbeke et al. (2020). SCAN: Learning to Classify Images without Labels. ECCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import confident_cross_entropy
+    >>> given = torch.tensor([[9.0, 0.0], [0.0, 0.1]])  # the second is not confident
+    >>> confident_cross_entropy(torch.zeros(2, 2), given)
+    tensor(0.6931)
+    """
+    confidence, target = given.float().softmax(1).max(1)
+    members = F.one_hot(target, given.shape[1]) * (confidence > threshold)[:, None]
+    weight = (members / members.sum(0).clamp_min(1)).sum(1)  # a cluster's weights sum to 1
+    loss = F.cross_entropy(logits.float(), target, reduction="none")
+    return (weight * loss).sum() / weight.sum().clamp_min(1)
+
+
+def pair_agreement(labels: Tensor) -> Tensor:
+    """Count the models that put two samples into one cluster, equation 3 of ProFeat.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_models, n), int64
+        Cluster of each sample by each model; the clusters' order may differ between models.
+
+    Returns
+    -------
+    Tensor of shape (n, n), int64
+        In [0, n_models].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import pair_agreement
+    >>> pair_agreement(torch.tensor([[0, 0, 1], [1, 1, 1]]))
+    tensor([[2, 2, 1],
+            [2, 2, 1],
+            [1, 1, 2]])
+    """
+    return (labels[:, :, None] == labels[:, None, :]).sum(0)

@@ -73,6 +73,10 @@ class Objective(nn.Module):
     def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         """Update what follows the network, after each batch's last step."""
 
+    def epoch_metrics(self) -> Mapping[str, Tensor | float]:
+        """Return what an epoch's row of the history shows besides the loss, at its end."""
+        return {}
+
 
 class PseudoLabels(Objective):
     """Cross-entropy of augmented samples with given labels.

@@ -5,6 +5,9 @@ from skdeepclust.cluster._dac import DACClustering, STDACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
+from skdeepclust.cluster._profeat import ProFeatClustering
+from skdeepclust.cluster._scan import SCANClustering
+from skdeepclust.cluster._simclr import SimCLR
 
 __all__ = [
     "ACAIClustering",
@@ -14,6 +17,9 @@ __all__ = [
     "DECClustering",
     "IDECClustering",
     "MCDCClustering",
+    "ProFeatClustering",
+    "SCANClustering",
     "STDACClustering",
+    "SimCLR",
     "VAEClustering",
 ]

@@ -110,7 +110,12 @@ class DECClustering(_BaseDEC):
     {{hardening}}
     {{autoencoder}}
     {{network}}
-    {{augmentation}}
+    augmentation : callable, "auto" or None, default=None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device, to one
+        of the same shape. None: none, as in the paper; without a decoder to hold them, augmented
+        samples let clusters drift into each other. "auto":
+        :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data.
     {{pretraining}}
     {{kmeans}}
     {{pretrained_restarts}}
@@ -168,7 +173,7 @@ class DECClustering(_BaseDEC):
         hidden_sizes: Sequence[int] = (500, 500, 2000),
         latent_size: int | None = None,
         image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        augmentation: Callable[[Tensor], Tensor] | str | None = None,
         pretrain_epochs: int = 25,
         pretrain_lr: float = 2e-3,
         kmeans_n_init: int = 100,

@@ -8,8 +8,10 @@ from skdeepclust.networks._autoencoder import (
     StudentTHead,
 )
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._contrastive import MultiHead, RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
+from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
 __all__ = [
@@ -20,6 +22,11 @@ __all__ = [
     "ConvEncoder",
     "DenseAutoencoderPart",
     "DenseEncoder",
+    "MultiHead",
+    "RepresentationNetwork",
+    "ResNet18",
+    "SCANNetwork",
+    "SmallConvEncoder",
     "SpatialTransformer",
     "StudentTHead",
     "VGGEncoder",

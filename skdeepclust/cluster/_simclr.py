@@ -1,0 +1,275 @@
+"""Contrastive representation learning (SimCLR)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from skdeepclust._docs import shared_docs
+from skdeepclust._restarts import Run
+from skdeepclust.augment import RandomNoise, simclr_augmentation
+from skdeepclust.base import BaseDeepEstimator
+from skdeepclust.engine import Phase
+from skdeepclust.losses import contrastive_loss
+from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
+from skdeepclust.networks._base import reestimate_batch_norm
+from skdeepclust.objective import Objective
+
+LAST_LR_FACTOR = 1e-3  # what cosine schedules end with: 0.4 to 0.0004 in the papers
+
+
+class ContrastiveObjective(Objective):
+    """Two views of each sample are alike, and so are those of the pairs that `pairs` gives.
+
+    Parameters
+    ----------
+    augmentation : callable
+    temperature : float
+    pairs : nn.Module, default=None
+        From the batch's indices, (n,), to the pairs that belong together, (n, n), and the
+        samples that take part, (n,). None: no pairs, and all samples.
+    """
+
+    n_kept: Tensor  # samples that took part in the epoch
+    n_seen: Tensor
+
+    def __init__(
+        self,
+        augmentation: Callable[[Tensor], Tensor],
+        temperature: float,
+        pairs: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+        self.temperature = temperature
+        self.pairs = pairs
+        self.register_buffer("n_kept", torch.tensor(0))
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        """Forget the last epoch's counts."""
+        self.n_kept.zero_()
+        self.n_seen.zero_()
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the contrastive loss of two views of the batch."""
+        z = network(self.augmentation(torch.cat([x, x])))
+        positives, kept = torch.eye(len(x), dtype=torch.bool, device=x.device), None
+        if self.pairs is not None:
+            pairs, kept = self.pairs(index)
+            self.n_kept += kept.sum()
+            self.n_seen += len(x)
+            positives, kept = positives | pairs, kept.repeat(2)
+        yield "main", contrastive_loss(z, positives.repeat(2, 2), kept, self.temperature)
+
+    def epoch_metrics(self) -> dict[str, Tensor | float]:
+        """Return the share of the samples that take part, where not all do."""
+        if self.pairs is None:
+            return {}
+        share = (self.n_kept / self.n_seen).item()
+        if share == 0:
+            warnings.warn(
+                "No sample is confident, so that the representation is not refined. Try a lower "
+                "threshold (or min_connections), or more epochs of clustering.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return {"confident": share}
+
+
+def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate by epoch: from 1 to nearly `last` along a cosine."""
+    return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
+
+
+class ContrastiveMixin:
+    """What the estimators with a contrastive representation share: its network and training."""
+
+    def _value_range(self, X: Tensor) -> tuple[float, float]:
+        """Return the standardised values of black and white: the extremes of the training set."""
+        low, high = X.aminmax()
+        return low.item(), max(high.item(), low.item() + 1e-6)
+
+    def _views(self, X: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for."""
+        if self.augmentation != "auto":
+            return self._augmentation()
+        if len(self.input_shape_) == 1:
+            return RandomNoise(std=0.2, dropout=0.2)
+        return simclr_augmentation(self.input_shape_, self._value_range(X))
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 1:
+            return DenseEncoder(self.input_shape_)
+        is_colour = self.input_shape_[0] == 3
+        return ResNet18(self.input_shape_) if is_colour else SmallConvEncoder(self.input_shape_)
+
+    def _build_representation(self) -> tuple[RepresentationNetwork, int]:
+        encoder, n_features = self._build_encoder()
+        return RepresentationNetwork(encoder, n_features, self.projection_size), n_features
+
+
+@shared_docs
+class SimCLR(ContrastiveMixin, BaseDeepEstimator):
+    """Contrastive representation of images: a transformer (SimCLR).
+
+    An encoder is trained so that two augmented views of an image are alike and views of different
+    images are not [1]_. Its features suit k-means and other estimators::
+
+        make_pipeline(SimCLR(), KMeans(10))
+
+    Parameters
+    ----------
+    {{contrastive_network}}
+    {{views}}
+    max_epochs : int, default=100
+        Passes over the samples. 500 in SCAN and ProFeat on CIFAR-10.
+    batch_size : int, default=256
+        Samples a step, each with two views; the others of the batch are its negatives. 512 in the
+        papers.
+    lr : float, default=1e-3
+        Learning rate of the first epoch; it falls to a thousandth along a cosine. The papers have
+        0.4 with SGD.
+    optimizer : callable, default=torch.optim.Adam
+        Called with the parameters and ``lr=``. The papers' is
+        ``partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)``.
+    {{checkpoint}}
+    {{training}}
+
+    Attributes
+    ----------
+    network_ : RepresentationNetwork
+        The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` projections of
+        norm 1.
+    {{common_attributes}}
+
+    See Also
+    --------
+    SCANClustering : Clusters that follow the neighbourhoods of these features.
+
+    References
+    ----------
+    .. [1] Chen et al. (2020). A Simple Framework for Contrastive Learning of Visual
+       Representations. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skdeepclust import SimCLR
+    >>> images = load_digits().images[:200]
+    >>> model = make_pipeline(SimCLR(max_epochs=2, random_state=0), KMeans(10, random_state=0))
+    >>> model.fit_predict(images).shape
+    (200,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseDeepEstimator._parameter_constraints,
+        "projection_size": [Interval(Integral, 1, None, closed="left")],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "checkpoint": [None, str, PathLike],
+    }
+
+    def __init__(
+        self,
+        *,
+        network: Callable[..., Any] | None = None,
+        projection_size: int = 128,
+        image_shape: tuple[int, ...] | None = None,
+        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
+        temperature: float = 0.1,
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        lr: float = 1e-3,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+        checkpoint: str | PathLike[str] | None = None,
+        callbacks: list[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        verbose: int | bool = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.network = network
+        self.projection_size = projection_size
+        self.image_shape = image_shape
+        self.augmentation = augmentation
+        self.temperature = temperature
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _build_network(self) -> nn.Module:
+        return self._build_representation()[0]
+
+    def _phases(self, network: nn.Module, X: Tensor) -> Iterator[Phase]:
+        yield Phase(
+            ContrastiveObjective(self._views(X), self.temperature),
+            self.max_epochs,
+            "simclr",
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            lr_factor=cosine_to(LAST_LR_FACTOR, self.max_epochs),
+        )
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SimCLR:
+        """Learn a representation of `X`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features), \
+                (n_samples, height, width) or (n_samples, channels, height, width)
+            Training samples. uint8 is scaled to [0, 1]; all are then centred and scaled by
+            their global mean and standard deviation.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. After an interruption (Ctrl-C) it holds the state reached and a
+            `ConvergenceWarning` says so.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or `X` is not valid; nothing has been trained then.
+        FloatingPointError
+            If the loss is no longer finite; the estimator is not fitted then.
+        """
+        X = self._prepared(X)
+        self._forget()
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        total = self._planned_epochs(len(X)) * len(X)
+        with tqdm(total=total, unit="samples", unit_scale=True, disable=not self.verbose) as bar:
+            run = Run(self, X, seed, bar)
+            run.advance()
+            run.finalize()
+        self._keep(run)
+        self._warn_of_failure(run)
+        return self
+
+    def _finalize(self, network: nn.Module, X: Tensor) -> None:
+        reestimate_batch_norm(network, X)

@@ -1,0 +1,171 @@
+"""Networks of contrastive representation learning and of clustering upon it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skdeepclust.networks._base import ClusterNetwork
+
+
+class RepresentationNetwork(nn.Module):
+    """An encoder g and a projector p, trained by contrast (SimCLR).
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        From (n, *input_shape) to features, of which all but the first axis are flattened.
+    n_features : int
+        Number of these features.
+    projection_size : int, default=128
+        Size of the projections.
+    """
+
+    def __init__(self, encoder: nn.Module, n_features: int, projection_size: int = 128) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = nn.Sequential(
+            nn.Linear(n_features, n_features), nn.ReLU(), nn.Linear(n_features, projection_size)
+        )
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the features g(x), of shape (n, n_features)."""
+        return self.encoder(x).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the projections p(g(x)) divided by their norm, (n, projection_size)."""
+        return F.normalize(self.projector(self.embed(x)).float(), dim=1)
+
+
+class MultiHead(nn.Module):
+    """Several linear heads, of which one is selected.
+
+    Parameters
+    ----------
+    n_features, n_clusters, n_heads : int
+
+    Attributes
+    ----------
+    selected : Tensor, a scalar
+        Index of the head that :meth:`forward` applies.
+    loss : Tensor, a scalar
+        Its training loss.
+    """
+
+    selected: Tensor
+    loss: Tensor
+
+    def __init__(self, n_features: int, n_clusters: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.linear = nn.Linear(n_features, n_heads * n_clusters)
+        self.register_buffer("selected", torch.tensor(0))
+        self.register_buffer("loss", torch.tensor(torch.inf))
+
+    def all(self, features: Tensor) -> Tensor:
+        """Return the logits of all heads, of shape (n_heads, n, n_clusters)."""
+        return self.linear(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+
+    def select(self, losses: Tensor) -> None:
+        """Select the head with the lowest of `losses`, of shape (n_heads,)."""
+        self.loss, self.selected = losses.min(0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits of the selected head, of shape (n, n_clusters)."""
+        return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
+
+
+class SCANNetwork(ClusterNetwork):
+    """A representation and the clustering upon it: f(x) = h(g'(x)).
+
+    Parameters
+    ----------
+    representation : nn.Module
+        g with its projector; what neighbours are mined with.
+    n_features : int
+        Size of its features.
+    n_clusters, n_heads : int
+    separate_embedding : bool
+        Whether the encoder g' is a copy of g, or g itself.
+
+    Attributes
+    ----------
+    representation : nn.Module
+    encoder : nn.Module
+        g'.
+    head : MultiHead
+        h.
+    """
+
+    def __init__(
+        self,
+        representation: RepresentationNetwork,
+        n_features: int,
+        n_clusters: int,
+        n_heads: int,
+        *,
+        separate_embedding: bool = False,
+    ) -> None:
+        encoder = representation.encoder
+        super().__init__(
+            copy.deepcopy(encoder) if separate_embedding else encoder,
+            MultiHead(n_features, n_clusters, n_heads),
+        )
+        self.representation = representation
+
+    def start_clustering(self) -> None:
+        """Take g' from g, and new heads."""
+        if self.encoder is not self.representation.encoder:
+            self.encoder.load_state_dict(self.representation.encoder.state_dict())
+        self.head.linear.reset_parameters()
+
+
+class EnsembleNetwork(nn.Module):
+    """Several clustering networks, of which one is kept for predictions.
+
+    Parameters
+    ----------
+    models : list of SCANNetwork
+
+    Attributes
+    ----------
+    kept : Tensor, a scalar
+        Index of the model that predicts.
+    labels, confidence : Tensor of shape (n_models, n_samples)
+        Cluster of each training sample by each model after the last round, and its probability.
+    round_labels : Tensor of shape (n_rounds, n_samples)
+        Clusters by the model kept after each round, -1 for rounds to come.
+    """
+
+    kept: Tensor
+    labels: Tensor
+    confidence: Tensor
+    round_labels: Tensor
+
+    def __init__(self, models: list[SCANNetwork]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        self.register_buffer("kept", torch.tensor(0))
+
+    def start(self, n_rounds: int, X: Tensor) -> None:
+        """Make room for what the rounds find."""
+        shape = (len(self.models), len(X))
+        self.register_buffer("labels", torch.zeros(shape, dtype=torch.int64, device=X.device))
+        self.register_buffer("confidence", torch.zeros(shape, device=X.device))
+        self.register_buffer("round_labels", torch.full((n_rounds, len(X)), -1, device=X.device))
+
+    @property
+    def model(self) -> SCANNetwork:
+        """The model that predicts."""
+        return self.models[int(self.kept)]
+
+    def keep_best(self) -> None:
+        """Keep the model with the lowest loss."""
+        self.kept = torch.stack([model.head.loss for model in self.models]).argmin()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of the model that predicts, of shape (n, n_clusters)."""
+        return self.model(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -279,7 +281,8 @@ def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5
     """
     log_p, log_q = logits.float().log_softmax(-1), neighbor_logits.float().log_softmax(-1)
     consistency = -(log_p + log_q).logsumexp(-1).mean(-1)
-    entropy = torch.special.entr(log_p.exp().mean(-2)).sum(-1)
+    log_mean = log_p.logsumexp(-2) - math.log(log_p.shape[-2])  # finite for an empty cluster too
+    entropy = -(log_mean.exp() * log_mean).sum(-1)
     return consistency - entropy_weight * entropy
 
 

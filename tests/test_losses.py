@@ -8,9 +8,13 @@ import torch
 
 from skdeepclust.losses import (
     binary_cross_entropy,
+    confident_cross_entropy,
+    contrastive_loss,
     label_features,
     mutual_information,
+    pair_agreement,
     pairwise_loss,
+    scan_loss,
 )
 
 
@@ -90,3 +94,99 @@ def test_mutual_information(probabilities):
     assert mutual_information(probabilities).item() == pytest.approx(slow)
     assert mutual_information(torch.eye(4)).item() == pytest.approx(math.log(4))
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
+
+
+def slow_contrastive_loss(z, positives, kept, temperature):
+    """Equation 1 of ProFeat, pair by pair, as a mean over P."""
+    norms = [math.sqrt(sum(v * v for v in row)) for row in z]
+
+    def exponential(i, j):
+        cosine = sum(a * b for a, b in zip(z[i], z[j], strict=True)) / (norms[i] * norms[j])
+        return math.exp(cosine / temperature)
+
+    terms = []
+    for i in range(len(z)):
+        others = [j for j in range(len(z)) if j != i and kept[i] and kept[j]]
+        for j in others:
+            if positives[i][j]:
+                denominator = sum(exponential(i, k) for k in others)
+                terms.append(-math.log(exponential(i, j) / denominator))
+    return sum(terms) / max(1, len(terms))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+@pytest.mark.parametrize("kept", [[True] * 8, [True, False, True, True] * 2, [False] * 8])
+def test_contrastive_loss(temperature, kept):
+    z = torch.randn(8, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    groups = torch.tensor([0, 0, 1, 2] * 2)
+    positives = groups[:, None] == groups
+    loss = contrastive_loss(z, positives, torch.tensor(kept), temperature)
+    slow = slow_contrastive_loss(z.tolist(), positives.tolist(), kept, temperature)
+    assert loss.item() == pytest.approx(slow, rel=1e-5)
+    loss.backward()
+    assert torch.isfinite(z.grad).all()
+    assert (z.grad != 0).any(1).tolist() == kept  # who is left out is not moved
+
+
+def test_contrastive_loss_of_two_views_is_nt_xent():
+    z = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    positives = torch.eye(5, dtype=torch.bool).repeat(2, 2)
+    cosines = torch.nn.functional.cosine_similarity(z[:, None], z, dim=2) / 0.5
+    cosines.fill_diagonal_(-math.inf)
+    expected = torch.nn.functional.cross_entropy(cosines, torch.arange(10).roll(5))
+    torch.testing.assert_close(contrastive_loss(z, positives, temperature=0.5), expected)
+
+
+def test_contrastive_loss_is_stable_in_bf16():
+    z = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
+    positives = torch.eye(32, dtype=torch.bool).repeat(2, 2)
+    expected = contrastive_loss(z.bfloat16().float(), positives)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(contrastive_loss(z.bfloat16(), positives), expected)
+
+
+def test_scan_loss(probabilities):
+    p, q = probabilities, probabilities.flip(0)
+    consistency = -np.mean(
+        [math.log(sum(a * b)) for a, b in zip(p.numpy(), q.numpy(), strict=True)]
+    )
+    mean = p.mean(0).tolist()
+    expected = consistency + 2 * sum(m * math.log(m) for m in mean)
+    assert scan_loss(p.log(), q.log(), 2.0).item() == pytest.approx(expected, rel=1e-5)
+    heads = torch.stack([p.log(), q.log()])
+    assert scan_loss(heads, heads.flip(0)).shape == (2,)
+    assert scan_loss(heads, heads.flip(0))[0] == scan_loss(p.log(), q.log())
+
+
+def test_scan_loss_is_finite_for_opposite_certainties():
+    certain = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    loss = scan_loss(certain, certain.detach().flip(1))
+    loss.backward()
+    assert loss.item() == pytest.approx(200 - math.log(2))
+    assert torch.isfinite(certain.grad).all()
+
+
+def test_confident_cross_entropy():
+    given = torch.tensor([[9.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 1.0]])
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    log_p = logits.detach().log_softmax(1)
+    # two confident ones share the first cluster's weight, the last one is not confident
+    expected = -((log_p[0, 0] + log_p[1, 0]) / 2 + log_p[2, 1]) / 2
+    loss = confident_cross_entropy(logits, given, 0.9)
+    torch.testing.assert_close(loss, expected, check_dtype=False)
+    loss.backward()
+    assert (logits.grad != 0).any(1).tolist() == [True, True, True, False]
+    # as torch's own weighted mean has it
+    own = torch.nn.functional.cross_entropy(
+        logits.detach()[:3], torch.tensor([0, 0, 1]), torch.tensor([0.5, 1.0, 0.0])
+    )
+    torch.testing.assert_close(loss.detach(), own)
+    assert confident_cross_entropy(logits, torch.zeros(4, 3), 0.9) == 0
+
+
+def test_pair_agreement():
+    labels = torch.randint(3, (5, 12), generator=torch.Generator().manual_seed(0))
+    slow = [[sum(int(row[i] == row[j]) for row in labels) for j in range(12)] for i in range(12)]
+    assert pair_agreement(labels).tolist() == slow
+    renamed = (labels + torch.arange(5)[:, None]) % 3  # names of clusters don't matter
+    assert torch.equal(pair_agreement(renamed), pair_agreement(labels))

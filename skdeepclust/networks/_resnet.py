@@ -99,7 +99,7 @@ class SmallConvEncoder(nn.Sequential):
     ----------
     input_shape : tuple of (channels, height, width)
         Shape of one image, at least 8x8.
-    widths : sequence of four int, default=(32, 64, 128, 128)
+    widths : sequence of four int, default=(16, 32, 64, 128)
         Maps of each convolution; the last is the size of the embedding.
 
     Examples
@@ -113,7 +113,7 @@ class SmallConvEncoder(nn.Sequential):
     def __init__(
         self,
         input_shape: tuple[int, int, int],
-        widths: tuple[int, int, int, int] = (32, 64, 128, 128),
+        widths: tuple[int, int, int, int] = (16, 32, 64, 128),
     ) -> None:
         channels, height, width = input_shape
         side = max(height, width)

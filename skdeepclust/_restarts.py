@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Number
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +81,10 @@ class Checkpoint:
 
     def __init__(self, estimator: BaseDeepEstimator, X: Tensor, number: int) -> None:
         path = Path(estimator.checkpoint)
+        if path.is_dir() or not path.parent.is_dir():
+            raise ValueError(
+                f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}."
+            )
         self.path = path if number == 0 else path.with_name(f"{path.name}-{number}")
         # What has to be the same for a fit to go on; parameters that hold code are not compared.
         self.fingerprint = {
@@ -101,7 +106,12 @@ class Checkpoint:
         """Return the state that the file holds, None if there is no file."""
         if not self.path.exists():
             return None
-        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError) as error:
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint: {error}"
+            ) from error
         for name, value in self.fingerprint.items():
             was = saved["fingerprint"].get(name, value)
             if was != value:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
+from skorch.callbacks import Callback
 
 import skdeepclust
-from skdeepclust import IDECClustering, MCDCClustering, STDACClustering
+from skdeepclust import IDECClustering, MCDCClustering, SCANClustering, STDACClustering, _restarts
 
 pytestmark = pytest.mark.gpu
 PARAMETERS = {"n_clusters": 4, "n_init": 2, "max_epochs": 3, "random_state": 0}
@@ -18,6 +19,8 @@ ESTIMATORS = [
 
 
 @pytest.mark.filterwarnings("ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:No sample is confident:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_fit_and_predict(Estimator, precision, images):
@@ -47,6 +50,32 @@ def test_decoding_and_a_given_autoencoder(images):
     assert next(idec.network_.parameters()).is_cuda
     cpu = pickle.loads(pickle.dumps(mcdc))
     np.testing.assert_allclose(cpu.inverse_transform(mcdc.transform(images)), decoded, atol=0.05)
+
+
+def test_resumed_fit_ends_as_an_uninterrupted_one(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(_restarts, "CHECKPOINT_SECONDS", 0.0)
+    parameters = {
+        "n_clusters": 4,
+        "representation_epochs": 3,
+        "max_epochs": 3,
+        "self_label_epochs": 2,
+        "random_state": 0,
+    }
+
+    class Kill(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if net.phase.name == "scan" and len(net.history) == 2:
+                raise RuntimeError("killed")
+
+    whole = SCANClustering(**parameters).fit(images)
+    path = tmp_path / "fit.pt"
+    with pytest.raises(RuntimeError, match="killed"):
+        SCANClustering(**parameters, checkpoint=path, callbacks=[Kill()]).fit(images)
+    part = SCANClustering(**parameters, checkpoint=path).fit(images)
+    assert len(part.history_) == len(whole.history_)
+    np.testing.assert_allclose(
+        part.history_[:, "train_loss"], whole.history_[:, "train_loss"], rtol=1e-2
+    )
 
 
 def test_global_random_states_are_left_alone(images):

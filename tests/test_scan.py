@@ -437,6 +437,17 @@ def test_checkpoint_of_another_fit(images, tmp_path):
         SCANClustering(**SHORT, checkpoint=path).fit(images)
 
 
+def test_checkpoint_paths(images, tmp_path):
+    (tmp_path / "text").write_text("not a checkpoint")
+    for path, message in (
+        (tmp_path, "checkpoint must be the path of a file"),
+        (tmp_path / "missing" / "fit.pt", "checkpoint must be the path of a file"),
+        (tmp_path / "text", "is a file that is not a checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SimCLR(max_epochs=1, checkpoint=path).fit(images)
+
+
 def test_restarts_have_checkpoints_of_their_own(images, tmp_path):
     parameters = {**SHORT, "n_init": 2, "checkpoint": tmp_path / "fit.pt"}
     model = SCANClustering(**parameters).fit(images)

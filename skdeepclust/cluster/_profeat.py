@@ -90,7 +90,8 @@ class ProFeatClustering(_BaseSCAN):
         SCAN.
     n_models : int, default=1
         Models that are trained side by side; one is kept at the end, the one with the lowest loss.
-        1: ProFeat_s. More: ProFeat_e, which has 5 in the paper.
+        1: ProFeat_s. More: ProFeat_e, which has 5 in the paper; with a given `representation` they
+        differ by their clustering alone at first.
     refine_epochs : int, default=10
         Passes over the samples that refine the representation in each round but the first. 50 in
         the paper.

@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 from _common import RESULTS, described, digits, environment, mean_std, metrics, run_missing, table
 from sklearn.cluster import KMeans
+from sklearn.pipeline import make_pipeline
 
 import skdeepclust
 
@@ -33,12 +34,15 @@ METHODS = {  # what a row of the table is: a class and what is not a default
     "DECClustering": {},
     "IDECClustering": {},
     "DCNClustering": {},
+    "SimCLR + KMeans": {},
+    "SCANClustering": {},
+    "ProFeatClustering": {},
 }
 
 
 def stem(method: str) -> str:
     """Return the part of a method in the file names."""
-    return method.replace('(base="', "-").replace('")', "")
+    return method.replace('(base="', "-").replace('")', "").replace(" + ", "-")
 
 
 def run(job: tuple[str, str, int]) -> dict:
@@ -47,6 +51,10 @@ def run(job: tuple[str, str, int]) -> dict:
     parameters = {"n_clusters": 10, "random_state": random_state, **METHODS[method]}
     if method == "KMeans":
         estimator, X = KMeans(**parameters), images.reshape(len(images), -1)
+    elif method == "SimCLR + KMeans":
+        simclr = skdeepclust.SimCLR(random_state=random_state, verbose=1)
+        kmeans = KMeans(10, n_init=10, random_state=random_state)
+        estimator, X = make_pipeline(simclr, kmeans), images
     else:
         name, _, _ = method.partition("(")
         estimator, X = getattr(skdeepclust, name)(**parameters, verbose=1), images
@@ -62,6 +70,7 @@ def run(job: tuple[str, str, int]) -> dict:
         "seconds": time.perf_counter() - start,
         **metrics(y, labels),
         "restarts": getattr(estimator, "restarts_", None),
+        "rounds": [metrics(y, labels) for labels in getattr(estimator, "round_labels_", [])],
         "warnings": sorted({str(w.message) for w in caught}),
         "environment": environment(),
     }

@@ -522,7 +522,8 @@ def render() -> str:
         number, n, n_test, _, row, n_unlabelled, setting, precision, machine, shared, epochs = key
         simclr, scan, self_labelling, refinement, n_rounds, n_heads, n_models = epochs
         data = DATA[number]
-        paper = PAPER.get((data, row))
+        without = row == "SCAN" and self_labelling == 0 and data != "stl10"
+        paper = PAPER.get((data, BEFORE if without else row))
         training = [r["training part"] for r in results if "training part" in r]
         neighbors = [r["k-NN accuracy"] for r in results if "k-NN accuracy" in r]
         images = f"{-n:,}" + (f" + {n_unlabelled:,}" if n_unlabelled else "")

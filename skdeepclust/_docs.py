@@ -138,7 +138,7 @@ representation : fitted SimCLR, "precomputed" or None, default=None
     in which the neighbours are mined (Euclidean distances) and on which the heads alone are
     trained, without augmentation; the last step of a pipeline, say. None: it is trained first.""",
     "representation_training": """
-representation_epochs : int, default=100
+representation_epochs : int, default=50
     Passes over the samples with the contrastive loss. 500 in the papers on CIFAR-10.
 representation_batch_size : int, default=256
     Samples a step of the contrastive training. 512 in the papers.

@@ -341,7 +341,7 @@ class SCANClustering(_BaseSCAN):
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
         strong_augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
         temperature: float = 0.1,
-        representation_epochs: int = 100,
+        representation_epochs: int = 50,
         representation_batch_size: int = 256,
         representation_lr: float = 1e-3,
         representation_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,

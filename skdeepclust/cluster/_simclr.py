@@ -135,7 +135,7 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
     ----------
     {{contrastive_network}}
     {{views}}
-    max_epochs : int, default=100
+    max_epochs : int, default=50
         Passes over the samples. 500 in SCAN and ProFeat on CIFAR-10.
     batch_size : int, default=256
         Samples a step, each with two views; the others of the batch are its negatives. 512 in the
@@ -192,7 +192,7 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
         image_shape: tuple[int, ...] | None = None,
         augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
         temperature: float = 0.1,
-        max_epochs: int = 100,
+        max_epochs: int = 50,
         batch_size: int = 256,
         lr: float = 1e-3,
         optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,

@@ -370,6 +370,7 @@ def make(
     if row in ENSEMBLES:
         parameters["n_models"] = plan["n_models"]
     if not args.small:
+        parameters["refine_lr"] = parameters["representation_lr"]
         parameters["threshold"] = THRESHOLD.get(data, 0.99)
         parameters["min_connections"] = MIN_CONNECTIONS.get(data, "auto")
     return ProFeatClustering(**{**parameters, **ROWS[row]})

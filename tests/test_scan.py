@@ -119,7 +119,7 @@ def test_separate_embedding_is_a_copy_that_each_round_renews():
     assert not torch.allclose(separate.embed(x), separate.representation.embed(x))
     separate.start_clustering()
     torch.testing.assert_close(separate.embed(x), separate.representation.embed(x))
-    assert not torch.equal(separate.head.linear.weight, head)
+    assert torch.equal(separate.head.linear.weight, head)  # the heads go on
 
 
 # ---------------------------------------------------------------------- objectives

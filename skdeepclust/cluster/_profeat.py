@@ -92,9 +92,12 @@ class ProFeatClustering(_BaseSCAN):
         Models that are trained side by side; one is kept at the end, the one with the lowest loss.
         1: ProFeat_s. More: ProFeat_e, which has 5 in the paper; with a given `representation` they
         differ by their clustering alone at first.
-    refine_epochs : int, default=10
+    refine_epochs : int, default=20
         Passes over the samples that refine the representation in each round but the first. 50 in
         the paper.
+    refine_lr : float, default=1e-4
+        Their learning rate, with the optimiser and the schedule of the first round. The paper has
+        that of the first round too.
     confident_only : bool, default=True
         Whether only confident samples refine the representation (table 2 of the paper).
     separate_embedding : bool, default=True
@@ -143,6 +146,11 @@ class ProFeatClustering(_BaseSCAN):
     --------
     SCANClustering : One round.
 
+    Notes
+    -----
+    The paper doesn't say what the heads start from in later rounds. Here they go on from the round
+    before: new ones drew other clusters each time, which hid what the rounds gained.
+
     References
     ----------
     .. [1] Kim, Im and Cho (2021). ProFeat: Unsupervised Image Clustering via Progressive Feature
@@ -166,6 +174,7 @@ class ProFeatClustering(_BaseSCAN):
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "n_models": [Interval(Integral, 1, None, closed="left")],
         "refine_epochs": [Interval(Integral, 1, None, closed="left")],
+        "refine_lr": [Interval(Real, 0, None, closed="neither")],
         "confident_only": ["boolean"],
         "separate_embedding": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="left")],
@@ -179,7 +188,8 @@ class ProFeatClustering(_BaseSCAN):
         *,
         n_rounds: int = 3,
         n_models: int = 1,
-        refine_epochs: int = 10,
+        refine_epochs: int = 20,
+        refine_lr: float = 1e-4,
         confident_only: bool = True,
         separate_embedding: bool = True,
         threshold: float = 0.99,
@@ -220,6 +230,7 @@ class ProFeatClustering(_BaseSCAN):
         self.n_rounds = n_rounds
         self.n_models = n_models
         self.refine_epochs = refine_epochs
+        self.refine_lr = refine_lr
         self.confident_only = confident_only
         self.separate_embedding = separate_embedding
         self.threshold = threshold
@@ -294,11 +305,20 @@ class ProFeatClustering(_BaseSCAN):
                 if round_ > 0:
                     pairs = self._pairs(network)
                     yield self._contrastive_phase(
-                        model.representation, X, self.refine_epochs, f"{name}refinement", pairs
+                        model.representation,
+                        X,
+                        self.refine_epochs,
+                        self.refine_lr,
+                        f"{name}refinement",
+                        pairs,
                     )
                 elif self.representation is None:
                     yield self._contrastive_phase(
-                        model.representation, X, self.representation_epochs, f"{name}simclr"
+                        model.representation,
+                        X,
+                        self.representation_epochs,
+                        self.representation_lr,
+                        f"{name}simclr",
                     )
                 yield from self._clustering_phases(model, X, name)
             self._end_round(network, X, round_)

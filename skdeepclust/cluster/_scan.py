@@ -226,6 +226,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
         representation: nn.Module,
         X: Tensor,
         max_epochs: int,
+        lr: float,
         name: str,
         pairs: nn.Module | None = None,
     ) -> Phase:
@@ -235,7 +236,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             name,
             batch_size=self.representation_batch_size,
             optimizer=self.representation_optimizer,
-            lr=self.representation_lr,
+            lr=lr,
             lr_factor=cosine_to(LAST_LR_FACTOR, max_epochs),
             network=representation,
         )
@@ -404,7 +405,11 @@ class SCANClustering(_BaseSCAN):
     def _phases(self, network: SCANNetwork, X: Tensor) -> Iterator[Phase]:
         if self.representation is None:
             yield self._contrastive_phase(
-                network.representation, X, self.representation_epochs, "simclr"
+                network.representation,
+                X,
+                self.representation_epochs,
+                self.representation_lr,
+                "simclr",
             )
         yield from self._clustering_phases(network, X)
 

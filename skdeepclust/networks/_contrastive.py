@@ -117,10 +117,9 @@ class SCANNetwork(ClusterNetwork):
         self.representation = representation
 
     def start_clustering(self) -> None:
-        """Take g' from g, and new heads."""
+        """Take g' from g; the heads go on, so that the clusters stay what they were."""
         if self.encoder is not self.representation.encoder:
             self.encoder.load_state_dict(self.representation.encoder.state_dict())
-        self.head.linear.reset_parameters()
 
 
 class EnsembleNetwork(nn.Module):

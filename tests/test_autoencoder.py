@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 
 from skdeepclust import (
     AutoencoderClustering,
@@ -261,9 +262,20 @@ class TestGivenAutoencoder:
             DECClustering(autoencoder=dac).fit(images)
 
 
-def test_interrupted_pretraining_leaves_usable_clusters(images):
-    from skorch.callbacks import Callback
+def test_given_variational_autoencoder_keeps_its_loss(images):
+    weights = []
 
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            weights.append((net.phase.name, net.criterion_.kl_weight))
+
+    vae = VAEClustering(3, n_init=1, max_epochs=1, kl_weight=0.3, random_state=0).fit(images)
+    idec = IDECClustering(3, autoencoder=vae, max_epochs=1, tol=0, callbacks=[Watch()])
+    idec.set_params(random_state=0).fit(images)
+    assert weights == [("clustering", 0.3)]
+
+
+def test_interrupted_pretraining_leaves_usable_clusters(images):
     class Interrupt(Callback):
         def on_epoch_end(self, net, **kwargs):
             net.criterion_.steps = interrupted

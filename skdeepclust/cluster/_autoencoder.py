@@ -608,6 +608,8 @@ class BasePretrained(BaseAutoencoderClusterer):
         network.head.is_learning = True
         objective = AutoencoderObjective(
             augmentation,
+            # a given variational auto-encoder goes on with the loss that it was trained on
+            kl_weight=getattr(self._given_autoencoder(), "kl_weight", 1.0),
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
         )

@@ -493,6 +493,14 @@ def test_curves_mark_phases():
     assert display.phases == [("warm start", 1, 2), ("dac", 3, 5)]
     assert texts(display) == ["warm start", "dac"]
     assert boundaries(display.axes_[0]) == [2.5]
+    nan = np.nan  # the curve is interrupted between the phases
+    assert_array_equal(display.lines_[0, 0].get_ydata(), [5, 4, nan, 3, 2])
+
+
+def test_curves_turn_the_names_of_many_phases():
+    history = rows(*[(f"phase {i}", 1) for i in range(6)], train_loss=range(6))
+    display = TrainingCurvesDisplay.from_histories({"": history})
+    assert {text.get_rotation() for text in display.axes_[0].texts} == {40}
 
 
 def test_curves_do_not_mark_phases_that_differ():

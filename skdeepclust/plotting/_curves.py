@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Curve = tuple[np.ndarray, np.ndarray]  # epochs, values
 Span = tuple[str, int, int]  # name, first and last epoch
+MAX_LEVEL_NAMES = 4  # of phases, side by side
 
 
 class TrainingCurvesDisplay:
@@ -24,7 +25,8 @@ class TrainingCurvesDisplay:
 
     One panel a column of the history and one line a history, such as those of networks with
     different numbers of spatial transformers in figure 6 of [1]_. Where the training went
-    through more than one phase, the same ones in all histories, dashed lines part them.
+    through more than one phase, the same ones in all histories, dashed lines part them, and the
+    curves are interrupted.
 
     Use :meth:`from_estimator` or :meth:`from_histories` to create one.
 
@@ -112,13 +114,17 @@ class TrainingCurvesDisplay:
         lines = []
         for panel, (column, curves) in zip(self.axes_, self.curves.items(), strict=True):
             lines.append(
-                [panel.plot(*curve, label=label, **options)[0] for label, curve in curves.items()]
+                [
+                    panel.plot(*self._parted(*curve), label=label, **options)[0]
+                    for label, curve in curves.items()
+                ]
             )
             panel.set_ylabel(column)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.spines[["top", "right"]].set_visible(False)
             for _, first, _ in self.phases[1:]:
                 panel.axvline(first - 0.5, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+        is_crowded = len(self.phases) > MAX_LEVEL_NAMES
         for name, first, last in self.phases:
             top.annotate(
                 name,
@@ -126,7 +132,8 @@ class TrainingCurvesDisplay:
                 xycoords=top.get_xaxis_transform(),
                 xytext=(0, 4),
                 textcoords="offset points",
-                ha="center",
+                ha="left" if is_crowded else "center",
+                rotation=40 if is_crowded else 0,
                 fontsize=8,
                 color="0.4",
             )
@@ -135,6 +142,13 @@ class TrainingCurvesDisplay:
             top.legend(frameon=False)
         self.lines_ = np.array(lines, dtype=object)
         return self
+
+    def _parted(self, epochs: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Put a gap between phases, whose values don't belong to one line."""
+        starts = [first for _, first, _ in self.phases[1:]]
+        gaps = np.unique(np.searchsorted(epochs, starts))
+        gaps = gaps[(gaps > 0) & (gaps < len(epochs))]
+        return np.insert(epochs.astype(float), gaps, np.nan), np.insert(values, gaps, np.nan)
 
     @classmethod
     def from_estimator(

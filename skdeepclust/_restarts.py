@@ -158,6 +158,7 @@ class Run:
         self.network: Any = None  # these three until they are trained and judged
         self.probabilities: Any = None
         self.quality: Any = None
+        self.screened: tuple[int, float] | None = None  # the quality when runs were screened
         self.history = History()  # the epochs of all phases
         self.unconverged: list[str] = []  # phases that ended before their criterion was met
         self._estimator = estimator
@@ -240,6 +241,7 @@ class Run:
             "engines": [engine.checkpoint() for engine in self._engines],
             "history": json.dumps(self.history, default=float),
             "unconverged": self.unconverged,
+            "screened": self.screened,
             "random_states": self._random_state.current(),
         }
 
@@ -255,11 +257,15 @@ class Run:
         if state["engines"]:  # in the middle of a phase
             self._start(phase)
             self._engines[-1].restore(state["engines"][-1])
-        self.network.load_state_dict(state["network"])
-        self._objective.to(self._X.device).load_state_dict(state["objective"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self._objective.to(self._X.device).load_state_dict(state["objective"])
+        except RuntimeError as error:
+            raise ValueError(f"checkpoint holds a fit of another network: {error}") from error
         self.seed = state["seed"]
         self.history.extend(json.loads(state["history"]))
         self.unconverged = state["unconverged"]
+        self.screened = state["screened"]
         self._random_state.put(state["random_states"])
         self._progress.update(len(self.history) * len(self._X))
 
@@ -349,6 +355,8 @@ def train_restarts(
                     warnings.warn(message, ConvergenceWarning, stacklevel=4)
                 continue
             run.quality = judge(run)
+            if until is not None:  # one from a checkpoint may have gone on since it was screened
+                run.quality = run.screened = run.screened or run.quality
             if run.interrupted:
                 break
         ranking = sorted(

@@ -437,6 +437,26 @@ def test_checkpoint_of_another_fit(images, tmp_path):
         SCANClustering(**SHORT, checkpoint=path).fit(images)
 
 
+def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(_restarts, "CHECKPOINT_SECONDS", 0.0)
+    parameters = {**SHORT, "max_epochs": 8, "n_init": 2, "screening": 0.3}
+    whole = SCANClustering(**parameters).fit(images)
+    path = tmp_path / "fit.pt"
+    with pytest.raises(RuntimeError, match="killed"):
+        SCANClustering(**parameters, checkpoint=path, callbacks=[Stop(9)]).fit(images)
+    part = SCANClustering(**parameters, checkpoint=path).fit(images)
+    assert part.restarts_ == whole.restarts_
+    np.testing.assert_array_equal(part.predict_proba(images), whole.predict_proba(images))
+
+
+def test_checkpoint_of_another_network(images, tmp_path):
+    path = tmp_path / "fit.pt"
+    SimCLR(max_epochs=1, checkpoint=path, random_state=0).fit(images)
+    other = SimCLR(max_epochs=1, checkpoint=path, random_state=0, network=torch.nn.Flatten())
+    with pytest.raises(ValueError, match="a fit of another network"):
+        other.fit(images)
+
+
 def test_checkpoint_paths(images, tmp_path):
     (tmp_path / "text").write_text("not a checkpoint")
     for path, message in (

@@ -173,6 +173,9 @@ checkpoint : path-like, default=None
     at the end. A fit that finds it there, with the same parameters and data, goes on from it as
     if it had not been interrupted; after the end it returns the same result at once. Further
     restarts have their number appended. Callbacks begin anew.""",
+    "chosen_contrastive": """
+The defaults of the learning rates and the numbers of epochs were chosen on scikit-learn's 1,797
+digits, with their labels in sight.""",
     "network_": """
 network_ : torch.nn.Module
     The trained network: ``network_.embed(x)`` gives latents, ``network_.decode(z)`` samples,

@@ -151,6 +151,8 @@ class ProFeatClustering(_BaseSCAN):
     The paper doesn't say what the heads start from in later rounds. Here they go on from the round
     before: new ones drew other clusters each time, which hid what the rounds gained.
 
+    {{chosen_contrastive}}
+
     References
     ----------
     .. [1] Kim, Im and Cho (2021). ProFeat: Unsupervised Image Clustering via Progressive Feature

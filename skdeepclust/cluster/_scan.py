@@ -317,6 +317,10 @@ class SCANClustering(_BaseSCAN):
     ProFeatClustering : Refines the representation with the clusters, in rounds.
     SimCLR : The representation alone.
 
+    Notes
+    -----
+    {{chosen_contrastive}}
+
     References
     ----------
     .. [1] Van Gansbeke et al. (2020). SCAN: Learning to Classify Images without Labels. ECCV.

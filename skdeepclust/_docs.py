@@ -131,9 +131,9 @@ strong_augmentation : callable, "auto" or None, default="auto"
     views for tabular data. None: no augmentation.""",
     "representation": """
 representation : fitted SimCLR, "precomputed" or None, default=None
-    A fitted :class:`SimCLR` takes the place of the contrastive training (`network`,
-    `projection_size` and the parameters that begin with `representation_` are ignored then, and
-    its `input_mean_` and `input_scale_` are taken over); where estimators are cloned, as in a grid
+    A copy of a fitted :class:`SimCLR` takes the place of the contrastive training: `network`,
+    `projection_size`, `representation_epochs` and `representation_lr` are ignored, and its
+    `input_mean_` and `input_scale_` are taken over. Where estimators are cloned, as in a grid
     search, wrap it in :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X` holds features,
     in which the neighbours are mined (Euclidean distances) and on which the heads alone are
     trained, without augmentation; the last step of a pipeline, say. None: it is trained first.""",

@@ -113,7 +113,12 @@ class ProFeatClustering(_BaseSCAN):
         paper. 1: every sample with a connection takes part. "auto": 0.4 times the
         `representation_batch_size` per cluster, which are the paper's 20 on CIFAR-10 and 10 on
         CIFAR-100-20.
-    {{representation}}
+    representation : fitted SimCLR or None, default=None
+        A copy of a fitted :class:`SimCLR` takes the place of the first round's contrastive
+        training: `network`, `projection_size`, `representation_epochs` and `representation_lr` are
+        ignored, and its `input_mean_` and `input_scale_` are taken over. Where estimators are
+        cloned, as in a grid search, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None: it is
+        trained first.
     {{contrastive_network}}
     {{views}}
     {{strong_augmentation}}

@@ -22,6 +22,14 @@ class RepresentationNetwork(nn.Module):
         Number of these features.
     projection_size : int, default=128
         Size of the projections.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import RepresentationNetwork, SmallConvEncoder
+    >>> network = RepresentationNetwork(SmallConvEncoder((1, 8, 8)), n_features=128)
+    >>> network(torch.rand(5, 1, 8, 8)).shape
+    torch.Size([5, 128])
     """
 
     def __init__(self, encoder: nn.Module, n_features: int, projection_size: int = 128) -> None:
@@ -53,6 +61,17 @@ class MultiHead(nn.Module):
         Index of the head that :meth:`forward` applies.
     loss : Tensor, a scalar
         Its training loss.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import MultiHead
+    >>> head = MultiHead(n_features=8, n_clusters=3, n_heads=4)
+    >>> head.all(torch.rand(5, 8)).shape
+    torch.Size([4, 5, 3])
+    >>> head.select(torch.tensor([2.0, 1.0, 3.0, 4.0]))  # by the heads' losses
+    >>> head.selected
+    tensor(1)
     """
 
     selected: Tensor
@@ -98,6 +117,15 @@ class SCANNetwork(ClusterNetwork):
         g'.
     head : MultiHead
         h.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import RepresentationNetwork, SCANNetwork, SmallConvEncoder
+    >>> representation = RepresentationNetwork(SmallConvEncoder((1, 8, 8)), n_features=128)
+    >>> network = SCANNetwork(representation, n_features=128, n_clusters=3, n_heads=2)
+    >>> network(torch.rand(5, 1, 8, 8)).shape
+    torch.Size([5, 3])
     """
 
     def __init__(

@@ -100,7 +100,9 @@ def main() -> None:
             ]
             if results:
                 cells = [mean_std(r[key] for r in results) for key in ("acc", "nmi", "ari")]
-                seconds = f"{np.mean([r['seconds'] for r in results]):.0f}"
+                # None: of a process that was suspended
+                seconds = [r["seconds"] for r in results if r["seconds"] is not None]
+                seconds = f"{np.mean(seconds):.0f}"
                 rows.append([data, method, len(results), *cells, seconds])
                 last = results[-1]
     header = ["data", "estimator", "random states", "ACC", "NMI", "ARI", "seconds a fit"]

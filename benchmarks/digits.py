@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 from _common import RESULTS, described, digits, environment, mean_std, metrics, run_missing, table
@@ -76,6 +77,36 @@ def run(job: tuple[str, str, int]) -> dict:
     }
 
 
+def draw_rounds(folder: Path) -> None:
+    """Draw the accuracy after each round of ProFeat, as its paper's figure 1 does."""
+    import matplotlib.pyplot as plt
+
+    def results(method: str) -> list[dict]:
+        paths = sorted(folder.glob(f"digits-{stem(method)}-[0-9]*.json"))
+        return [json.loads(path.read_text()) for path in paths]
+
+    curves = [[r["acc"] for r in run["rounds"]] for run in results("ProFeatClustering")]
+    if not curves:
+        return
+    figure, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+    rounds = range(1, len(curves[0]) + 1)
+    for curve in curves:
+        ax.plot(rounds, curve, color="C0", alpha=0.3, linewidth=1)
+    ax.plot(rounds, np.mean(curves, 0), "o-", color="C0", label=f"ProFeat, mean of {len(curves)}")
+    lines = {"SCAN": "SCANClustering", "SimCLR + k-means": "SimCLR + KMeans", "k-means": "KMeans"}
+    for number, (label, method) in enumerate(lines.items(), start=1):
+        mean = np.mean([r["acc"] for r in results(method)])
+        ax.axhline(mean, color=f"C{number}", linestyle="--", linewidth=1.2)
+        ax.annotate(
+            f"{label}, mean", (rounds[-1], mean), xytext=(0, 3), textcoords="offset points",
+            ha="right", fontsize=8, color=f"C{number}",
+        )  # fmt: skip
+    ax.set(xlabel="round", ylabel="ACC", xticks=rounds)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, loc=(0.02, 0.17))
+    figure.savefig(RESULTS / "digits-rounds.png", dpi=120)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--random-states", type=int, nargs="+", default=list(range(5)))
@@ -110,6 +141,7 @@ def main() -> None:
     text += "\n\nMean ± standard deviation over the random states, defaults throughout (KMeans: "
     text += f"n_init=10). Versions of the last: {described(last)}.\n"
     (RESULTS / "digits.md").write_text(text)
+    draw_rounds(folder)
     print(text)
 
 

@@ -131,7 +131,7 @@ def mutual_information(probabilities: Tensor) -> Tensor:
     """
 
     def entropy(p: Tensor) -> Tensor:
-        return torch.special.entr(p).sum(-1)
+        return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
 
     return entropy(probabilities.mean(0)) - entropy(probabilities).mean()
 

@@ -93,6 +93,9 @@ def test_mutual_information(probabilities):
     slow = entropy(mean) - sum(map(entropy, rows)) / len(rows)
     assert mutual_information(probabilities).item() == pytest.approx(slow)
     assert mutual_information(torch.eye(4)).item() == pytest.approx(math.log(4))
+    certain = torch.tensor([[200.0, 0.0]], requires_grad=True)  # the second probability is 0
+    mutual_information(certain.softmax(1)).backward()
+    assert torch.isfinite(certain.grad).all()
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
 
 

@@ -25,7 +25,6 @@ from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.engine import Phase
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
-from skdeepclust.networks._base import reestimate_batch_norm
 from skdeepclust.objective import Objective
 
 LAST_LR_FACTOR = 1e-3  # what cosine schedules end with: 0.4 to 0.0004 in the papers
@@ -270,6 +269,3 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
         self._keep(run)
         self._warn_of_failure(run)
         return self
-
-    def _finalize(self, network: nn.Module, X: Tensor) -> None:
-        reestimate_batch_norm(network, X)

@@ -20,6 +20,7 @@ from skdeepclust.cluster._simclr import (
     LAST_LR_FACTOR,
     ContrastiveMixin,
     ContrastiveObjective,
+    CountingObjective,
     cosine_to,
 )
 from skdeepclust.engine import Phase
@@ -96,7 +97,7 @@ class SCANObjective(_ClusteringObjective):
         yield "main", losses.sum()
 
 
-class SelfLabelObjective(_ClusteringObjective):
+class SelfLabelObjective(_ClusteringObjective, CountingObjective):
     """Strongly augmented samples get the cluster that the network gives them as they are.
 
     Parameters
@@ -105,32 +106,21 @@ class SelfLabelObjective(_ClusteringObjective):
     confidence : float
     """
 
-    n_confident: Tensor
-    n_seen: Tensor
-
     def __init__(self, augmentation: Callable[[Tensor], Tensor], confidence: float) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.confidence = confidence
-        self.register_buffer("n_confident", torch.tensor(0))
-        self.register_buffer("n_seen", torch.tensor(0))
-
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
-        """Forget the last epoch's counts."""
-        self.n_confident.zero_()
-        self.n_seen.zero_()
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the cross-entropy of the confident samples."""
         with torch.no_grad():
             given = network(x).float()
-        self.n_confident += (given.softmax(1).amax(1) > self.confidence).sum()
-        self.n_seen += len(x)
+        self.count(given.softmax(1).amax(1) > self.confidence)
         yield "main", confident_cross_entropy(network(self.augmentation(x)), given, self.confidence)
 
     def epoch_metrics(self) -> dict[str, Tensor | float]:
         """Return the share of confident samples."""
-        return {"confident": self.n_confident / self.n_seen}
+        return {"confident": self.share()}
 
 
 class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):

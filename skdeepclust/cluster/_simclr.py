@@ -30,7 +30,33 @@ from skdeepclust.objective import Objective
 LAST_LR_FACTOR = 1e-3  # what cosine schedules end with: 0.4 to 0.0004 in the papers
 
 
-class ContrastiveObjective(Objective):
+class CountingObjective(Objective):
+    """Base of the objectives that a part of the samples takes part in."""
+
+    n_counted: Tensor  # samples that took part in the epoch
+    n_seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n_counted", torch.tensor(0))
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        """Forget the last epoch's counts."""
+        self.n_counted.zero_()
+        self.n_seen.zero_()
+
+    def count(self, takes_part: Tensor) -> None:
+        """Count the samples of a batch that take part, by a mask of shape (n,)."""
+        self.n_counted += takes_part.sum()
+        self.n_seen += len(takes_part)
+
+    def share(self) -> float:
+        """Return the share of the epoch's samples that took part."""
+        return (self.n_counted / self.n_seen).item()
+
+
+class ContrastiveObjective(CountingObjective):
     """Two views of each sample are alike, and so are those of the pairs that `pairs` gives.
 
     Parameters
@@ -42,9 +68,6 @@ class ContrastiveObjective(Objective):
         samples that take part, (n,). None: no pairs, and all samples.
     """
 
-    n_kept: Tensor  # samples that took part in the epoch
-    n_seen: Tensor
-
     def __init__(
         self,
         augmentation: Callable[[Tensor], Tensor],
@@ -55,13 +78,6 @@ class ContrastiveObjective(Objective):
         self.augmentation = augmentation
         self.temperature = temperature
         self.pairs = pairs
-        self.register_buffer("n_kept", torch.tensor(0))
-        self.register_buffer("n_seen", torch.tensor(0))
-
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
-        """Forget the last epoch's counts."""
-        self.n_kept.zero_()
-        self.n_seen.zero_()
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the contrastive loss of two views of the batch."""
@@ -69,8 +85,7 @@ class ContrastiveObjective(Objective):
         positives, kept = torch.eye(len(x), dtype=torch.bool, device=x.device), None
         if self.pairs is not None:
             pairs, kept = self.pairs(index)
-            self.n_kept += kept.sum()
-            self.n_seen += len(x)
+            self.count(kept)
             positives, kept = positives | pairs, kept.repeat(2)
         yield "main", contrastive_loss(z, positives.repeat(2, 2), kept, self.temperature)
 
@@ -78,7 +93,7 @@ class ContrastiveObjective(Objective):
         """Return the share of the samples that take part, where not all do."""
         if self.pairs is None:
             return {}
-        share = (self.n_kept / self.n_seen).item()
+        share = self.share()
         if share == 0:
             warnings.warn(
                 "No sample is confident, so that the representation is not refined. Try a lower "

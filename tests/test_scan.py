@@ -55,7 +55,7 @@ def simclr(images):
 
 @pytest.mark.parametrize(
     ("shape", "stem", "maps"),
-    [((3, 32, 32), "cifar", 4), ((3, 96, 96), "stl", 3), ((1, 224, 224), "imagenet", 7)],
+    [((3, 32, 32), "cifar", 4), ((3, 96, 96), "stl", 7), ((1, 224, 224), "imagenet", 7)],
 )
 def test_resnet18_has_the_stem_that_suits_the_images(shape, stem, maps):
     network = ResNet18(shape).eval()

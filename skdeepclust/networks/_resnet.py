@@ -41,7 +41,7 @@ class ResNet18(nn.Sequential):
         Shape of one image, at least 8x8.
     stem : {"auto", "cifar", "stl", "imagenet"}, default="auto"
         The first layers. "cifar": one 3x3 convolution with stride 1, as SimCLR [2]_ and SCAN
-        [3]_ have it at 32x32. "stl": a 5x5 convolution with stride 2 and a pooling, for 96x96.
+        [3]_ have it at 32x32. "stl": the same and a pooling, as SCAN's code has it at 96x96.
         "imagenet": the 7x7 convolution with stride 2 and the pooling of [1]_. "auto": "cifar"
         below 64x64, "stl" up to 128x128, else "imagenet".
 
@@ -65,18 +65,21 @@ class ResNet18(nn.Sequential):
         if stem == "auto":
             side = max(height, width)
             stem = "cifar" if side < 64 else "stl" if side <= 128 else "imagenet"
-        kernels = {"cifar": (3, 1), "stl": (5, 2), "imagenet": (7, 2)}
-        if stem not in kernels:
+        poolings = {  # in SCAN's code the one at 96x96 pads too, so that 49x49 maps follow
+            "cifar": [],
+            "stl": [nn.MaxPool2d(2, 2, padding=1)],
+            "imagenet": [nn.MaxPool2d(3, 2, padding=1)],
+        }
+        if stem not in poolings:
             raise ValueError(f'stem must be "auto", "cifar", "stl" or "imagenet"; got {stem!r}.')
-        kernel_size, stride = kernels[stem]
+        kernel_size, stride = (7, 2) if stem == "imagenet" else (3, 1)
         width = RESNET_WIDTHS[0]
         layers: list[nn.Module] = [
             nn.Conv2d(channels, width, kernel_size, stride, kernel_size // 2, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
+            *poolings[stem],
         ]
-        if stem != "cifar":
-            layers.append(nn.MaxPool2d(3, 2, padding=1))
         for n_outputs in RESNET_WIDTHS:
             stride = 1 if n_outputs == RESNET_WIDTHS[0] else 2
             layers += [_BasicBlock(width, n_outputs, stride), _BasicBlock(n_outputs, n_outputs, 1)]

@@ -119,8 +119,10 @@ class ACAIClustering(_BaseMixing):
     Parameters
     ----------
     {{n_clusters}}
-    adversarial_weight : float, default=0.5
-        Weight lambda of the critic's squared estimate in the auto-encoder's loss.
+    adversarial_weight : float, default=5.0
+        Weight lambda of the critic's squared estimate in the auto-encoder's loss, beside squared
+        errors in units of the samples' variance. The 0.5 of [2]_ is for errors of pixels in
+        [0, 1], whose variance is about 0.1.
     gamma : float in [0, 1], default=0.2
         Share of the sample itself in the mixture with its reconstruction that the critic
         learns to call unmixed.
@@ -172,7 +174,7 @@ class ACAIClustering(_BaseMixing):
         self,
         n_clusters: int = 8,
         *,
-        adversarial_weight: float = 0.5,
+        adversarial_weight: float = 5.0,
         gamma: float = 0.2,
         network: Callable[..., Any] | None = None,
         decoder: Callable[..., Any] | None = None,
@@ -233,8 +235,10 @@ class MCDCClustering(_BaseMixing):
         What is trained: a plain auto-encoder (MCDC), a variational one, whose means are mixed
         (MCDC + VAE), or a plain one and, after it, IDEC's clustering phase with the terms of
         MCDC kept (MCDC + IDEC).
-    adversarial_weight : float, default=0.5
-        Weight lambda of the critic's squared estimate in the auto-encoder's loss (equation 6).
+    adversarial_weight : float, default=5.0
+        Weight lambda of the critic's squared estimate in the auto-encoder's loss (equation 6),
+        beside squared errors in units of the samples' variance. The paper's 0.5 is for errors
+        of pixels in [0, 1], whose variance is about 0.1.
     consistency_weight : float, default=1.0
         Weight of the mixing consistency (equation 7). 1 in the paper; 0 gives ACAI.
     gamma : float in [0, 1], default=0.2
@@ -311,7 +315,7 @@ class MCDCClustering(_BaseMixing):
         n_clusters: int = 8,
         *,
         base: str = "ae",
-        adversarial_weight: float = 0.5,
+        adversarial_weight: float = 5.0,
         consistency_weight: float = 1.0,
         gamma: float = 0.2,
         kl_weight: float = 0.02,

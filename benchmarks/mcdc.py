@@ -287,6 +287,17 @@ def draw(data: str, args: argparse.Namespace) -> None:
                     model, X[:3000], y[:3000], legend=ax is axes.flat[len(models) - 1], ax=ax
                 )
             ax.set_title(row)
+        if number == "figure5":  # one legend, in the empty place if there is one
+            legend = axes.flat[len(models) - 1].get_legend()
+            labels = [text.get_text() for text in legend.get_texts()]
+            figure.legend(
+                legend.legend_handles,
+                labels,
+                title=legend.get_title().get_text(),
+                loc="lower right" if len(models) < axes.size else "outside right upper",
+                frameon=False,
+            )
+            legend.remove()
         save(figure, number)
 
     figure, ax = plt.subplots(figsize=(6, 3.5))

@@ -29,8 +29,9 @@ output = parser.parse_args().output
 images, y = load_digits().images, load_digits().target
 
 # %%
-# An estimator like any other of scikit-learn; ``verbose=1`` shows a progress bar.
-mcdc = MCDCClustering(n_clusters=10, random_state=0, verbose=1).fit(images)
+# An estimator like any other of scikit-learn; of two restarts it keeps the one with the higher
+# `score`, which needs no labels. ``verbose=1`` shows a progress bar.
+mcdc = MCDCClustering(n_clusters=10, n_init=2, random_state=0, verbose=1).fit(images)
 kmeans = KMeans(n_clusters=10, n_init=10, random_state=0).fit(images.reshape(len(images), -1))
 
 # %%

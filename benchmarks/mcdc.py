@@ -127,7 +127,7 @@ def make(
     }
     training = {"max_epochs": args.max_epochs, "lr": args.lr, "whiten": True, **common}
     mixing = {"adversarial_weight": 0.5 / variance, **training}
-    clustering_weight = 0.1 / 10 / variance
+    clustering_weight = 0.1 / 10 / variance  # of a sum over the 10 clusters here
     amsgrad = {"optimizer": partial(torch.optim.Adam, amsgrad=True)}
     if row == "AE":
         return AutoencoderClustering(**training)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from torch import Tensor
 
 MIN_SIDE = 8
 SLICE = 4096  # samples that are converted at once, to bound the memory
+# What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
+DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
+NARROW = 50  # times: images with so much smaller a range than those of the fit are taken for scaled
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -27,7 +32,7 @@ def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
     channels, height, width = (1, *shape) if len(shape) == 2 else shape
     if channels < 1 or min(height, width) < MIN_SIDE:
         hint = ""
-        if height >= MIN_SIDE and channels >= MIN_SIDE and 1 <= width <= 4:
+        if height >= MIN_SIDE and channels >= MIN_SIDE and 1 <= width < MIN_SIDE:
             hint = " Channels come first: X.transpose(0, 3, 1, 2) puts them there."
         raise ValueError(
             f"image_shape: images must be at least {MIN_SIDE}x{MIN_SIDE} with one channel or "
@@ -36,34 +41,81 @@ def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(channels), int(height), int(width)
 
 
+def _warn_of_channels_last(shape: tuple[int, int, int]) -> None:
+    """Warn if what was read as (channels, height, width) looks like (height, width, channels)."""
+    first, second, last = shape
+    if MIN_SIDE <= last < min(first, second):
+        warnings.warn(
+            f"X was read as images of {second}x{last} with {first} channels, since channels come "
+            f"first. If they are images of {first}x{second} with {last} channels, pass "
+            f"X.transpose(0, 3, 1, 2); if not, image_shape={shape} says so.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def as_array(X: Any) -> Any:
+    """Return `X` as something with a shape: arrays and tables as they are, the rest as an array."""
+    if isinstance(X, Tensor):
+        if X.layout != torch.strided:
+            raise ValueError(f"X must be a dense tensor; got layout {X.layout}.")
+        X = X.detach().cpu()
+        return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    if isinstance(X, str | bytes | PathLike):
+        raise ValueError(f"X must hold the samples themselves; got {X!r}.")
+    if isinstance(X, Sequence):
+        X = [_as_sample(sample, number) for number, sample in enumerate(X)]
+    elif hasattr(X, "shape"):
+        if isinstance(X, np.ndarray) and X.dtype.kind == "O" and X.ndim == 1 and len(X):
+            return as_array(list(X))  # an array of arrays
+        return X
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        shapes = sorted({np.shape(sample) for sample in X if hasattr(sample, "shape")})
+        found = f", of shapes {', '.join(map(str, shapes[:5]))}" if shapes else ""
+        raise ValueError(
+            f"X must hold samples of one shape; got samples that differ{found} ({error})."
+        ) from error
+
+
+def _as_sample(sample: Any, number: int) -> Any:
+    if isinstance(sample, Tensor):
+        return as_array(sample)
+    if getattr(sample, "mode", None) in ("P", "PA"):  # of Pillow
+        raise ValueError(
+            f"X[{number}] is an image with a palette, whose values are no colours. Convert it: "
+            'image.convert("RGB") or image.convert("L").'
+        )
+    return sample
+
+
 def check_X(
-    estimator: Any, X: Any, *, reset: bool, scaling: tuple[float, float] | None = None
+    estimator: Any, X: Any, *, reset: bool, scaled_as: Any = None, device: Any = "cpu"
 ) -> Tensor:
     """Validate `X` and return it standardised, as float32 of shape (n, *input_shape_).
 
     With ``reset=True`` it also sets ``n_features_in_``, ``feature_names_in_``,
-    ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or `scaling`) and
-    ``_sample_shape`` (as `X` has it); otherwise it compares with them.
+    ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or of the fitted
+    estimator `scaled_as`) and what is private to this module; otherwise it compares with them.
     """
-    if isinstance(X, Tensor):
-        X = X.detach().cpu()
-        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
-    elif not hasattr(X, "ndim"):  # nested lists, say
-        X = np.asarray(X)
-    ndim = X.ndim
+    X = as_array(X)
+    ndim = len(X.shape)
     if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
         image_shape = None
     elif ndim <= 2:
         image_shape = check_image_shape(estimator.image_shape) if reset else estimator.input_shape_
     elif ndim <= 4:
         image_shape = check_image_shape(X.shape[1:])
+        if reset and ndim == 4 and estimator.image_shape is None:
+            _warn_of_channels_last(image_shape)
     else:
         raise ValueError(
             "X must have 2 dimensions (n_samples, n_features), 3 (n_samples, height, width) or 4 "
             f"(n_samples, channels, height, width); got {ndim}, of shape {X.shape}."
         )
     options = {
-        "dtype": [np.float32, np.float64, np.uint8],
+        "dtype": DTYPES,
         "allow_nd": True,
         "ensure_min_samples": 2 if reset else 1,  # batch normalisation trains on two or more
     }
@@ -99,19 +151,46 @@ def check_X(
                 del estimator.feature_names_in_
         estimator.input_shape_ = input_shape
         estimator._sample_shape = X.shape[1:]
-        estimator.input_mean_, estimator.input_scale_ = scaling or _mean_and_scale(X)
-    x = torch.empty(len(X), *input_shape)
+        if scaled_as is None:
+            estimator.input_mean_, estimator.input_scale_ = _mean_and_scale(X)
+            estimator._input_range = float(X.min()), float(X.max())
+        else:
+            estimator.input_mean_ = scaled_as.input_mean_
+            estimator.input_scale_ = scaled_as.input_scale_
+            estimator._input_range = scaled_as._input_range
+        # what decoded samples are given in: rounding is to be far below the deviation
+        step = np.spacing(np.float32(max(map(abs, estimator._input_range))))
+        is_coarse = step > estimator.input_scale_ / 1000
+        estimator._sample_dtype = np.float64 if is_coarse else np.float32
+    if not reset or scaled_as is not None:
+        _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
+    x = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
     for result, part in zip(x.split(SLICE), _slices(X), strict=True):
         part = (part - estimator.input_mean_) / estimator.input_scale_
         result.copy_(part.view_as(result))
-    return x
+    return x.to(device)
+
+
+def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:
+    """Warn if values from `low` to `high` are far from those that `fitted` was fitted on."""
+    first, last = fitted._input_range
+    span = last - first or fitted.input_scale_
+    is_outside = low < first - span or high > last + span
+    # of images only: one sample of a table can well be much smaller than the largest of all
+    is_narrow = len(fitted.input_shape_) == 3 and 0 < high - low < span / NARROW
+    if is_outside or is_narrow:
+        warnings.warn(
+            f"X has values from {low:.4g} to {high:.4g}, but {type(fitted).__name__} was fitted on "
+            f"values from {first:.4g} to {last:.4g}. Are they scaled alike?",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _slices(X: np.ndarray) -> Iterator[Tensor]:
     """Yield `X` in slices of float64: the same values give the same result in any dtype."""
     for start in range(0, len(X), SLICE):
-        part = torch.from_numpy(X[start : start + SLICE]).double()
-        yield part / 255 if X.dtype == np.uint8 else part
+        yield torch.from_numpy(X[start : start + SLICE]).double()
 
 
 def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:

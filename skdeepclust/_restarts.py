@@ -2,70 +2,83 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from numbers import Number
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from skorch.history import History
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 from tqdm import tqdm
 
+from skdeepclust._torch_state import LocalRandomState
 from skdeepclust.engine import Engine, Phase
+
+Quality = TypeVar("Quality")
 
 if TYPE_CHECKING:
     from skdeepclust.base import BaseDeepEstimator
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
 
+NOT_COMPARED = ("callbacks", "checkpoint", "device", "verbose")  # parameters that may change
 
-class LocalRandomState:
-    """A torch random state that is in force within ``with`` and nowhere else.
 
-    It goes on where it stopped when it is entered again.
+def described(value: Any) -> str:
+    """Return what tells a parameter's value from another, in any process.
+
+    Modules and fitted estimators are told apart by their weights, functions by their names (those
+    without one by their code), data by their bytes.
     """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous().flatten()
+        value = value.view(torch.uint8).numpy() if len(value) else np.empty(0)
+    if isinstance(value, np.ndarray):
+        return f"array {_digest(np.ascontiguousarray(value).data)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {described(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(map(described, value)) + ")"
+    if isinstance(value, nn.Module):
+        modules = [
+            (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if k[0] != "_"})
+            for name, m in value.named_modules()
+        ]
+        everything = described([modules, list(value.state_dict().values())])
+        return f"{type(value).__qualname__} {_digest(everything.encode())}"
+    if isinstance(value, partial):
+        return f"partial{described((value.func, value.args, value.keywords))}"
+    if isinstance(value, BaseEstimator):
+        own = {k: v for k, v in vars(value).items() if k[-1] != "_" and k not in NOT_COMPARED}
+        network = getattr(value, "network_", None)
+        return f"{type(value).__qualname__}{described(own)} with {described(network)}"
+    if isinstance(value, np.random.RandomState):
+        return "a RandomState"  # what it drew is in the checkpoint
+    code = getattr(value, "__code__", None)
+    if code is not None and code.co_name == "<lambda>":
+        constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
+        return f"lambda {_digest(code.co_code)} {code.co_names} {constants}"
+    name = getattr(value, "__qualname__", getattr(value, "__name__", None))
+    if callable(value) and name is not None:
+        return f"{value.__module__}.{name}"
+    if type(value).__repr__ is object.__repr__:  # which shows an address
+        return f"{type(value).__qualname__}{described(getattr(value, '__dict__', {}))}"
+    return str(value)
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.seed: int | None = seed
-        backend = getattr(torch, device.type)
-        self.sources = [(torch.get_rng_state, torch.set_rng_state)]
-        if device.type != "cpu":
-            self.sources.append((backend.get_rng_state, backend.set_rng_state))
-        self.states: list[Tensor] = []
 
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Use this random state within the block."""
-        outside = [get() for get, _ in self.sources]
-        if self.seed is not None:
-            torch.manual_seed(self.seed)
-            self.seed = None
-        else:
-            self.put(self.states)
-        try:
-            yield
-        finally:
-            self.states = self.current()
-            self.put(outside)
-
-    def current(self) -> list[Tensor]:
-        """Return the random states in force."""
-        return [get() for get, _ in self.sources]
-
-    def put(self, states: list[Tensor]) -> None:
-        """Set the random states in force."""
-        for (_, put), state in zip(self.sources, states, strict=True):
-            put(state.cpu())
+def _digest(data: Any) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class Checkpoint:
@@ -86,12 +99,19 @@ class Checkpoint:
                 f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}."
             )
         self.path = path if number == 0 else path.with_name(f"{path.name}-{number}")
-        # What has to be the same for a fit to go on; parameters that hold code are not compared.
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        try:  # before hours of training, not after
+            self.partial.touch()
+            self.partial.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint must be a file that can be written; got {str(path)!r} ({error})."
+            ) from error
+        # What has to be the same for a fit to go on
         self.fingerprint = {
-            name: str(value)
+            name: described(value)
             for name, value in estimator.get_params(deep=False).items()
-            if name not in ("checkpoint", "verbose", "device")
-            and isinstance(value, str | Number | tuple | None)
+            if name not in NOT_COMPARED
         }
         self.fingerprint |= {
             "class": type(estimator).__name__,
@@ -99,8 +119,10 @@ class Checkpoint:
             "shape of X": str(tuple(X.shape)),
             "mean of X": str(estimator.input_mean_),
             "scale of X": str(estimator.input_scale_),
+            "X": described(X),
         }
         self._saved_at = time.monotonic()
+        self._has_failed = False
 
     def load(self) -> dict[str, Any] | None:
         """Return the state that the file holds, None if there is no file."""
@@ -108,12 +130,17 @@ class Checkpoint:
             return None
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, UnpicklingError, EOFError) as error:
+        except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
             raise ValueError(
                 f"checkpoint={str(self.path)!r} is a file that is not a checkpoint: {error}"
             ) from error
+        if not isinstance(saved, dict) or {"fingerprint", "run"} - set(saved):
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint of a fit, but "
+                f"holds a {type(saved).__name__}. Use another path."
+            )
         for name, value in self.fingerprint.items():
-            was = saved["fingerprint"].get(name, value)
+            was = saved["fingerprint"].get(name)
             if was != value:
                 raise ValueError(
                     f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "
@@ -122,13 +149,25 @@ class Checkpoint:
         return saved["run"]
 
     def save(self, run: Run, *, at_once: bool = False) -> None:
-        """Write the state, as a whole or not at all, unless the last time is too recent."""
+        """Write the state, as a whole or not at all, unless the last time is too recent.
+
+        If it can't be written, a full disk say, a warning says so and the training goes on.
+        """
         if not at_once and time.monotonic() - self._saved_at < CHECKPOINT_SECONDS:
             return
-        partial = self.path.with_name(self.path.name + ".partial")
-        torch.save({"fingerprint": self.fingerprint, "run": run.state()}, partial)
-        partial.replace(self.path)
         self._saved_at = time.monotonic()
+        try:
+            torch.save({"fingerprint": self.fingerprint, "run": run.state()}, self.partial)
+            self.partial.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            if not self._has_failed:
+                warnings.warn(
+                    f"checkpoint={str(self.path)!r} could not be written: {error}. The training "
+                    "goes on without.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._has_failed = True
 
 
 class Run:
@@ -318,6 +357,15 @@ def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
     return total / len(probabilities)
 
 
+def despite_interruption(run: Run, judge: Callable[[Run], Quality]) -> Quality:
+    """Return ``judge(run)``, without which nothing could be kept: Ctrl-C lets it begin anew."""
+    try:
+        return judge(run)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        return judge(run)
+
+
 def train_restarts(
     runs: list[Run],
     judge: Callable[[Run], tuple[int, float]],
@@ -348,13 +396,16 @@ def train_restarts(
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
                 run.advance(until)
+                run.quality = despite_interruption(run, judge)
             except FloatingPointError as error:
                 run.quality, failure = None, error
                 if len(runs) > 1:
                     message = f"One of {len(runs)} restarts failed and is left out: {error}"
-                    warnings.warn(message, ConvergenceWarning, stacklevel=4)
+                    warnings.warn(message, ConvergenceWarning, stacklevel=5)
                 continue
-            run.quality = judge(run)
+            except KeyboardInterrupt as error:  # before its first epoch, or a second one
+                run.quality, run.interrupted, failure = None, True, error
+                break
             if until is not None:  # one from a checkpoint may have gone on since it was screened
                 run.quality = run.screened = run.screened or run.quality
             if run.interrupted:
@@ -367,7 +418,8 @@ def train_restarts(
         if not ranking:
             raise failure
         best, *others = ranking
-        if any(run.interrupted for run in ranking):
+        if any(run.interrupted for run in candidates):
+            best.interrupted = True  # it would have gone on
             break
         if until is not None:
             better_half = ranking[: max(2, -(-len(ranking) // 2))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
-from skdeepclust._restarts import Run, train_restarts
+from skdeepclust._restarts import Run, despite_interruption, train_restarts
 from skdeepclust._selection import NeighborCriterion
+from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.networks._base import (
@@ -35,6 +37,9 @@ from skdeepclust.networks._base import (
     n_output_features,
     reestimate_batch_norm,
 )
+
+# What a fit leaves besides the attributes that end in an underscore
+PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
 
 
 class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -76,8 +81,8 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _check_parameters(self) -> None:
         """Raise a ValueError if parameters don't suit each other or ``self.input_shape_``."""
 
-    def _given_scaling(self) -> tuple[float, float] | None:
-        """Return the (mean, scale) to standardise with, or None to take those of `X`."""
+    def _scaled_as(self) -> Any:
+        """Return the fitted estimator to standardise `X` as, or None to do so by `X` itself."""
         return None
 
     def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
@@ -87,14 +92,134 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _prepared(self, X: Any) -> Tensor:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = self._resolve_device()
-        X = check_X(self, X, reset=True, scaling=self._given_scaling()).to(device)
+        self._check_callbacks()
+        X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
+        self._check_augmentation("augmentation", X)
         return X
 
-    def _forget(self) -> None:
-        """Forget the last fit, so that one that fails leaves no mixture."""
-        for attribute in ("network_", "labels_"):
-            self.__dict__.pop(attribute, None)
+    def _check_callbacks(self) -> None:
+        for callback in self.callbacks or []:
+            callback = callback[-1] if isinstance(callback, tuple) else callback  # with a name
+            callback = callback() if isinstance(callback, type) else callback
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("valid"):
+                raise ValueError(
+                    f"callbacks: there is no validation set, so monitor='train_loss' (or "
+                    f"'train_loss_best') must take the place of {monitor!r}; got {callback!r}."
+                )
+
+    def _check_augmentation(self, name: str, X: Tensor) -> None:
+        """Raise a ValueError if a given augmentation makes something else than such samples."""
+        augmentation = getattr(self, name)
+        if augmentation is None or isinstance(augmentation, str):
+            return
+        with LocalRandomState(0, X.device)():
+            try:
+                out = augmentation(X[:2].clone())
+            except Exception as error:  # whatever users' code may raise
+                raise ValueError(
+                    f"{name}={augmentation!r} does not take samples of shape {self.input_shape_}: "
+                    f"{error}"
+                ) from error
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        if shape != (2, *self.input_shape_):
+            raise ValueError(
+                f"{name} must return a tensor of the shape that it gets; {augmentation!r} made "
+                f"{shape} of {(2, *self.input_shape_)}."
+            )
+
+    @contextmanager
+    def _plain_numbers(self) -> Iterator[None]:
+        """Within the block, NumPy's numbers among the parameters are Python's.
+
+        torch's constructors and JSON take these alone.
+        """
+        parameters = self.get_params(deep=False).items()
+        numbers = {name: value for name, value in parameters if isinstance(value, np.generic)}
+        vars(self).update({name: value.item() for name, value in numbers.items()})
+        try:
+            yield
+        finally:
+            vars(self).update(numbers)
+
+    @contextmanager
+    def _as_before_on_failure(self, state: dict[str, Any]) -> Iterator[None]:
+        """Put back `state`, all attributes, if the block raises."""
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(state)
+            raise
+
+    def _unfitted_state(self) -> dict[str, Any]:
+        """Return all attributes but those of a fit."""
+
+        def is_fitted(name: str) -> bool:
+            return name in PRIVATE_STATE or (name[-1] == "_" and name[0] != "_")
+
+        return {name: value for name, value in vars(self).items() if not is_fitted(name)}
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> BaseDeepEstimator:
+        """Fit to `X`.
+
+        Parameters
+        ----------
+        X : array-like or Tensor of shape (n_samples, n_features), \
+                (n_samples, height, width) or (n_samples, channels, height, width)
+            Training samples. Values mean what they are, whatever their type: all are centred and
+            scaled by their global mean and standard deviation.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator. After an interruption (Ctrl-C) it holds the best state
+            reached and a `ConvergenceWarning` says so.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or `X` is not valid. Nothing has been trained then, and the estimator
+            is as it was before.
+        FloatingPointError
+            If the loss is no longer finite, of all restarts where there are several. The
+            estimator is not fitted then, as after any other error while it trains.
+
+        Notes
+        -----
+        Fits in several threads of one process take turns, because torch has one random state a
+        process. Processes (joblib's default) run side by side.
+        """
+        with neutral_settings(exclusive=True), self._plain_numbers():
+            with self._as_before_on_failure(dict(vars(self))):
+                X = self._prepared(X)
+            with self._as_before_on_failure(self._unfitted_state()):
+                for name in ("network_", "labels_"):
+                    vars(self).pop(name, None)  # of the last fit, for the memory
+                best = self._train(X)
+        self._warn_of_failure(best)
+        return self
+
+    def _train(self, X: Tensor) -> Run:
+        """Train on prepared samples, keep what was learnt, and return the run that learnt it."""
+        (seed,) = self._seeds(1)
+        with self._bar(self._planned_epochs(len(X)) * len(X)) as bar:
+            run = Run(self, X, seed, bar)
+            run.advance()
+            despite_interruption(run, Run.finalize)
+        self._keep(run)
+        return run
+
+    def _seeds(self, n_runs: int) -> list[int]:
+        random_state = check_random_state(self.random_state)
+        return random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
+
+    def _bar(self, total: int) -> tqdm:
+        return tqdm(total=total, unit="samples", unit_scale=True, disable=not self.verbose)
 
     def _keep(self, run: Run) -> None:
         """Take over what a run has learnt."""
@@ -147,7 +272,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         encoder = self._new_encoder()
         try:
             return encoder, n_output_features(encoder, self.input_shape_)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
                 f"{error}"
@@ -177,12 +302,17 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
         """Return ``function(X)`` as an array, computed in slices."""
-        return forward_in_slices(function, X).cpu().numpy()
+        with neutral_settings():
+            return forward_in_slices(function, X).cpu().numpy()
 
     def _checked(self, X: Any) -> Tensor:
         check_is_fitted(self, "network_")
-        X = check_X(self, X, reset=False)
-        return X.to(next(self.network_.parameters()).device)
+        return check_X(self, X, reset=False, device=next(self.network_.parameters()).device)
+
+    def _in_units_of_X(self, standardised: np.ndarray) -> np.ndarray:
+        """Return standardised values as they were before, in float64 where `X` needed that."""
+        dtype = self._sample_dtype
+        return standardised.astype(dtype) * dtype(self.input_scale_) + dtype(self.input_mean_)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the embedding of each sample: the encoder's features.
@@ -244,42 +374,17 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """Return the phase in which the best restart learns the restarts' average, if any."""
         return None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> BaseDeepClusterer:
-        """Learn a clustering of `X`.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (n_samples, n_features), \
-                (n_samples, height, width) or (n_samples, channels, height, width)
-            Training samples. uint8 is scaled to [0, 1]; all are then centred and scaled by
-            their global mean and standard deviation.
-        y : Ignored
-            Not used, present for API consistency.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator. After an interruption (Ctrl-C) it holds the best state
-            reached and a `ConvergenceWarning` says so.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or `X` is not valid; nothing has been trained then.
-        FloatingPointError
-            If the loss of all restarts is no longer finite; the estimator is not fitted then.
-        """
-        X = self._prepared(X)
+    def _prepared(self, X: Any) -> Tensor:
+        X = super()._prepared(X)
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
                 "samples."
             )
-        self._forget()
+        return X
 
-        random_state = check_random_state(self.random_state)
-        seeds = random_state.randint(np.iinfo(np.int32).max, size=self._resolved_n_init())
+    def _train(self, X: Tensor) -> Run:
+        seeds = self._seeds(self._resolved_n_init())
         criterion = NeighborCriterion(X)
 
         def judge(run: Run) -> tuple[int, float]:
@@ -291,19 +396,15 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         planned = self._planned_epochs(len(X))
         screen_at = max(1, round(self.screening * planned))
         epochs = len(seeds) * screen_at + planned - screen_at
-        with tqdm(
-            total=epochs * len(X), unit="samples", unit_scale=True, disable=not self.verbose
-        ) as bar:
-            runs = [Run(self, X, int(seed), bar, number) for number, seed in enumerate(seeds)]
+        with self._bar(epochs * len(X)) as bar:
+            runs = [Run(self, X, seed, bar, number) for number, seed in enumerate(seeds)]
             best = train_restarts(
                 runs, judge, screen_at=screen_at, consensus_phase=self._consensus_phase
             )
-
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
         self.labels_ = best.probabilities.argmax(1)
-        self._warn_of_failure(best)
-        return self
+        return best
 
     def _warn_of_failure(self, run: Run) -> None:
         super()._warn_of_failure(run)
@@ -380,4 +481,5 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         near that of k-means somewhat, and its worth on complex colour images is not known.
         """
         X = self._checked(X)
-        return NeighborCriterion(X)(self._probabilities(self.network_, X))
+        with neutral_settings():
+            return NeighborCriterion(X)(self._probabilities(self.network_, X))

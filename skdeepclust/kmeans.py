@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust._torch_state import neutral_settings
+
 # Columns (starts times clusters) that advance together and elements of a slice's scores. On the
 # CPU a slice of samples and its scores stay in the cache.
 CPU_COLUMNS, CPU_SCORES = 1024, 2**19
@@ -125,8 +127,9 @@ def k_means(
             [9., 1.]])
     """
     starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
+    n_clusters, n_init, max_iter = int(n_clusters), int(n_init), int(max_iter)  # NumPy's too
     # Inference mode, should the caller be in it, would not reach the worker threads.
-    with torch.inference_mode(False), torch.no_grad(), _workers(X.device) as each:
+    with neutral_settings(), torch.no_grad(), _workers(X.device) as each:
         problem = _Problem(X.detach(), n_clusters, each)
         if starts is not None:
             starts = starts.to(X.device) - problem.mean.to(X.device)

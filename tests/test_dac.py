@@ -132,7 +132,7 @@ def test_spatial_transform(images):
     fitted = STDACClustering(**parameters).fit(images)
     out = fitted.spatial_transform(images)
     assert out.shape == (200, 1, 8, 8)
-    assert 0 <= out.min() < out.max() <= 16 / 255 + 1e-6
+    assert -1e-5 <= out.min() < 1 < out.max() <= 16 + 1e-5  # in the units of the images
     flat = STDACClustering(**parameters, n_st_layers=0).fit(images)
     with pytest.raises(ValueError, match="begins with a spatial transformer; got n_st_layers=0"):
         flat.spatial_transform(images)

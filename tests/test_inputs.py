@@ -2,11 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
-from skdeepclust import STDACClustering
+from skdeepclust import AutoencoderClustering, IDECClustering, STDACClustering
 
 FAST = {"n_clusters": 4, "n_init": 1, "max_epochs": 2, "random_state": 0}
 
@@ -75,13 +78,96 @@ def test_flat_images(X, expected):
         fitted.predict(frame.iloc[:, ::-1])
 
 
-def test_uint8_is_scaled_to_one(images):
+@pytest.mark.parametrize("table", [pl.DataFrame, pa.table, pd.DataFrame], ids=lambda t: t.__name__)
+def test_names_of_columns_are_kept(X, expected, table):
+    names = [f"pixel{i}" for i in range(64)]
+    frame = table(dict(zip(names, X.reshape(len(X), 64).T, strict=True)))
+    fitted = STDACClustering(**FAST, image_shape=(8, 8)).fit(frame)
+    assert list(fitted.feature_names_in_) == names
+    np.testing.assert_array_equal(fitted.predict_proba(frame), expected)
+    reordered = frame[names[::-1]] if table is pd.DataFrame else frame.select(names[::-1])
+    with pytest.raises(ValueError, match="feature names should match"):
+        fitted.predict(reordered)
+
+
+CONTAINERS = {
+    "uint8": lambda X: X.astype("uint8"),
+    "int8": lambda X: X.astype("int8"),
+    "uint16": lambda X: X.astype("uint16"),
+    "int64": lambda X: X.astype("int64"),
+    "float16": lambda X: X.astype("float16"),
+    "float64": lambda X: X.astype("float64"),
+    "big-endian": lambda X: X.astype(">f4"),
+    "list": lambda X: X.astype("int64").tolist(),
+    "list of arrays": list,
+    "array of arrays": lambda X: nested(list(X)),
+    "list of bfloat16 tensors": lambda X: [x.bfloat16() for x in torch.from_numpy(X)],
+    "object": lambda X: X.astype(object),
+}
+
+
+def nested(samples):
+    X = np.empty(len(samples), dtype=object)
+    X[:] = samples
+    return X
+
+
+@pytest.mark.parametrize("table", [False, True], ids=["images", "table"])
+@pytest.mark.parametrize("trained_on", ["uint8", "float64"])
+def test_same_numbers_in_any_dtype_and_container(images, trained_on, table):
+    X = images.astype("float32")
+    X = X.reshape(len(X), -1) if table else X
+    fitted = AutoencoderClustering(3, n_init=1, max_epochs=1, kmeans_n_init=2, random_state=0)
+    fitted.fit(CONTAINERS[trained_on](X))
+    expected = fitted.predict_proba(X)
+    for name, convert in CONTAINERS.items():
+        if not (table and "array" in name):
+            np.testing.assert_array_equal(fitted.predict_proba(convert(X)), expected, name)
+    again = AutoencoderClustering(3, autoencoder=fitted, n_init=1, kmeans_n_init=2, random_state=0)
+    assert again.fit(X.astype("int64")).input_mean_ == fitted.input_mean_
+
+
+def test_bits_are_the_numbers_0_and_1(images):
+    X = images > 8
+    fitted = STDACClustering(**FAST).fit(X)
+    assert fitted.input_mean_ == pytest.approx(X.mean())
+    np.testing.assert_array_equal(fitted.predict_proba(X), fitted.predict_proba(X.astype("uint8")))
+
+
+def test_values_mean_what_they_are(images):
     fitted = STDACClustering(**FAST).fit(images)
-    assert fitted.input_mean_ == pytest.approx(images.mean() / 255)
-    assert fitted.input_scale_ == pytest.approx(images.std() / 255)
-    np.testing.assert_allclose(
-        fitted.predict_proba(images), fitted.predict_proba(images / 255.0), atol=1e-6
-    )
+    assert fitted.input_mean_ == pytest.approx(images.mean())
+    assert fitted.input_scale_ == pytest.approx(images.std())
+
+
+def test_integers_that_float32_does_not_hold():
+    """Times in milliseconds, two clusters 40 s apart."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(2, size=200)
+    X = 1_700_000_000_000 + 40_000 * y[:, None] + rng.randint(1000, size=(200, 3))
+    fitted = AutoencoderClustering(2, hidden_sizes=(8,), latent_size=2, random_state=0).fit(X)
+    assert adjusted_rand_score(y, fitted.labels_) == 1
+    decoded = fitted.inverse_transform(fitted.transform(X))
+    assert np.abs(decoded - X).mean() < 10_000  # float32 has steps of 131,072 here
+    np.testing.assert_array_equal(fitted.predict(X.tolist()), fitted.labels_)
+
+
+@pytest.mark.parametrize(("trained_on", "seen"), [(1, 255), (255, 1), (1, -3)])
+def test_another_range_at_prediction_warns_with_both(X, trained_on, seen):
+    fitted = STDACClustering(**FAST).fit(X * trained_on)
+    message = r"X has values from .* but STDACClustering was fitted on values from 0 to "
+    with pytest.warns(UserWarning, match=message + f"{trained_on}. Are they scaled alike"):
+        fitted.predict(X * seen)
+    with pytest.warns(UserWarning, match=message):
+        fitted.transform(X * seen)
+    fitted.predict(X[:1] * trained_on)  # a part of the range is no reason
+
+
+def test_given_autoencoder_warns_of_another_range(X):
+    autoencoder = AutoencoderClustering(3, n_init=1, max_epochs=1, random_state=0).fit(X)
+    model = IDECClustering(3, autoencoder=autoencoder, max_epochs=1, tol=0, random_state=0)
+    with pytest.warns(UserWarning, match="AutoencoderClustering was fitted on values from 0 to 1"):
+        model.fit(X * 255)
 
 
 @pytest.mark.parametrize("scale", [16, 255, 1 / 255, 1000])
@@ -104,6 +190,8 @@ def test_images_of_any_size_and_any_number_of_channels(shape, n_st_layers):
     ("fit_shape", "image_shape", "message"),
     [
         ((20, 8, 8, 3), None, r"width=3.*Channels come first: X.transpose\(0, 3, 1, 2\)"),
+        ((20, 16, 16, 5), None, r"Channels come first: X.transpose\(0, 3, 1, 2\)"),
+        ((20, 16, 24, 7), None, r"Channels come first: X.transpose\(0, 3, 1, 2\)"),
         ((20, 7, 8), None, "at least 8x8.*height=7, width=8"),
         ((20, 3, 8, 5), None, "at least 8x8.*channels=3, height=8, width=5"),
         ((20, 1, 1, 8, 8), None, r"X must have 2 dimensions .* got 5, of shape"),
@@ -118,6 +206,36 @@ def test_images_of_any_size_and_any_number_of_channels(shape, n_st_layers):
 def test_wrong_shapes_at_fit(fit_shape, image_shape, message):
     with pytest.raises(ValueError, match=message):
         STDACClustering(**FAST, image_shape=image_shape).fit(np.zeros(fit_shape))
+
+
+def test_many_bands_at_the_end_warn_with_both_readings():
+    X = np.random.RandomState(0).rand(12, 16, 16, 13)
+    parameters = {**FAST, "n_clusters": 2, "max_epochs": 1}
+    both = r"read as images of 16x13 with 16 channels.* images of 16x16 with 13 channels"
+    with pytest.warns(UserWarning, match=both + r".*X.transpose\(0, 3, 1, 2\)"):
+        STDACClustering(**parameters).fit(X)
+    STDACClustering(**parameters, image_shape=(16, 16, 13)).fit(X)  # who says so means it
+    STDACClustering(**parameters).fit(X.transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([np.ones((8, 8)), np.ones((9, 8))], r"one shape; got samples .*\(8, 8\), \(9, 8\)"),
+        ([[1.0, 2.0], [3.0]], "X must hold samples of one shape"),
+        (nested([np.ones((8, 8)), np.ones((9, 9))]), "X must hold samples of one shape"),
+        (nested([[1.0], [3.0, 4.0]]), "X must hold samples of one shape"),
+        ([torch.ones(3), torch.ones(4)], "X must hold samples of one shape"),
+        ([Image.new("P", (8, 8))] * 20, r'X\[0\] is an image with a palette.*convert\("RGB"\)'),
+        (torch.eye(20).to_sparse(), "X must be a dense tensor"),
+        (None, "Expected 2D array"),
+        ("images/", "X must hold the samples themselves; got 'images/'"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_an_array_of_samples(X, message):
+    with pytest.raises(ValueError, match=message):
+        STDACClustering(**FAST).fit(X)
 
 
 def test_wrong_shapes_at_predict(X):

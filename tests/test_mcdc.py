@@ -20,15 +20,16 @@ FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
 def network():
     torch.manual_seed(0)
     return AutoencoderNetwork(
-        DenseAutoencoderPart([5, 8, 4]), DenseAutoencoderPart([4, 8, 5]), StudentTHead(4, 3)
+        DenseAutoencoderPart([5, 8, 4]),
+        DenseAutoencoderPart([4, 8, 5]),
+        StudentTHead(4, 3),
+        critic=DenseAutoencoderPart([5, 8, 3]),
     )
 
 
 @pytest.fixture
 def objective():
-    torch.manual_seed(1)
     return MixingObjective(
-        DenseAutoencoderPart([5, 8, 3]),
         adversarial_weight=0.5,
         consistency_weight=0.7,
         gamma=0.2,
@@ -52,7 +53,7 @@ def test_losses_are_the_papers_equations(network, objective):
         assert 0 <= a <= 0.5
         mixture = network.decode((a * z[i] + (1 - a) * z[partner])[None])[0]
         mixtures.append(mixture)
-        total = total + 0.5 * objective.critic(mixture).mean().square() / 4
+        total = total + 0.5 * network.critic(mixture).mean().square() / 4
         total = total + 0.7 * (mixture - x[partner]).square().mean() / 4
     assert player == "main"
     torch.testing.assert_close(loss, total)
@@ -61,8 +62,8 @@ def test_losses_are_the_papers_equations(network, objective):
     total = 0
     for i in range(4):
         unmixed = 0.2 * x[i] + 0.8 * reconstruction[i]
-        total = total + (objective.critic(mixtures[i]).mean() - shares[i]).square() / 4
-        total = total + objective.critic(unmixed).mean().square() / 4
+        total = total + (network.critic(mixtures[i]).mean() - shares[i]).square() / 4
+        total = total + network.critic(unmixed).mean().square() / 4
     assert player == "critic"
     torch.testing.assert_close(loss, total[0])
     assert next(steps, None) is None
@@ -72,12 +73,14 @@ def test_each_player_gets_its_own_gradients(network, objective):
     x = torch.randn(4, 5)
     steps = objective.steps(network, x, torch.arange(4))
     next(steps)[1].backward()
-    assert all(p.grad is None for p in objective.critic.parameters())
+    players = objective.players(network)
+    assert all(p.grad is None for p in players["critic"])
     assert all(p.grad.abs().sum() > 0 for p in network.encoder.parameters())
     network.zero_grad(set_to_none=True)
     next(steps)[1].backward()
-    assert all(p.grad is None for p in network.parameters())
-    assert all(p.grad.abs().sum() > 0 for p in objective.critic.parameters())
+    assert all(p.grad is None for p in players["main"])
+    assert all(p.grad.abs().sum() > 0 for p in players["critic"])
+    assert len(players["main"]) + len(players["critic"]) == len(list(network.parameters()))
 
 
 def test_critic_learns_the_share():
@@ -85,9 +88,9 @@ def test_critic_learns_the_share():
     torch.manual_seed(0)
     encoder = torch.nn.Linear(100, 100, bias=False)
     torch.nn.init.eye_(encoder.weight)
-    network = AutoencoderNetwork(encoder, torch.nn.Identity(), StudentTHead(100, 3))
     critic = DenseAutoencoderPart([100, 256, 3])
-    objective = MixingObjective(critic, 0.5, 1.0, 0.2, augmentation=torch.nn.Identity())
+    network = AutoencoderNetwork(encoder, torch.nn.Identity(), StudentTHead(100, 3), critic=critic)
+    objective = MixingObjective(0.5, 1.0, 0.2, augmentation=torch.nn.Identity())
     X = torch.randn(8192, 100)
     engine = Engine(network, Phase(objective, max_epochs=5, batch_size=64, lr=3e-3)).start()
     engine.optimizer_.param_groups[0]["lr"] = 0.0

@@ -234,7 +234,7 @@ def test_neighbours_are_those_of_the_projections(simclr, images, monkeypatch):
     monkeypatch.setattr(SCANObjective, "__init__", spy)
     SCANClustering(**SHORT, representation=simclr, n_neighbors=7).fit(images)
     with torch.no_grad():
-        x = torch.from_numpy((images / 255 - simclr.input_mean_) / simclr.input_scale_)
+        x = torch.from_numpy((images - simclr.input_mean_) / simclr.input_scale_)
         projections = simclr.network_.eval()(x[:, None].float())
     torch.testing.assert_close(projections.norm(dim=1), torch.ones(200))
     expected = NearestNeighbors(n_neighbors=7).fit(projections.numpy()).kneighbors()[1]
@@ -450,11 +450,16 @@ def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkey
 
 
 def test_checkpoint_of_another_network(images, tmp_path):
-    path = tmp_path / "fit.pt"
-    SimCLR(max_epochs=1, checkpoint=path, random_state=0).fit(images)
-    other = SimCLR(max_epochs=1, checkpoint=path, random_state=0, network=torch.nn.Flatten())
+    def made(n_features):
+        class Network(torch.nn.Sequential):  # of the same name, so that its weights have to tell
+            def __init__(self, input_shape):
+                super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_features))
+
+        return SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", network=Network, random_state=0)
+
+    made(5).fit(images)
     with pytest.raises(ValueError, match="a fit of another network"):
-        other.fit(images)
+        made(6).fit(images)
 
 
 def test_checkpoint_paths(images, tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
@@ -28,7 +30,12 @@ from skdeepclust.networks import (
     DenseAutoencoderPart,
     StudentTHead,
 )
-from skdeepclust.networks._base import ClusterNetwork, forward_in_slices, frozen_batch_norm
+from skdeepclust.networks._base import (
+    ClusterNetwork,
+    forward_in_slices,
+    frozen_batch_norm,
+    reestimate_batch_norm,
+)
 from skdeepclust.objective import Objective
 
 DENSE_LATENT_SIZE = 10
@@ -81,6 +88,10 @@ class AutoencoderObjective(Objective):
         """Whether the clustering term has converged; None without a criterion."""
         return None if self.term is None else self.term.converged
 
+    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+        critic = set() if network.critic is None else set(network.critic.parameters())
+        return {"main": [p for p in super().players(network)["main"] if p not in critic]}
+
     def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
         self._X = X
 
@@ -96,7 +107,8 @@ class AutoencoderObjective(Objective):
     ) -> Iterator[tuple[str, Tensor]]:
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
-        z, code, divergence = network.encode(self.augmentation(x))
+        # A copy is augmented: what works in place would change the target too.
+        z, code, divergence = network.encode(self.augmentation(x.clone()))
         loss = self.clustering_loss(network, z, index)
         if self.reconstruction_weight:
             reconstruction = self.elbo(network.decode(code), x, divergence)
@@ -145,12 +157,15 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         if len(self.input_shape_) == 3:
             return ConvEncoder(self.input_shape_, self.latent_size)
         latent_size = self.latent_size or DENSE_LATENT_SIZE
-        return DenseAutoencoderPart([*self.input_shape_, *self.hidden_sizes, latent_size])
+        return DenseAutoencoderPart([*self.input_shape_, *self._hidden_sizes(), latent_size])
+
+    def _hidden_sizes(self) -> list[int]:
+        return [int(size) for size in self.hidden_sizes]  # NumPy's integers too
 
     def _default_decoder(self, n_features: int) -> nn.Module:
         if len(self.input_shape_) == 3:
             return ConvDecoder(n_features, self.input_shape_)
-        return DenseAutoencoderPart([n_features, *self.hidden_sizes[::-1], *self.input_shape_])
+        return DenseAutoencoderPart([n_features, *self._hidden_sizes()[::-1], *self.input_shape_])
 
     def _head(self, n_features: int) -> nn.Module:
         return StudentTHead(n_features, self.n_clusters)
@@ -182,18 +197,27 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         problem += f"of {n_features} features"
         try:
             with torch.no_grad(), frozen_batch_norm(decoder):
-                shape = tuple(decoder(torch.zeros(2, n_features)).shape[1:])
+                decoded = decoder(torch.zeros(2, n_features))
         except RuntimeError as error:
             raise ValueError(f"{problem}: {error}") from error
-        if shape != self.input_shape_:
-            raise ValueError(f"{problem}, but of shape {shape}.")
+        if not isinstance(decoded, Tensor):
+            raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
+        if decoded.shape[1:] != self.input_shape_:
+            raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
 
     # ------------------------------------------------------------------ a fitted auto-encoder
 
     def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
         """Return the fitted estimator behind `autoencoder`, which may be frozen."""
         given = getattr(self.autoencoder, "estimator", self.autoencoder)
-        if given is not None and not hasattr(given, "network_"):
+        if given is None:
+            return None
+        if not isinstance(given, BaseAutoencoderClusterer):
+            raise ValueError(
+                "autoencoder must be a fitted estimator of this package with an auto-encoder, "
+                f"such as AutoencoderClustering; got {self.autoencoder!r}."
+            )
+        if not hasattr(given, "network_"):
             raise ValueError(
                 "autoencoder must be a fitted estimator with an auto-encoder; got "
                 f"{self.autoencoder!r}, which is not fitted. Where it is cloned, as GridSearchCV "
@@ -201,9 +225,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             )
         return given
 
-    def _given_scaling(self) -> tuple[float, float] | None:
-        given = self._given_autoencoder()
-        return None if given is None else (given.input_mean_, given.input_scale_)
+    def _scaled_as(self) -> BaseAutoencoderClusterer | None:
+        return self._given_autoencoder()
 
     def _check_parameters(self) -> None:
         for size in self.hidden_sizes:
@@ -237,7 +260,14 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         with frozen_batch_norm(network):
             latents = forward_in_slices(network.embed, X)
         offset, whitening = latents.mean(0), None
-        if self._whitens():
+        if not latents.std(0).any():
+            warnings.warn(
+                f"{type(self).__name__}: the latents of all samples are the same, so that there is "
+                "nothing to cluster. Check X and the network, or try a smaller lr.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        elif self._whitens():
             pca = PCA(whiten=True, svd_solver="full", random_state=0)
             pca.fit(latents.cpu().numpy())
             used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
@@ -251,7 +281,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         network.head.set_centers(centers, offset, whitening)
 
     def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
-        super()._finalize(network, X)
+        reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
         if not network.head.is_learning:
             self._fit_head(network, X)
 
@@ -261,8 +291,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         """Return what latents stand for, on the scale of the training samples."""
         device = next(self.network_.parameters()).device
         z = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
-        decoded = self._forward(self.network_.decode, z)
-        decoded = decoded * np.float32(self.input_scale_) + np.float32(self.input_mean_)
+        decoded = self._in_units_of_X(self._forward(self.network_.decode, z))
         return decoded.reshape(-1, *self._sample_shape)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
@@ -275,8 +304,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, ...), float32
-            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        X : ndarray of shape (n_samples, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
         check_is_fitted(self, "network_")
         Z = check_array(Z, dtype=np.float32, input_name="Z")
@@ -299,8 +328,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
         Returns
         -------
-        X : ndarray of shape (n_pairs, n_steps, ...), float32
-            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        X : ndarray of shape (n_pairs, n_steps, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
         if not isinstance(n_steps, Integral) or n_steps < 2:
             raise ValueError(f"n_steps must be an integer of at least 2; got {n_steps!r}.")
@@ -326,8 +355,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, ...), float32
-            Samples in the layout that `fit` got. uint8 images come back in [0, 1].
+        X : ndarray of shape (n_samples, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
         check_is_fitted(self, "network_")
         if not isinstance(n_samples, Integral) or n_samples < 1:

@@ -73,7 +73,7 @@ class PairObjective(Objective):
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         # of the images as they are, with the batch norm statistics of the batch at hand
         with torch.no_grad(), batch_statistics(network):
-            logits = torch.cat([network(part).float() for part in batch_norm_parts(x)])
+            logits = torch.cat([network(part.clone()).float() for part in batch_norm_parts(x)])
         self.target[index] = label_features(logits.softmax(1))
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -515,8 +515,8 @@ class STDACClustering(_BaseDAC):
 
         Returns
         -------
-        images : ndarray of shape (n_samples, channels, height, width), float32
-            In the units of `X`; for uint8, scaled to [0, 1].
+        images : ndarray of shape (n_samples, channels, height, width), float32 or float64
+            In the units of the training samples.
 
         Raises
         ------
@@ -532,4 +532,4 @@ class STDACClustering(_BaseDAC):
                 f"n_st_layers={self.n_st_layers}, network={self.network!r} and samples of shape "
                 f"{self.input_shape_}."
             )
-        return self._forward(first, X) * self.input_scale_ + self.input_mean_
+        return self._in_units_of_X(self._forward(first, X))

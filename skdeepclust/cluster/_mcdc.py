@@ -25,10 +25,10 @@ from skdeepclust.objective import Objective
 class MixingObjective(AutoencoderObjective):
     """An auto-encoder whose mixed latents decode to what a critic takes for unmixed.
 
+    The network's critic estimates the share of a mixture.
+
     Parameters
     ----------
-    critic : nn.Module
-        From samples to values, of which the mean is the estimated share of the mixture.
     adversarial_weight, consistency_weight, gamma : float
     **kwargs
         Of AutoencoderObjective.
@@ -36,30 +36,24 @@ class MixingObjective(AutoencoderObjective):
 
     def __init__(
         self,
-        critic: nn.Module,
         adversarial_weight: float,
         consistency_weight: float,
         gamma: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.critic = critic
         self.adversarial_weight = adversarial_weight
         self.consistency_weight = consistency_weight
         self.gamma = gamma
 
     def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
-        return {**super().players(network), "critic": list(self.critic.parameters())}
-
-    def estimate(self, x: Tensor) -> Tensor:
-        """Return the critic's estimate of each sample's share, of shape (n,)."""
-        return self.critic(x).float().flatten(1).mean(1)
+        return {**super().players(network), "critic": list(network.critic.parameters())}
 
     def autoencoder_steps(
         self, network: nn.Module, x: Tensor, index: Tensor
     ) -> Iterator[tuple[str, Tensor]]:
         n = len(x)
-        z, code, divergence = network.encode(self.augmentation(x))
+        z, code, divergence = network.encode(self.augmentation(x.clone()))
         # equation 2, each sample paired with another: the partner's share dominates
         share = torch.rand(n, 1, device=x.device) / 2
         mixed = share * z + (1 - share) * z.flip(0)
@@ -72,14 +66,14 @@ class MixingObjective(AutoencoderObjective):
         if self.consistency_weight:  # equation 7
             consistency = F.mse_loss(mixture.float(), x.flip(0))
             loss = loss + self.consistency_weight * consistency
-        self.critic.requires_grad_(False)  # of its gradients only those of its input
-        loss = loss + self.adversarial_weight * self.estimate(mixture).square().mean()
-        self.critic.requires_grad_(True)
+        network.critic.requires_grad_(False)  # of its gradients only those of its input
+        loss = loss + self.adversarial_weight * network.estimate(mixture).square().mean()
+        network.critic.requires_grad_(True)
         yield "main", loss
 
         # equation 4, with the samples decoded before the step
         unmixed = self.gamma * x + (1 - self.gamma) * reconstruction.detach()
-        estimate = self.estimate(torch.cat([mixture.detach(), unmixed]))
+        estimate = network.estimate(torch.cat([mixture.detach(), unmixed]))
         target = torch.cat([share.flatten(), torch.zeros(n, device=x.device)])
         yield "critic", 2 * F.mse_loss(estimate, target)
 
@@ -95,12 +89,14 @@ class _BaseMixing(_BaseLatentKMeans):
 
     consistency_weight = 0.0  # that of ACAI
 
+    def _build_network(self) -> AutoencoderNetwork:
+        network = super()._build_network()
+        if network.critic is None:  # that of a given auto-encoder goes on
+            network.critic = self._new_encoder()  # the same layers as the encoder's
+        return network
+
     def _objective(self, **kwargs: Any) -> Objective:
-        critic = self._new_encoder()  # the same layers as the encoder's
-        if len(self.input_shape_) == 3:
-            critic.to(memory_format=torch.channels_last)
         return MixingObjective(
-            critic,
             self.adversarial_weight,
             self.consistency_weight,
             self.gamma,

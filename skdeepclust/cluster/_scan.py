@@ -114,7 +114,7 @@ class SelfLabelObjective(_ClusteringObjective, CountingObjective):
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the cross-entropy of the confident samples."""
         with torch.no_grad():
-            given = network(x).float()
+            given = network(x.clone()).float()  # it may work in place
         self.count(given.softmax(1).amax(1) > self.confidence)
         yield "main", confident_cross_entropy(network(self.augmentation(x)), given, self.confidence)
 
@@ -167,9 +167,13 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             )
         return given
 
-    def _given_scaling(self) -> tuple[float, float] | None:
-        given = self._given_representation()
-        return None if given is None else (given.input_mean_, given.input_scale_)
+    def _scaled_as(self) -> Any:
+        return self._given_representation()
+
+    def _prepared(self, X: Any) -> Tensor:
+        X = super()._prepared(X)
+        self._check_augmentation("strong_augmentation", X)
+        return X
 
     def _check_parameters(self) -> None:
         given = self._given_representation()

@@ -9,17 +9,12 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from skdeepclust._docs import shared_docs
-from skdeepclust._restarts import Run
 from skdeepclust.augment import RandomNoise, simclr_augmentation
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.engine import Phase
@@ -246,41 +241,3 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
             lr=self.lr,
             lr_factor=cosine_to(LAST_LR_FACTOR, self.max_epochs),
         )
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> SimCLR:
-        """Learn a representation of `X`.
-
-        Parameters
-        ----------
-        X : array-like or Tensor of shape (n_samples, n_features), \
-                (n_samples, height, width) or (n_samples, channels, height, width)
-            Training samples. uint8 is scaled to [0, 1]; all are then centred and scaled by
-            their global mean and standard deviation.
-        y : Ignored
-            Not used, present for API consistency.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator. After an interruption (Ctrl-C) it holds the state reached and a
-            `ConvergenceWarning` says so.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or `X` is not valid; nothing has been trained then.
-        FloatingPointError
-            If the loss is no longer finite; the estimator is not fitted then.
-        """
-        X = self._prepared(X)
-        self._forget()
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        total = self._planned_epochs(len(X)) * len(X)
-        with tqdm(total=total, unit="samples", unit_scale=True, disable=not self.verbose) as bar:
-            run = Run(self, X, seed, bar)
-            run.advance()
-            run.finalize()
-        self._keep(run)
-        self._warn_of_failure(run)
-        return self

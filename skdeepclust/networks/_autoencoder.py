@@ -32,6 +32,9 @@ class AutoencoderNetwork(ClusterNetwork):
     posterior : nn.Module, default=None
         Makes the auto-encoder variational: from the encoder's features, (n, n_features), to
         means and logarithms of variances, (n, 2 * n_features).
+    critic : nn.Module, default=None
+        From samples, (n, *input_shape), to values, of which the mean is the estimated share of a
+        mixture (ACAI, MCDC).
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class AutoencoderNetwork(ClusterNetwork):
         decoder: nn.Module,
         head: nn.Module,
         posterior: nn.Module | None = None,
+        critic: nn.Module | None = None,
     ) -> None:
         super().__init__(encoder, head)
         self.decoder = decoder
         self.posterior = posterior
+        self.critic = critic
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the latents, of shape (n, n_features); of a variational one the means."""
@@ -68,6 +73,12 @@ class AutoencoderNetwork(ClusterNetwork):
     def decode(self, z: Tensor) -> Tensor:
         """Return the samples, of shape (n, *input_shape), that latents stand for."""
         return self.decoder(z)
+
+    def estimate(self, x: Tensor) -> Tensor:
+        """Return the critic's estimate of the share in each mixture, of shape (n,)."""
+        if self.critic is None:
+            raise ValueError("estimate needs a network with a critic.")
+        return self.critic(x.clone()).float().flatten(1).mean(1)  # it may work in place
 
 
 class StudentTHead(nn.Module):

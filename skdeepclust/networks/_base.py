@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +42,13 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Return how many features `encoder` makes of a sample of `input_shape`."""
     parameter = next(encoder.parameters(), torch.empty(0))
     with torch.no_grad(), frozen_batch_norm(encoder):
-        x = torch.zeros(2, *input_shape, device=parameter.device)
-        return encoder(x).flatten(1).shape[1]
+        features = encoder(torch.zeros(2, *input_shape, device=parameter.device))
+    if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
+        got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else repr(features)
+        raise ValueError(
+            f"it must return one tensor of shape (n, ...) for n samples; for 2 it gave {got}"
+        )
+    return features.flatten(1).shape[1]
 
 
 def forward_in_slices(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
@@ -52,9 +58,10 @@ def forward_in_slices(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor
     results = []
     with torch.inference_mode():
         for x in X.split(size):
-            # Always a whole slice: the batch size can change a sample's last digit.
+            # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
+            # network that works in place would change X.
             n_missing = size - len(x)
-            padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x
+            padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
             results.append(function(padded)[: len(x)].float())
         return torch.cat(results)
 
@@ -103,7 +110,9 @@ def batch_norm_parts(X: Tensor) -> tuple[Tensor, ...]:
     return X.tensor_split(-(-len(X) // size))
 
 
-def reestimate_batch_norm(network: nn.Module, X: Tensor) -> None:
+def reestimate_batch_norm(
+    network: nn.Module, X: Tensor, function: Callable[[Tensor], Tensor] | None = None
+) -> None:
     """Set batch normalisation's stored statistics to those of `X`, without augmentation.
 
     While training, they are of augmented images and lag behind the weights.
@@ -113,18 +122,30 @@ def reestimate_batch_norm(network: nn.Module, X: Tensor) -> None:
     network : nn.Module
     X : Tensor of shape (n, *input_shape), n >= 2
         The statistics are averaged over passes of equal size.
+    function : callable, default=None
+        The pass, if it isn't ``network(x)``. Parts that it doesn't reach keep their statistics.
     """
     norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
     if not norms:
         return
-    momenta = [m.momentum for m in norms]
-    with torch.inference_mode(), _training_modes(network):
-        network.eval()
-        for m in norms:
-            m.reset_running_stats()
-            m.momentum = None  # a plain average
-            m.training = True
-        for part in batch_norm_parts(X):
-            network(part)
-    for m, momentum in zip(norms, momenta, strict=True):
-        m.momentum = momentum
+    momenta = {m: m.momentum for m in norms}
+    reached = set()
+
+    def start(norm: nn.Module, args: Any) -> None:
+        if norm not in reached:
+            reached.add(norm)
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average
+            norm.training = True
+
+    hooks = [m.register_forward_pre_hook(start) for m in norms]
+    try:
+        with torch.inference_mode(), _training_modes(network):
+            network.eval()
+            for part in batch_norm_parts(X):
+                (function or network)(part.clone())  # see forward_in_slices
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum

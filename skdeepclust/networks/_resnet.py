@@ -95,8 +95,8 @@ class SmallConvEncoder(nn.Sequential):
     """Four convolutions for small, grey or simple images on a CPU.
 
     Each has 3x3 kernels, batch normalisation and ReLU; each but the first is followed by a
-    pooling while the maps are larger than 4x4, and the maps are averaged at the end. Images of more
-    than 16x16 are halved by the first convolution already.
+    pooling of the sides of the maps that are longer than 4, and the maps are averaged at the end.
+    Images of more than 16x16 are halved by the first convolution already.
 
     Parameters
     ----------
@@ -119,16 +119,17 @@ class SmallConvEncoder(nn.Sequential):
         widths: tuple[int, int, int, int] = (16, 32, 64, 128),
     ) -> None:
         channels, height, width = input_shape
-        side = max(height, width)
         layers: list[nn.Module] = []
         for number, n_outputs in enumerate(widths):
-            stride = 2 if number == 0 and side > 16 else 1
+            stride = 2 if number == 0 and max(height, width) > 16 else 1
             layers.append(nn.Conv2d(channels, n_outputs, 3, stride, padding=1))
             layers.append(nn.BatchNorm2d(n_outputs))
-            channels, side = n_outputs, -(-side // stride)
-            if number > 0 and side > 4:  # before the ReLU: the same, at a quarter of the cost
-                layers.append(nn.MaxPool2d(2))
-                side //= 2
+            channels, height, width = n_outputs, -(-height // stride), -(-width // stride)
+            if number > 0 and max(height, width) > 4:
+                # before the ReLU: the same, at a quarter of the cost
+                pooling = 2 if height > 4 else 1, 2 if width > 4 else 1
+                layers.append(nn.MaxPool2d(pooling))
+                height, width = height // pooling[0], width // pooling[1]
             layers.append(nn.ReLU())
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         super().__init__(*layers)

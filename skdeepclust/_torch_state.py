@@ -1,0 +1,82 @@
+"""torch's global state: what a fit needs of it, whatever the caller has set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import RLock
+
+import torch
+from torch import Tensor
+
+# A process has one random state and one default dtype of torch. Initialisers, dropout and users'
+# modules take no generator of their own, so fits in several threads take turns.
+_LOCK = RLock()
+
+
+@contextmanager
+def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
+    """float32, gradients, no autocast and no default device within the block.
+
+    Parameters
+    ----------
+    exclusive : bool, default=False
+        Whether other threads that ask for it have to wait, as fits do.
+    """
+    with ExitStack() as stack:
+        dtype = torch.get_default_dtype()
+        if exclusive or dtype != torch.float32:
+            stack.enter_context(_LOCK)
+            dtype = torch.get_default_dtype()  # another thread's, until now
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        if torch.get_default_device().type != "cpu":  # as a mode it costs time
+            stack.enter_context(torch.device("cpu"))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+class LocalRandomState:
+    """A torch random state that is in force within ``with`` and nowhere else.
+
+    It goes on where it stopped when it is entered again.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed: int | None = seed
+        backend = getattr(torch, device.type)
+        self.sources = [(torch.get_rng_state, torch.set_rng_state)]
+        if device.type != "cpu":
+            self.sources.append((backend.get_rng_state, backend.set_rng_state))
+        self.states: list[Tensor] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Use this random state within the block."""
+        outside = [get() for get, _ in self.sources]
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+            self.seed = None
+        else:
+            self.put(self.states)
+        try:
+            yield
+        finally:
+            self.states = self.current()
+            self.put(outside)
+
+    def current(self) -> list[Tensor]:
+        """Return the random states in force."""
+        return [get() for get, _ in self.sources]
+
+    def put(self, states: list[Tensor]) -> None:
+        """Set the random states in force."""
+        for (_, put), state in zip(self.sources, states, strict=True):
+            put(state.cpu())

@@ -1,0 +1,443 @@
+"""What users do around a fit: no silent wrong answer and no lost work, for every estimator."""
+
+import contextlib
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from joblib import parallel_config
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Checkpoint as SkorchCheckpoint
+from test_common import CLUSTERERS, every_clusterer, every_estimator, fast
+
+from skdeepclust import (
+    AutoencoderClustering,
+    DECClustering,
+    MCDCClustering,
+    SCANClustering,
+    SimCLR,
+    STDACClustering,
+    k_means,
+)
+from skdeepclust.metrics import clustering_accuracy_scorer
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
+    "ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning",
+    "ignore:No sample is confident:sklearn.exceptions.ConvergenceWarning",
+)
+
+# ---------------------------------------------------------------------- torch's global settings
+
+
+@contextlib.contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextlib.contextmanager
+def default_device():
+    torch.set_default_device("meta")  # a device that computes nothing
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+@contextlib.contextmanager
+def grad_disabled():
+    torch.set_grad_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(True)
+
+
+SETTINGS = {
+    "default dtype": default_dtype,
+    "default device": default_device,
+    "set_grad_enabled(False)": grad_disabled,
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@every_estimator
+def test_what_the_caller_has_set_in_torch_changes_nothing(Estimator, images):
+    small = images[:60]
+    plain = fast(Estimator).fit(small)
+    for name, setting in SETTINGS.items():
+        with setting():
+            before = torch.get_default_dtype(), torch.is_grad_enabled()
+            fitted = fast(Estimator).fit(small)
+            embedding = fitted.transform(small)
+            score = fitted.score(small) if Estimator in CLUSTERERS else None
+            assert (torch.get_default_dtype(), torch.is_grad_enabled()) == before
+        np.testing.assert_array_equal(embedding, plain.transform(small), name)
+        if score is not None:
+            assert score == plain.score(small), name
+            np.testing.assert_array_equal(fitted.labels_, plain.labels_, name)
+        if hasattr(fitted, "inverse_transform"):
+            with setting():
+                decoded = fitted.inverse_transform(embedding)
+            np.testing.assert_array_equal(decoded, plain.inverse_transform(embedding), name)
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+def test_k_means_under_what_the_caller_has_set(setting):
+    X = torch.randn(300, 5, generator=torch.Generator().manual_seed(0), device="cpu")
+
+    def run():
+        return k_means(X, 4, n_init=3, generator=torch.Generator("cpu").manual_seed(0))
+
+    expected = run()
+    with setting():
+        result = run()
+    assert torch.equal(result.centers, expected.centers)
+    assert result.inertia == expected.inertia
+
+
+@pytest.mark.parametrize("Estimator", [STDACClustering, MCDCClustering, SCANClustering])
+def test_fits_in_threads_give_what_they_give_alone(Estimator, images):
+    expected = [fast(Estimator, random_state=s).fit(images).predict_proba(images) for s in range(3)]
+    results = [None] * 3
+
+    def work(state):
+        model = fast(Estimator, random_state=state).fit(images)
+        results[state] = model.predict_proba(images)
+
+    threads = [threading.Thread(target=work, args=(state,)) for state in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result, alone in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, alone)
+
+
+def test_grid_search_in_threads(digits):
+    images, y = digits[0][:120], digits[1][:120]
+    grid = {"lr": [1e-4, 1e-3], "random_state": [0, 1]}
+    scores = []
+    for backend, n_jobs in (("sequential", 1), ("threading", 4)):
+        with parallel_config(backend, n_jobs=n_jobs):
+            search = GridSearchCV(
+                fast(STDACClustering), grid, cv=2, scoring=clustering_accuracy_scorer
+            ).fit(images, y)
+        scores.append(search.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(*scores)
+
+
+# ---------------------------------------------------------------------- parameters
+
+
+@every_estimator
+def test_numpy_numbers_are_numbers(Estimator, images):
+    model = fast(Estimator)
+    numbers = {
+        name: np.asarray(value)[()]
+        for name, value in model.get_params(deep=False).items()
+        if isinstance(value, bool | int | float)
+    }
+    if "hidden_sizes" in model.get_params():
+        numbers["hidden_sizes"] = np.array([32, 16])
+    assert len(numbers) > 3
+    expected = fast(Estimator).fit(images).transform(images)
+    with_numpy = fast(Estimator, **numbers).fit(images)
+    np.testing.assert_array_equal(with_numpy.transform(images), expected)
+    assert all(getattr(with_numpy, name) is value for name, value in numbers.items())
+
+
+def test_numpy_numbers_go_into_a_checkpoint(images, tmp_path):
+    parameters = {"max_epochs": np.int64(2), "lr": np.float64(1e-3), "random_state": np.int64(0)}
+    model = SimCLR(**parameters, checkpoint=tmp_path / "fit.pt").fit(images)
+    again = SimCLR(max_epochs=2, lr=1e-3, checkpoint=tmp_path / "fit.pt", random_state=0)
+    assert again.fit(images).history_ == model.history_
+
+
+@pytest.mark.parametrize(
+    "callback", [EarlyStopping(), EarlyStopping, ("stop", EarlyStopping()), SkorchCheckpoint()]
+)
+def test_callbacks_that_monitor_a_validation_set(callback, images):
+    with pytest.raises(ValueError, match=r"callbacks: .* monitor='train_loss' .*'valid_loss"):
+        fast(STDACClustering, callbacks=[callback]).fit(images)
+
+
+class Pair(torch.nn.Module):
+    """A network that returns two things."""
+
+    def __init__(self, input_shape, input_shape_of_images=None):
+        super().__init__()
+        self.flat = torch.nn.Flatten()
+
+    def forward(self, x):
+        return self.flat(x), x
+
+
+@every_estimator
+def test_networks_that_return_tuples(Estimator, images):
+    with pytest.raises(ValueError, match=r"network=.*must return one tensor .* gave \(tensor"):
+        fast(Estimator, network=Pair).fit(images)
+
+
+def test_decoders_that_return_tuples(images):
+    with pytest.raises(ValueError, match=r"decoder=.*must return a tensor, but gave \(tensor"):
+        fast(AutoencoderClustering, decoder=Pair).fit(images)
+
+
+@every_estimator
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        (lambda x: x[..., 1:], r"augmentation must return a tensor of the shape.*\(2, 1, 8, 7\)"),
+        (lambda x: (x, x), "augmentation must return a tensor of the shape that it gets.*tuple"),
+        (lambda x: x @ torch.ones(7, 7), r"augmentation=.* does not take samples of shape"),
+    ],
+)
+def test_augmentations_that_do_not_suit(Estimator, augmentation, message, images):
+    names = ["augmentation"]
+    if "strong_augmentation" in fast(Estimator).get_params():
+        names.append("strong_augmentation")
+    for name in names:
+        with pytest.raises(ValueError, match=message):
+            fast(Estimator, **{name: augmentation}).fit(images)
+
+
+def test_what_is_no_autoencoder(images):
+    flat = images.reshape(len(images), -1)
+    with pytest.raises(ValueError, match=r"of this package with an auto-encoder.*got PCA\(\)"):
+        DECClustering(3, autoencoder=PCA().fit(flat)).fit(images)
+
+
+# ---------------------------------------------------------------------- augmentations, networks
+
+
+@every_estimator
+def test_what_works_in_place_changes_no_sample(Estimator, images):
+    """Neither the targets of a reconstruction nor the samples on the device."""
+
+    def halve(x):
+        return x * 0.5
+
+    def halve_in_place(x):
+        return x.mul_(0.5)
+
+    class Encoder(torch.nn.Sequential):
+        def __init__(self, input_shape):
+            super().__init__(
+                torch.nn.ReLU(self.inplace), torch.nn.Flatten(), torch.nn.Linear(64, 16)
+            )
+
+    class InPlace(Encoder):
+        inplace = True
+
+    class Copying(Encoder):
+        inplace = False
+
+    for name, copying, in_place in (
+        ("augmentation", halve, halve_in_place),
+        ("network", Copying, InPlace),
+    ):
+        expected = fast(Estimator, **{name: copying}).fit(images)
+        same = fast(Estimator, **{name: in_place}).fit(images)
+        assert same.history_[:, "train_loss"] == expected.history_[:, "train_loss"]
+        np.testing.assert_array_equal(same.transform(images), expected.transform(images))
+
+
+# ---------------------------------------------------------------------- failures
+
+
+@every_clusterer
+def test_a_fit_that_fails_before_training_leaves_the_one_before(Estimator, images):
+    model = fast(Estimator).fit(images)
+    before, labels = dict(vars(model)), model.predict(images)
+    for bad in (images[:2] * 100, np.zeros((20, 9, 9)), np.full((20, 8, 8), np.nan)):
+        with pytest.raises(ValueError, match=r"n_samples=\d+ should be|NaN"):
+            model.set_params(n_clusters=50).fit(bad)
+        model.set_params(n_clusters=3)
+        assert vars(model).keys() == before.keys()
+        np.testing.assert_array_equal(model.predict(images), labels)
+
+
+@every_estimator
+def test_a_fit_that_fails_while_it_trains_leaves_none(Estimator, images):
+    class Break(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise RuntimeError("broken")
+
+    model = fast(Estimator).fit(images)
+    unfitted = set(vars(fast(Estimator)))
+    model.set_params(callbacks=[Break()])
+    with pytest.raises(RuntimeError, match="broken"):
+        model.fit(np.concatenate([images, images], 2))
+    assert set(vars(model)) == unfitted
+    with pytest.raises(NotFittedError):
+        model.transform(images)
+
+
+class Interrupting:
+    """A function that is interrupted, as by Ctrl-C, in some of its calls."""
+
+    def __init__(self, function, calls):
+        self.function, self.calls, self.count = function, calls, 0
+
+    def __call__(self, *args, **kwargs):
+        self.count += 1
+        if self.count in self.calls:
+            raise KeyboardInterrupt
+        return self.function(*args, **kwargs)
+
+
+@every_estimator
+@pytest.mark.parametrize("n_init", [1, 3])
+def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monkeypatch):
+    """The finished restarts are there, and the one at hand too."""
+    parameters = {"n_init": n_init} if Estimator in CLUSTERERS else {}
+    whole = fast(Estimator, **parameters)
+    counting = Interrupting(Estimator._finalize, [])
+    monkeypatch.setattr(Estimator, "_finalize", lambda *args: counting(*args))
+    whole.fit(images)
+    last = Interrupting(counting.function, [counting.count])  # of the last restart
+    monkeypatch.setattr(Estimator, "_finalize", lambda *args: last(*args))
+    model = fast(Estimator, **parameters)
+    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+        model.fit(images)
+    np.testing.assert_array_equal(model.transform(images), whole.transform(images))
+    if n_init == 3 and Estimator in CLUSTERERS:
+        assert model.restarts_ == whole.restarts_
+
+
+def test_second_interruption_keeps_the_restarts_before(images, monkeypatch):
+    model = fast(STDACClustering, n_init=3, max_epochs=4, screening=0.5)
+    interrupting = Interrupting(STDACClustering._finalize, [2, 3])
+    monkeypatch.setattr(STDACClustering, "_finalize", lambda *args: interrupting(*args))
+    with pytest.warns(ConvergenceWarning, match="was interrupted after 2 epochs"):
+        model.fit(images)
+    assert [run["score"] is not None for run in model.restarts_] == [True, False, False]
+    np.testing.assert_array_equal(model.predict(images), model.labels_)
+
+
+def test_interruption_of_another_restart_than_the_best_warns(images):
+    class Interrupt(Callback):
+        n_engines = 0
+
+        def on_train_begin(self, net, **kwargs):
+            Interrupt.n_engines += 1
+
+        def on_epoch_end(self, net, **kwargs):
+            if Interrupt.n_engines == 2:
+                net.criterion_.steps = interrupted
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    model = fast(STDACClustering, n_init=2, max_epochs=8, screening=0.5, callbacks=[Interrupt()])
+    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+        model.fit(images)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_latents_that_have_collapsed(whiten):
+    X = np.ones((30, 8, 8))
+    model = fast(AutoencoderClustering, whiten=whiten)
+    with pytest.warns(ConvergenceWarning, match="the latents of all samples are the same"):
+        model.fit(X)
+    assert (model.predict(X) == model.labels_).all()
+
+
+# ---------------------------------------------------------------------- batch normalisation
+
+
+def test_parts_that_the_last_pass_does_not_reach_keep_their_statistics():
+    from skdeepclust.networks._base import reestimate_batch_norm
+
+    network = torch.nn.ModuleDict(
+        {"reached": torch.nn.BatchNorm1d(3), "other": torch.nn.BatchNorm1d(3)}
+    )
+    X = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * 2 + 5
+    network["other"](X * 10)
+    before = network["other"].running_var.clone(), network["other"].momentum
+    reestimate_batch_norm(network, X, network["reached"])
+    torch.testing.assert_close(network["reached"].running_mean, X.mean(0))
+    assert torch.equal(network["other"].running_var, before[0])
+    assert network["other"].momentum == before[1]
+    assert network["other"].num_batches_tracked == 1
+
+
+def test_batch_normalisation_in_a_decoder(digits):
+    X = digits[0][:600]
+
+    class Decoder(torch.nn.Sequential):
+        def __init__(self, n_features, input_shape):
+            super().__init__(
+                torch.nn.Linear(n_features, 128),
+                torch.nn.BatchNorm1d(128),
+                torch.nn.ReLU(),
+                torch.nn.Linear(128, 64),
+                torch.nn.Unflatten(1, input_shape),
+            )
+
+    parameters = {"n_init": 1, "augmentation": None, "max_epochs": 30, "random_state": 0}
+    model = AutoencoderClustering(10, decoder=Decoder, **parameters).fit(X)
+    decoded = model.inverse_transform(model.transform(X))
+    error = np.square(decoded - X).mean() / X.var()
+    assert error < 1.2 * model.history_[-1, "train_loss"]  # what it was while training
+
+
+# ---------------------------------------------------------------------- the critic
+
+
+def test_critic_goes_on_from_phase_to_phase(images):
+    """At the border of the phases its estimate stays what it was."""
+    seen = {}
+
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            seen[net.phase.name, "begin"] = [p.clone() for p in net.module_.critic.parameters()]
+
+        def on_train_end(self, net, **kwargs):
+            seen[net.phase.name, "end"] = [p.clone() for p in net.module_.critic.parameters()]
+
+    parameters = {"max_epochs": 2, "finetune_epochs": 1, "tol": 0, "kmeans_n_init": 2}
+    model = MCDCClustering(3, base="idec", **parameters, random_state=0, callbacks=[Watch()])
+    model.fit(images)
+    before, after = seen["auto-encoder", "end"], seen["clustering", "begin"]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(after, seen["clustering", "end"], strict=True)
+    )  # and goes on learning
+
+    mcdc = MCDCClustering(3, **parameters, random_state=0).fit(images)
+    model.set_params(autoencoder=mcdc).fit(images)
+    given = mcdc.network_.critic.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(given, seen["clustering", "begin"], strict=True))
+
+
+def test_a_critic_at_hand_is_not_trained_by_other_methods(images):
+    mcdc = fast(MCDCClustering).fit(images)
+    dec = fast(DECClustering, autoencoder=mcdc, lr=0.01).fit(images)
+    pairs = zip(mcdc.network_.critic.parameters(), dec.network_.critic.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+# ---------------------------------------------------------------------- images of any size
+
+
+@every_estimator
+@pytest.mark.parametrize("shape", [(8, 39), (14, 60), (120, 8), (3, 9, 90)])
+def test_long_narrow_images(Estimator, shape):
+    X = np.random.RandomState(0).rand(12, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = fast(Estimator, batch_size=6).fit(X)
+    assert len(fitted.transform(X)) == 12

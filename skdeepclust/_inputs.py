@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_n_features, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 from torch import Tensor
 
 MIN_SIDE = 8
@@ -120,6 +120,8 @@ def check_X(
         "ensure_min_samples": 2 if reset else 1,  # batch normalisation trains on two or more
     }
     if ndim <= 2:
+        if reset and scaled_as is not None:
+            _check_feature_names(scaled_as, X, reset=False)
         X = validate_data(estimator, X, reset=reset, **options)
     else:
         X = check_array(X, estimator=estimator, input_name="X", **options)

@@ -88,6 +88,9 @@ def test_names_of_columns_are_kept(X, expected, table):
     reordered = frame[names[::-1]] if table is pd.DataFrame else frame.select(names[::-1])
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.predict(reordered)
+    autoencoder = AutoencoderClustering(3, n_init=1, max_epochs=1, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        IDECClustering(3, autoencoder=autoencoder).fit(reordered)
 
 
 CONTAINERS = {

@@ -141,6 +141,12 @@ def test_grid_search_in_threads(digits):
 # ---------------------------------------------------------------------- parameters
 
 
+def test_numpy_numbers_are_numbers_for_k_means():
+    X = torch.eye(4)
+    result = k_means(X, np.int64(4), n_init=np.int32(2), max_iter=np.int64(9), tol=np.float64(0))
+    assert result.inertia == 0
+
+
 @every_estimator
 def test_numpy_numbers_are_numbers(Estimator, images):
     model = fast(Estimator)

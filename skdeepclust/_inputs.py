@@ -18,7 +18,9 @@ MIN_SIDE = 8
 SLICE = 4096  # samples that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
 DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
-NARROW = 50  # times: images with so much smaller a range than those of the fit are taken for scaled
+# Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
+# it, or images with so many times smaller a range.
+FAR, NARROW = 3, 50
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -177,7 +179,7 @@ def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:
     """Warn if values from `low` to `high` are far from those that `fitted` was fitted on."""
     first, last = fitted._input_range
     span = last - first or fitted.input_scale_
-    is_outside = low < first - span or high > last + span
+    is_outside = low < first - FAR * span or high > last + FAR * span
     # of images only: one sample of a table can well be much smaller than the largest of all
     is_narrow = len(fitted.input_shape_) == 3 and 0 < high - low < span / NARROW
     if is_outside or is_narrow:

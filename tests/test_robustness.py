@@ -270,7 +270,10 @@ def test_a_fit_that_fails_before_training_leaves_the_one_before(Estimator, image
     for bad in (images[:2] * 100, np.zeros((20, 9, 9)), np.full((20, 8, 8), np.nan)):
         with pytest.raises(ValueError, match=r"n_samples=\d+ should be|NaN"):
             model.set_params(n_clusters=50).fit(bad)
-        model.set_params(n_clusters=3)
+        model.set_params(n_clusters=3, network=torch.nn.Linear(7, 3))
+        with pytest.raises(ValueError, match="does not take samples of shape"):
+            model.fit(images)
+        model.set_params(network=None)
         assert vars(model).keys() == before.keys()
         np.testing.assert_array_equal(model.predict(images), labels)
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from skdeepclust._docs import shared_docs
-from skdeepclust._restarts import Run
+from skdeepclust._training._run import Run
 from skdeepclust.cluster._scan import _BaseSCAN
 from skdeepclust.engine import Phase
 from skdeepclust.losses import pair_agreement

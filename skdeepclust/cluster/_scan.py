@@ -13,7 +13,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor, nn
 
 from skdeepclust._docs import shared_docs
-from skdeepclust._selection import nearest_neighbors
 from skdeepclust.augment import RandomNoise, strong_augmentation
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.cluster._simclr import (
@@ -25,6 +24,7 @@ from skdeepclust.cluster._simclr import (
 )
 from skdeepclust.engine import Phase
 from skdeepclust.losses import confident_cross_entropy, scan_loss
+from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.networks import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._base import (
     ClusterNetwork,

@@ -215,6 +215,115 @@ def test_images_leave_little_of_a_new_figure_empty(display, model, images):
     assert box.width > width - 0.5 and box.height > height - 0.5
 
 
+def picture(drawn):
+    """What is drawn, as a list of arrays."""
+    if isinstance(drawn, EmbeddingDisplay):
+        return [drawn.points_.get_offsets(), drawn.points_.get_facecolors()]
+    if isinstance(drawn, TrainingCurvesDisplay):
+        return [line.get_xydata() for line in drawn.lines_.flat]
+    return [artist.get_array() for artist in drawn.images_.flat if artist is not None]
+
+
+def draw_arrays(display, X, labels, to_type=lambda X: X):
+    """Draw images, and what else `display` asks for, without an estimator."""
+    if display is ClusterMontageDisplay:
+        probabilities = to_type(one_hot(labels, 3, np.ones(len(X))))
+        return display.from_predictions(to_type(X), probabilities)
+    if display is ClusterStatisticsDisplay:
+        return display.from_arrays(to_type(X), to_type(X[:, ::-1].copy()), to_type(labels))
+    if display is InterpolationDisplay:
+        decoded = to_type(np.stack([X, X[::-1]], axis=1))
+        return display.from_arrays(to_type(X), decoded, to_type(X[::-1].copy()))
+    return display.from_embedding(to_type(X.reshape(len(X), -1)), to_type(labels))
+
+
+DRAW_ARRAYS = [
+    ClusterMontageDisplay, ClusterStatisticsDisplay, InterpolationDisplay, EmbeddingDisplay
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("display", DRAW_ARRAYS)
+@pytest.mark.parametrize(
+    "to_type",
+    [
+        lambda X: X.astype(np.uint8),
+        lambda X: X.astype(np.int64),
+        lambda X: X.astype(np.float32),
+        lambda X: X.tolist(),
+        lambda X: torch.from_numpy(X.astype(np.uint8)),
+        lambda X: torch.from_numpy(X).bfloat16(),
+        lambda X: torch.from_numpy(X.astype(float)).requires_grad_(),
+    ],
+    ids=["uint8", "int64", "float32", "list", "uint8 tensor", "bfloat16 tensor", "tensor in use"],
+)
+def test_the_same_numbers_make_the_same_picture_in_any_type(display, to_type):
+    rng = np.random.default_rng(0)
+    X, labels = rng.integers(3, 256, size=(12, 8, 9)), np.arange(12) % 3
+    drawn = draw_arrays(display, X, labels, to_type)
+    expected = draw_arrays(display, X.astype(float), labels)
+    for one, other in zip(picture(drawn), picture(expected), strict=True):
+        assert_array_equal(one, other)
+
+
+def test_arrays_keep_their_units():
+    X = np.random.default_rng(0).integers(256, size=(6, 8, 9), dtype=np.uint8)
+    probabilities = one_hot([0, 0, 0, 1, 1, 1], 2, [0.9, 0.8, 0.7] * 2)
+    montage = ClusterMontageDisplay.from_predictions(X, probabilities, n_images=1)
+    assert_array_equal(montage.images, X[montage.indices])
+    statistics = ClusterStatisticsDisplay.from_arrays(X, X, np.zeros(6)).statistics
+    assert_allclose(statistics["mean"][0, 0], X.mean(0))
+    assert_allclose(statistics["std"][1, 0], X.std(0))
+    interpolation = InterpolationDisplay.from_arrays(X, X[:, None], X / 255)
+    assert_array_equal(interpolation.first, X)
+    assert_array_equal(interpolation.decoded[:, 0], X)
+    assert_allclose(interpolation.last, X / 255)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+@pytest.mark.parametrize("display", DRAW_ARRAYS)
+def test_large_numbers_are_not_rounded(display, dtype):
+    X = np.random.default_rng(0).integers(256, size=(12, 8, 9)).astype(dtype)
+    labels = np.arange(12) % 3
+    drawn = draw_arrays(display, X + 2**30, labels)  # float32 would give steps of 128
+    for one, other in zip(picture(drawn), picture(draw_arrays(display, X, labels)), strict=True):
+        assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_images_of_an_estimator_are_as_fine_as_it_sees_them(st_dac, images):
+    X = images / 7 + 1e6  # float32 would give steps of 1/16
+    estimator = fitted(clone(st_dac).set_params(max_epochs=1), X)
+    montage = ClusterMontageDisplay.from_estimator(estimator, X)
+    shown = montage.indices >= 0
+    assert_allclose(montage.images[shown], X[montage.indices[shown]], rtol=0, atol=1e-3)
+
+
+def test_an_embedding_far_from_zero_is_not_rounded():
+    Z = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32) + np.float32(1000)
+    one = EmbeddingDisplay.from_embedding(Z, np.zeros(60))
+    other = EmbeddingDisplay.from_embedding(Z.astype(float) - 1000, np.zeros(60))
+    assert_allclose(one.coordinates, other.coordinates, atol=1e-6)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_colours_are_in_the_range_that_matplotlib_takes(display):
+    X = np.random.default_rng(0).integers(3, 256, size=(12, 3, 8, 9))
+    if display is SpatialTransformerDisplay:
+        drawn = display({"original": X.transpose(0, 2, 3, 1)}).plot()
+    else:
+        drawn = draw_arrays(display, X, np.arange(12) % 3)
+    for image in picture(drawn):
+        assert image.shape == (8, 9, 3) and image.min() >= 0 and image.max() <= 1
+
+
+def test_displays_of_integers_are_those_of_floats():
+    first, last = np.full((2, 1, 8, 8), 100, dtype=np.int8)
+    first[..., 0] = -100  # int8 can't hold the range
+    decoded = np.full((1, 2, 8, 8), -120, dtype=np.int8)
+    one = InterpolationDisplay(first, decoded, last).plot()
+    other = InterpolationDisplay(*(a.astype(float) for a in (first, decoded, last))).plot()
+    assert_array_equal(picture(one), picture(other))
+
+
 # ClusterMontageDisplay
 
 
@@ -341,14 +450,14 @@ def test_spatial_transformer_puts_stages_between(st_dac, images):
     assert_allclose(display.stages["after 1 epoch"], images[:3] / 2)
 
 
-def test_spatial_transformer_scales_uint8_like_the_estimator(st_dac, images):
+def test_spatial_transformer_has_uint8_in_its_own_units(st_dac, images):
     X = (images * 15).astype(np.uint8)
     estimator = fitted(clone(st_dac).set_params(max_epochs=1), X)
     stages = {"same": X}
     display = SpatialTransformerDisplay.from_estimator(estimator, X, stages=stages)
-    assert_allclose(display.stages["original"], X[:8] / 255, atol=1e-6)
-    assert_allclose(display.stages["same"], X[:8] / 255, atol=1e-6)
-    assert display.stages["after training"].max() < 1.01
+    assert_allclose(display.stages["original"], X[:8], atol=1e-4)
+    assert_array_equal(display.stages["same"], X[:8])
+    assert 128 < display.stages["after training"].max() < 256
 
 
 def test_spatial_transformer_of_fewer_images_than_asked_for(st_dac, images):
@@ -736,8 +845,7 @@ def test_interpolation_of_an_estimator(images, to_layout):
         estimator.set_params(image_shape=(8, 8))
     estimator = fitted(estimator, X)
     display = InterpolationDisplay.from_estimator(estimator, X[:3], X[5:8], n_steps=4)
-    X = X / 255 if X.dtype == np.uint8 else X
-    first, last = X[:3], X[5:8]
+    first, last = X[:3].astype(float), X[5:8].astype(float)
     decoded = estimator.interpolate(to_layout(images)[:3], to_layout(images)[5:8], 4)
     expected = np.concatenate([first[:, None], decoded, last[:, None]], axis=1)
     low, high = min(first.min(), last.min()), max(first.max(), last.max())

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust.plotting._images import import_pyplot
+from skdeepclust.plotting._images import from_torch, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -342,13 +342,14 @@ class EmbeddingDisplay:
         if n_samples is not None:
             check_scalar(n_samples, "n_samples", Integral, min_val=1)
         Z_name, labels_name = argument_names
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name=Z_name)
+        # PCA's covariance in float32 would lose an embedding that is far from 0
+        Z = check_array(from_torch(Z), dtype=np.float64, input_name=Z_name)
         if min(Z.shape) < 2:
             raise ValueError(
                 f"{Z_name} must have two samples or more, of two features or more; got shape "
                 f"{Z.shape}."
             )
-        labels = column_or_1d(labels)
+        labels = column_or_1d(from_torch(labels))
         if len(labels) != len(Z):
             raise ValueError(
                 f"{labels_name} must have one entry for each of the {len(Z)} samples; got "

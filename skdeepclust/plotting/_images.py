@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -31,18 +32,28 @@ def import_pyplot(caller: object) -> Any:
     return plt
 
 
+def from_torch(X: Any) -> Any:
+    """Return a tensor as an array, for scikit-learn takes few of them; anything else as it is."""
+    if not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+
+
 def check_images(X: Any, name: str) -> np.ndarray:
-    """Return `X` as float images of shape (n, height, width) or (n, height, width, 3)."""
-    X = np.asarray(X)  # check_array would take a uint8 tensor for floats
-    X = check_array(X, dtype=[np.float32, np.float64, np.uint8], allow_nd=True, input_name=name)
+    """Return `X` as float images of shape (n, height, width) or (n, height, width, 3).
+
+    Values stay what they are, whatever their dtype.
+    """
+    # integers become float64, for float32 would round large ones
+    dtypes = [np.float64, np.float32]
+    X = check_array(from_torch(X), dtype=dtypes, allow_nd=True, input_name=name)
     images = X[:, None] if X.ndim == 3 else X
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"{name} must be images of shape (n_samples, height, width) or (n_samples, channels, "
             f"height, width) with 1 or 3 channels; got an array of shape {X.shape}."
         )
-    if images.dtype == np.uint8:
-        images = images / np.float32(255)
     return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
 
@@ -55,13 +66,15 @@ def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
             "estimator must be a deep clusterer fitted on images (for flat ones, with "
             f"image_shape); got {estimator!r} with input_shape_={shape}."
         )
-    x = check_X(estimator, X, reset=False)
-    return check_images(x * estimator.input_scale_ + estimator.input_mean_, name)
+    # in place, for there may be many; float32 would coarsen values far from 0
+    x = check_X(estimator, X, reset=False).double()
+    return check_images(x.mul_(estimator.input_scale_).add_(estimator.input_mean_), name)
 
 
 def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Scale `images` to [0, 1] by their common range, or `limits`; NaN marks blank ones."""
-    low, high = limits or (np.nanmin(images), np.nanmax(images))
+    images = np.asarray(images, dtype=float)  # differences of integers would wrap around
+    low, high = map(float, limits or (np.nanmin(images), np.nanmax(images)))
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
 
 

@@ -11,6 +11,7 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -36,7 +37,7 @@ class InterpolationDisplay:
         The first image of each pair.
     decoded : ndarray of shape (n_pairs, n_steps, height, width) or \
             (n_pairs, n_steps, height, width, 3)
-        What is decoded between the two.
+        What is decoded between the two, in the units of `first` and `last`.
     last : ndarray of shape (n_pairs, height, width) or (n_pairs, height, width, 3)
         The second image of each pair.
 
@@ -202,7 +203,7 @@ class InterpolationDisplay:
         """
         import_pyplot(cls)
         first, last = check_images(X1, "X1"), check_images(X2, "X2")
-        decoded = np.asarray(decoded)
+        decoded = np.asarray(from_torch(decoded))
         if decoded.ndim not in (4, 5) or len(decoded) != len(first):
             raise ValueError(
                 f"decoded must hold images for each of the {len(first)} pairs, of shape (n_pairs, "

@@ -13,6 +13,7 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -36,7 +37,7 @@ class ClusterMontageDisplay:
     ----------
     images : ndarray of shape (n_clusters, 2 * n_images, height, width) or \
             (n_clusters, 2 * n_images, height, width, 3)
-        The images of each row; NaN where a place is blank.
+        The images of each row, in the units of `X`; NaN where a place is blank.
     indices : ndarray of shape (n_clusters, 2 * n_images), int
         Where the images are in `X`; -1 where a place is blank.
     sizes : ndarray of shape (n_clusters,), int
@@ -237,7 +238,7 @@ class ClusterMontageDisplay:
         figure: FigureBase | None,
     ) -> ClusterMontageDisplay:
         check_scalar(n_images, "n_images", Integral, min_val=1)
-        probabilities = check_array(probabilities, input_name="probabilities")
+        probabilities = check_array(from_torch(probabilities), input_name="probabilities")
         n_samples, n_clusters = probabilities.shape
         if n_samples != len(images):
             raise ValueError(

@@ -35,7 +35,7 @@ class SpatialTransformerDisplay:
     ----------
     stages : dict of str to ndarray of shape (n_images, height, width) or \
             (n_images, height, width, 3)
-        The images of each column by its title.
+        The images of each column by its title, all in the same units.
 
     Attributes
     ----------
@@ -124,7 +124,8 @@ class SpatialTransformerDisplay:
             How many images to show: the first ones of `X`, or all if it has fewer.
         stages : mapping of str to array-like, default=None
             Columns between the first and the last, by their titles: what
-            ``spatial_transform(X)`` gave at other times, such as after one epoch.
+            ``spatial_transform(X)`` gave at other times, such as after one epoch, in the units
+            of `X`.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None

@@ -13,6 +13,7 @@ from skdeepclust.plotting._images import (
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -36,7 +37,8 @@ class ClusterStatisticsDisplay:
     ----------
     statistics : dict of str to ndarray of shape (2, n_clusters, height, width) or \
             (2, n_clusters, height, width, 3)
-        For each statistic, by its name, the original and the transformed images' values.
+        For each statistic, by its name, the original and the transformed images' values; mean
+        and standard deviation in the units of the images, the variance in their square.
     clusters : sequence of str
         Title of each column.
 
@@ -228,7 +230,7 @@ class ClusterStatisticsDisplay:
         cmap: str,
         figure: FigureBase | None,
     ) -> ClusterStatisticsDisplay:
-        labels = column_or_1d(labels)
+        labels = column_or_1d(from_torch(labels))
         if len(labels) != len(original):
             raise ValueError(
                 f"labels must have one entry for each of the {len(original)} images; got "

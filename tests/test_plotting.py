@@ -1,5 +1,6 @@
 """The displays: what they compute from data, what they draw of it, and what they refuse."""
 
+import copy
 import sys
 import warnings
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
@@ -322,6 +324,30 @@ def test_displays_of_integers_are_those_of_floats():
     one = InterpolationDisplay(first, decoded, last).plot()
     other = InterpolationDisplay(*(a.astype(float) for a in (first, decoded, last))).plot()
     assert_array_equal(picture(one), picture(other))
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_the_output_that_transformers_are_set_to_does_not_matter(display, model, images, output):
+    pytest.importorskip(output)
+    expected = picture(draw(display, model, images))
+    with config_context(transform_output=output):
+        configured = [draw(display, model, X) for X in (images, torch.as_tensor(images))]
+    estimator = copy.deepcopy(model).set_output(transform=output)
+    for drawn in (*configured, draw(display, estimator, images)):
+        for one, other in zip(picture(drawn), expected, strict=True):
+            assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_an_embedding_can_be_a_data_frame(output):
+    module = pytest.importorskip(output)
+    Z, y = load_digits(return_X_y=True)
+    expected = picture(EmbeddingDisplay.from_embedding(Z, y))
+    with config_context(transform_output=output):
+        drawn = EmbeddingDisplay.from_embedding(module.DataFrame(Z), module.Series(y))
+    for one, other in zip(picture(drawn), expected, strict=True):
+        assert_allclose(one, other, atol=1e-9)
 
 
 # ClusterMontageDisplay

@@ -356,7 +356,8 @@ class EmbeddingDisplay:
                 f"{len(labels)}."
             )
         random_state = check_random_state(random_state)
-        pca = PCA(2, random_state=random_state)
+        # an array, whatever sklearn.set_config(transform_output=...) asks for
+        pca = PCA(2, random_state=random_state).set_output(transform="default")
         with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
             coordinates = pca.fit_transform(Z)
         chosen = random_state.permutation(len(Z))[:n_samples]

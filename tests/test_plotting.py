@@ -1,6 +1,7 @@
 """The displays: what they compute from data, what they draw of it, and what they refuse."""
 
 import copy
+import re
 import sys
 import warnings
 
@@ -11,17 +12,19 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.cluster import KMeans
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skorch.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from skdeepclust import AutoencoderClustering, DACClustering, STDACClustering  # noqa: E402
+from skdeepclust import AutoencoderClustering, DACClustering, SimCLR, STDACClustering  # noqa: E402
 from skdeepclust.plotting import (  # noqa: E402
     ClusterMontageDisplay,
     ClusterStatisticsDisplay,
@@ -70,12 +73,6 @@ def autoencoder(images):
 def model(display, st_dac, autoencoder):
     """A fitted estimator that `display` can draw."""
     return autoencoder if display is InterpolationDisplay else st_dac
-
-
-@pytest.fixture(scope="module")
-def tabular(images):
-    X = images.reshape(len(images), -1)
-    return fitted(STDACClustering(n_clusters=4, max_epochs=1, random_state=0), X)
 
 
 def draw(display, estimator, X, **options):
@@ -130,9 +127,9 @@ def test_plot_can_be_called_again(display, model, images):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_an_unfitted_estimator_is_refused(display, images):
+def test_an_unfitted_estimator_is_refused(display, model, images):
     with pytest.raises(NotFittedError):
-        draw(display, STDACClustering(), images)
+        draw(display, clone(model), images)
     assert not plt.get_fignums()
 
 
@@ -144,8 +141,9 @@ def test_without_matplotlib_the_error_says_what_to_install(display, model, image
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
-def test_tabular_data_is_refused(display, tabular, images):
+def test_tabular_data_is_refused(display, model, images):
     X = images.reshape(len(images), -1)
+    tabular = fitted(clone(model).set_params(max_epochs=1), X)
     with pytest.raises(ValueError, match=r"estimator must be .* images.*input_shape_=\(64,\)"):
         draw(display, tabular, X)
 
@@ -155,6 +153,90 @@ def test_an_estimator_of_another_kind_is_refused(display, images):
     X = images.reshape(len(images), -1)
     with pytest.raises(ValueError, match="estimator must be a deep clusterer"):
         draw(display, KMeans(3, n_init=1).fit(X), X)
+
+
+NEEDED = {
+    ClusterMontageDisplay: "predict_proba",
+    ClusterStatisticsDisplay: "spatial_transform",
+    SpatialTransformerDisplay: "spatial_transform",
+    InterpolationDisplay: "interpolate",
+    EmbeddingDisplay: "transform",
+    TrainingCurvesDisplay: "history_",
+}
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+@pytest.mark.parametrize(
+    "estimator", [None, "kmeans", KMeans, STDACClustering, KMeans(3), DBSCAN()], ids=repr
+)
+def test_what_cannot_be_drawn_is_named(display, estimator, images):
+    if display is EmbeddingDisplay and isinstance(estimator, KMeans):
+        pytest.skip("it draws k-means too")
+    X = images.reshape(len(images), -1)
+    is_class = isinstance(estimator, type)
+    got = estimator.__name__ if is_class else repr(estimator)
+    expected = "a fitted instance" if is_class else f"`{NEEDED[display]}`"
+    candidates = [estimator]
+    if isinstance(estimator, KMeans | DBSCAN):
+        candidates.append(clone(estimator).fit(X))
+    for candidate in candidates:
+        with pytest.raises(ValueError, match=rf"estimator must .*{expected}.*; got ") as error:
+            draw(display, candidate, X)
+        assert str(error.value).endswith(f"{got}.")
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, images):
+    X = images.reshape(len(images), -1)
+    deep = clone(model).set_params(image_shape=(8, 8), max_epochs=1)
+    pipeline = make_pipeline(MinMaxScaler(), deep)
+    search = GridSearchCV(deep, {"lr": [1e-3]}, cv=2)
+    both = GridSearchCV(pipeline, {"minmaxscaler__clip": [False]}, cv=2)
+    places = [
+        (pipeline, "estimator[-1]"),
+        (search, "estimator.best_estimator_"),
+        (both, "estimator.best_estimator_[-1]"),
+        (make_pipeline(deep), "estimator[0]"),
+        (make_pipeline("passthrough", deep), "estimator[-1]"),
+    ]
+    for estimator, place in places:
+        estimator = fitted(estimator, X)
+        if display is EmbeddingDisplay:
+            assert draw(display, estimator, X).sizes.sum() == len(X)
+            continue
+        with pytest.raises(ValueError, match=r"(?s)estimator must .*Pass `.*` instead") as error:
+            draw(display, estimator, X)
+        advised, rest = re.search("Pass `(.*)` instead(.*)", str(error.value)).groups()
+        assert advised == place and "refit" not in rest
+        has_steps_before = "-1" in place and display is not TrainingCurvesDisplay
+        assert ("steps before" in rest) == has_steps_before
+        draw(display, eval(advised, {"estimator": estimator}), X)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_a_search_without_the_best_estimator_says_what_makes_it(display, model, images):
+    X = images.reshape(len(images), -1)
+    deep = clone(model).set_params(image_shape=(8, 8), max_epochs=1)
+    search = fitted(GridSearchCV(deep, {"lr": [1e-3]}, cv=2, refit=False), X)
+    with pytest.raises(ValueError, match=r"`estimator\.best_estimator_` instead, .*refit=True"):
+        draw(display, search, X)
+
+
+@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+def test_there_is_no_advice_to_pass_what_cannot_be_drawn_either(display, images):
+    pipeline = make_pipeline(SimCLR(image_shape=(8, 8)), KMeans(3))
+    with pytest.raises(ValueError, match=r"(?s)got Pipeline.*\)\.$"):
+        draw(display, pipeline, images.reshape(len(images), -1))
+
+
+def test_a_transformer_is_drawn_where_no_clusters_are_asked_for(images):
+    simclr = SimCLR(max_epochs=1, random_state=0).fit(images)
+    assert TrainingCurvesDisplay.from_estimator(simclr).lines_.shape == (1, 1)
+    EmbeddingDisplay.from_estimator(simclr, images, np.zeros(len(images)))
+    for display, needed in {**NEEDED, EmbeddingDisplay: "predict"}.items():
+        if display is not TrainingCurvesDisplay:
+            with pytest.raises(ValueError, match=rf"estimator must have `{needed}`.*got SimCLR"):
+                draw(display, simclr, images)
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)
@@ -507,10 +589,10 @@ def test_spatial_transformer_refuses(st_dac, images, options, message):
 @pytest.mark.parametrize("display", [SpatialTransformerDisplay, ClusterStatisticsDisplay])
 def test_without_spatial_transformer_the_estimator_says_so(display, st_dac, images):
     estimator = fitted(clone(st_dac).set_params(n_st_layers=0, max_epochs=1), images)
-    with pytest.raises(ValueError, match="n_st_layers=0"):
+    with pytest.raises(ValueError, match=r"estimator must .*spatial transformer.*n_st_layers=0"):
         display.from_estimator(estimator, images)
     dac = fitted(DACClustering(n_clusters=2, n_init=1, max_epochs=1, random_state=0), images)
-    with pytest.raises(AttributeError, match="spatial_transform"):
+    with pytest.raises(ValueError, match=r"must have `spatial_transform`.*got DACClustering"):
         display.from_estimator(dac, images)
 
 
@@ -716,7 +798,7 @@ def test_embedding_takes_true_classes_and_needs_no_predict(st_dac, images):
     X = images.reshape(len(images), -1)
     scaler = StandardScaler().fit(X)
     assert_array_equal(EmbeddingDisplay.from_estimator(scaler, X, y).sizes, display.sizes)
-    with pytest.raises(ValueError, match="estimator must have `predict`; got StandardScaler"):
+    with pytest.raises(ValueError, match=r"estimator must have `predict`.*; got StandardScaler"):
         EmbeddingDisplay.from_estimator(scaler, X)
 
 

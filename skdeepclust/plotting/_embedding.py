@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
-from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust.plotting._images import from_torch, import_pyplot
+from skdeepclust.plotting._images import check_estimator, from_torch, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -252,10 +251,7 @@ class EmbeddingDisplay:
             If matplotlib is not installed.
         """
         import_pyplot(cls)
-        check_is_fitted(estimator)
-        for method in ("transform", "predict") if y is None else ("transform",):
-            if not hasattr(estimator, method):
-                raise ValueError(f"estimator must have `{method}`; got {estimator!r}.")
+        check_estimator(estimator, "transform", *(["predict"] if y is None else []))
         Z = estimator.transform(X)
         name, kind, labels = "y", "class", y
         if y is None:

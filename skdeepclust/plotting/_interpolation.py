@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
@@ -151,12 +152,8 @@ class InterpolationDisplay:
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "interpolate", on_images=True)
         first, last = estimator_images(estimator, X1, "X1"), estimator_images(estimator, X2, "X2")
-        if not hasattr(estimator, "interpolate"):
-            raise ValueError(
-                "estimator must have `interpolate`, as the deep clusterers with an auto-encoder "
-                f"do; got {estimator!r}."
-            )
         decoded = estimator.interpolate(X1, X2, n_steps)
         decoded = decoded.reshape(-1, *estimator.input_shape_)
         return cls._from_images(first, check_images(decoded, "decoded"), last, cmap, ax)

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
@@ -159,13 +160,15 @@ class ClusterMontageDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images, or an argument is not valid.
+            If `estimator` has no ``predict_proba`` or was not fitted on images, or an argument is
+            not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "predict_proba", on_images=True)
         images = estimator_images(estimator, X)
         return cls._from_images(
             images, estimator.predict_proba(X), n_images, cluster_names, cmap, figure

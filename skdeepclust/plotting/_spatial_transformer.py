@@ -11,12 +11,14 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
     import_pyplot,
     panels,
     to_unit_range,
+    transformed_images,
 )
 
 if TYPE_CHECKING:
@@ -138,8 +140,8 @@ class SpatialTransformerDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images or its network does not begin with a spatial
-            transformer, or an argument is not valid.
+            If `estimator` has no ``spatial_transform``, was not fitted on images or its network
+            does not begin with a spatial transformer, or an argument is not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
@@ -147,6 +149,7 @@ class SpatialTransformerDisplay:
         """
         import_pyplot(cls)
         check_scalar(n_images, "n_images", Integral, min_val=1)
+        check_estimator(estimator, "spatial_transform", on_images=True)
         original = estimator_images(estimator, X)
         columns = {"original": original[:n_images]}
         for title, images in (stages or {}).items():
@@ -157,6 +160,5 @@ class SpatialTransformerDisplay:
                     f"{original.shape}; got {images.shape}."
                 )
             columns[title] = images[:n_images]
-        transformed = estimator.spatial_transform(X[:n_images])
-        columns["after training"] = check_images(transformed, "spatial_transform(X)")
+        columns["after training"] = transformed_images(estimator, X[:n_images])
         return cls(columns).plot(cmap=cmap, figure=figure)

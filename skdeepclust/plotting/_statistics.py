@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
@@ -17,6 +18,7 @@ from skdeepclust.plotting._images import (
     import_pyplot,
     panels,
     to_unit_range,
+    transformed_images,
 )
 
 if TYPE_CHECKING:
@@ -147,16 +149,17 @@ class ClusterStatisticsDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images or its network does not begin with a spatial
-            transformer, or an argument is not valid.
+            If `estimator` has no ``spatial_transform``, was not fitted on images or its network
+            does not begin with a spatial transformer, or an argument is not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "spatial_transform", on_images=True)
         original = estimator_images(estimator, X)
-        transformed = check_images(estimator.spatial_transform(X), "spatial_transform(X)")
+        transformed = transformed_images(estimator, X)
         if labels is not None:
             return cls._from_images(original, transformed, labels, "{}", cmap, figure)
         labels = estimator.predict(X)

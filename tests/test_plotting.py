@@ -1,6 +1,7 @@
 """The displays: what they compute from data, what they draw of it, and what they refuse."""
 
 import copy
+import inspect
 import re
 import sys
 import warnings
@@ -24,7 +25,7 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from skdeepclust import AutoencoderClustering, DACClustering, SimCLR, STDACClustering  # noqa: E402
+from skdeepclust import AutoencoderClustering, DACClustering, SimCLR, STDACClustering, plotting  # noqa: E402
 from skdeepclust.plotting import (  # noqa: E402
     ClusterMontageDisplay,
     ClusterStatisticsDisplay,
@@ -430,6 +431,39 @@ def test_an_embedding_can_be_a_data_frame(output):
         drawn = EmbeddingDisplay.from_embedding(module.DataFrame(Z), module.Series(y))
     for one, other in zip(picture(drawn), expected, strict=True):
         assert_allclose(one, other, atol=1e-9)
+
+
+def section(docstring, name):
+    """The names that a section of a numpydoc docstring lists."""
+    lines = inspect.cleandoc(docstring).splitlines()
+    if name not in lines:
+        return []
+    body = lines[lines.index(name) + 2 :]
+    end = next((i for i, line in enumerate(body) if line.startswith("---")), len(body) + 1)
+    entries = [line for line in body[: end - 1] if line and not line[0].isspace()]
+    return [part for line in entries for part in line.split(" : ")[0].split(", ")]
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_docstrings_name_what_there_is(display, model, images):
+    parameters = section(display.__doc__, "Parameters")
+    attributes = section(display.__doc__, "Attributes")
+    assert parameters == list(inspect.signature(display).parameters)
+    drawn = draw(display, model, images)
+    for name in parameters + attributes:
+        assert hasattr(drawn, name), name
+    assert set(attributes) == {name for name in vars(drawn) if name.endswith("_")}
+    assert section(display.plot.__doc__, "Returns") == ["self"]
+    ways = {name for name in dir(display) if name.startswith("from_")}
+    use = re.search(r"Use (.*) to create one", " ".join(display.__doc__.split()))[1]
+    assert set(re.findall(r":meth:`(\w+)`", use)) == ways
+    assert {name for name in re.findall(r"\bfrom_\w+", display.__doc__)} <= ways
+    for other in section(display.__doc__, "See Also"):
+        assert other in plotting.__all__
+    for name in ways | {"plot"}:
+        method = getattr(display, name)
+        expected = set(inspect.signature(method).parameters) - {"self"}
+        assert set(section(method.__doc__, "Parameters")) == expected, name
 
 
 # ClusterMontageDisplay

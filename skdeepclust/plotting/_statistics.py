@@ -33,7 +33,7 @@ class ClusterStatisticsDisplay:
     bring images of a cluster to a common pose show in sharper means and thinner edges of the
     standard deviation. The two rows of a statistic share their scale of grey.
 
-    Use :meth:`from_estimator` or :meth:`from_images` to create one.
+    Use :meth:`from_estimator` or :meth:`from_arrays` to create one.
 
     Parameters
     ----------

@@ -33,12 +33,8 @@ from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase
-from skdeepclust.networks._base import (
-    ClusterNetwork,
-    forward_in_slices,
-    n_output_features,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import forward_in_slices, n_output_features, reestimate_batch_norm
+from skdeepclust.networks._base import ClusterNetwork
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")

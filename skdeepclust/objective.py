@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -107,3 +108,29 @@ class PseudoLabels(Objective):
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the batch's cross-entropy."""
         yield "main", F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])
+
+
+class CountingObjective(Objective):
+    """Base of the objectives that a part of the samples takes part in."""
+
+    n_counted: Tensor  # samples that took part in the epoch
+    n_seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n_counted", torch.tensor(0))
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        """Forget the last epoch's counts."""
+        self.n_counted.zero_()
+        self.n_seen.zero_()
+
+    def count(self, takes_part: Tensor) -> None:
+        """Count the samples of a batch that take part, by a mask of shape (n,)."""
+        self.n_counted += takes_part.sum()
+        self.n_seen += len(takes_part)
+
+    def share(self) -> float:
+        """Return the share of the epoch's samples that took part."""
+        return (self.n_counted / self.n_seen).item()

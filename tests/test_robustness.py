@@ -368,7 +368,7 @@ def test_latents_that_have_collapsed(whiten):
 
 
 def test_parts_that_the_last_pass_does_not_reach_keep_their_statistics():
-    from skdeepclust.networks._base import reestimate_batch_norm
+    from skdeepclust.inference import reestimate_batch_norm
 
     network = torch.nn.ModuleDict(
         {"reached": torch.nn.BatchNorm1d(3), "other": torch.nn.BatchNorm1d(3)}

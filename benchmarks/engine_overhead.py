@@ -18,7 +18,6 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
 
 from skdeepclust.augment import RandomAffine
 from skdeepclust.cluster._dac import PairObjective, linear_threshold
@@ -36,6 +35,7 @@ from skdeepclust.networks import (
 )
 from skdeepclust.networks._convolutional import dense_head
 from skdeepclust.objective import Objective
+from skdeepclust.samples import Samples
 
 
 class CrossEntropy(Objective):
@@ -224,7 +224,7 @@ def compare(benchmark: Classification, rounds: int) -> dict:
         chunk_size=getattr(benchmark, "chunk_size", None),
     )
     engine = Engine(networks["engine"], phase, device=device).start()
-    dataset = TensorDataset(benchmark.X)
+    dataset = Samples(benchmark.X)
     contenders = {
         "bare loop": lambda: benchmark.bare(networks["bare loop"], optimizer),
         "engine": lambda: engine.fit_loop(dataset, epochs=1),

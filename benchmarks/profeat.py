@@ -227,7 +227,7 @@ class Evaluate(Callback):
             return  # the contrastive training
         start = time.perf_counter()
         if self.standardised is None:
-            self.standardised = check_X(self.estimator, self.X, reset=False).to(X.device)
+            self.standardised = check_X(self.estimator, self.X, reset=False, device=X.device)
         losses = getattr(net.criterion_, "head_losses", None)  # of SCAN's step
         head = int(model.head.selected if losses is None else losses.argmin())
         reestimate_batch_norm(ClusterNetwork(model.encoder, model.head), X)

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from _common import RESULTS, default_device, described, environment, save, table
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skdeepclust.augment import simclr_augmentation
@@ -34,6 +33,7 @@ from skdeepclust.cluster._simclr import ContrastiveObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import RepresentationNetwork, ResNet18
+from skdeepclust.samples import Samples
 
 SHAPE = (3, 32, 32)
 TEMPERATURE = 0.1
@@ -89,7 +89,7 @@ def engine_loop(
         device=args.device,
         precision=SETTINGS[setting][0],
     ).start()
-    dataset = TensorDataset(X)
+    dataset = Samples(X)
     return lambda: engine.fit_loop(dataset, epochs=1)
 
 

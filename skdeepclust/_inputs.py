@@ -14,6 +14,8 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 from torch import Tensor
 
+from skdeepclust.samples import Samples
+
 MIN_SIDE = 8
 SLICE = 4096  # samples that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
@@ -94,8 +96,8 @@ def _as_sample(sample: Any, number: int) -> Any:
 
 def check_X(
     estimator: Any, X: Any, *, reset: bool, scaled_as: Any = None, device: Any = "cpu"
-) -> Tensor:
-    """Validate `X` and return it standardised, as float32 of shape (n, *input_shape_).
+) -> Samples:
+    """Validate `X` and return samples that are standardised, of shape (n, *input_shape_).
 
     With ``reset=True`` it also sets ``n_features_in_``, ``feature_names_in_``,
     ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or of the fitted
@@ -168,11 +170,15 @@ def check_X(
         estimator._sample_dtype = np.float64 if is_coarse else np.float32
     if not reset or scaled_as is not None:
         _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
-    x = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
-    for result, part in zip(x.split(SLICE), _slices(X), strict=True):
-        part = (part - estimator.input_mean_) / estimator.input_scale_
-        result.copy_(part.view_as(result))
-    return x.to(device)
+    mean, scale = estimator.input_mean_, estimator.input_scale_
+    if X.dtype in (np.uint8, np.bool_):  # as they are: a quarter of the memory
+        levels = ((torch.arange(256, device="cpu").double() - mean) / scale).float()
+        values = torch.from_numpy(X.view(np.uint8)).view(-1, *input_shape)
+        return Samples(values.to(device), levels.to(device))
+    values = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
+    for result, part in zip(values.split(SLICE), _slices(X), strict=True):
+        result.copy_(((part - mean) / scale).view_as(result))
+    return Samples(values.to(device))
 
 
 def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:

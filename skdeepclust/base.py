@@ -35,6 +35,7 @@ from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase
 from skdeepclust.inference import forward_in_slices, n_output_features, reestimate_batch_norm
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.samples import Samples
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
@@ -64,7 +65,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     checkpoint = None  # of the subclasses that don't have it as a parameter
 
-    def _phases(self, network: ClusterNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: ClusterNetwork, X: Samples) -> Iterator[Phase]:
         """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
         raise TypeError(f"{type(self).__name__} does not define `_phases`")
 
@@ -83,11 +84,11 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the fitted estimator to standardise `X` as, or None to do so by `X` itself."""
         return None
 
-    def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
+    def _finalize(self, network: ClusterNetwork, X: Samples) -> None:
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
 
-    def _prepared(self, X: Any) -> Tensor:
+    def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = self._resolve_device()
         self._check_callbacks()
@@ -107,7 +108,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                     f"'train_loss_best') must take the place of {monitor!r}; got {callback!r}."
                 )
 
-    def _check_augmentation(self, name: str, X: Tensor) -> None:
+    def _check_augmentation(self, name: str, X: Samples) -> None:
         """Raise a ValueError if a given augmentation makes something else than such samples."""
         augmentation = getattr(self, name)
         if augmentation is None or isinstance(augmentation, str):
@@ -196,7 +197,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._warn_of_failure(best)
         return self
 
-    def _train(self, X: Tensor) -> Run:
+    def _train(self, X: Samples) -> Run:
         """Train on prepared samples, keep what was learnt, and return the run that learnt it."""
         (seed,) = self._seeds(1)
         with self._bar(self._planned_epochs(len(X)) * len(X)) as bar:
@@ -210,7 +211,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         random_state = check_random_state(self.random_state)
         return random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
 
-    def _runs(self, X: Tensor, seeds: list[int], bar: tqdm) -> list[Run]:
+    def _runs(self, X: Samples, seeds: list[int], bar: tqdm) -> list[Run]:
         if self.checkpoint is None:
             return [Run(self, X, seed, bar) for seed in seeds]
         same = fingerprint(self, X)
@@ -289,12 +290,12 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
         return nn.Identity() if self.augmentation is None else self.augmentation
 
-    def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
+    def _forward(self, function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> np.ndarray:
         """Return ``function(X)`` as an array, computed in slices."""
         with neutral_settings():
             return forward_in_slices(function, X).cpu().numpy()
 
-    def _checked(self, X: Any) -> Tensor:
+    def _checked(self, X: Any) -> Samples:
         check_is_fitted(self, "network_")
         return check_X(self, X, reset=False, device=next(self.network_.parameters()).device)
 
@@ -363,7 +364,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """Return the phase in which the best restart learns the restarts' average, if any."""
         return None
 
-    def _prepared(self, X: Any) -> Tensor:
+    def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)
         if len(X) < self.n_clusters:
             raise ValueError(
@@ -372,7 +373,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             )
         return X
 
-    def _train(self, X: Tensor) -> Run:
+    def _train(self, X: Samples) -> Run:
         seeds = self._seeds(self._resolved_n_init())
         criterion = NeighborCriterion(X)
 
@@ -407,7 +408,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 stacklevel=3,
             )
 
-    def _probabilities(self, network: nn.Module, X: Tensor) -> np.ndarray:
+    def _probabilities(self, network: nn.Module, X: Samples) -> np.ndarray:
         network.eval()
         return self._forward(lambda x: network(x).softmax(1), X)
 

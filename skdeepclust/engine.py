@@ -16,11 +16,9 @@ from skorch.callbacks import Callback, EpochTimer
 from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from skdeepclust.objective import Objective, Step
-
-CHUNK_BYTES = 2 * 2**20  # gathered at once, which is faster than batch by batch
+from skdeepclust.samples import Chunks
 
 
 @dataclass
@@ -68,49 +66,6 @@ class Phase:
     network: nn.Module | None = None
 
 
-class TensorChunks:
-    """Shuffled chunks of a tensor data set, each gathered at once and cut into batches.
-
-    Parameters
-    ----------
-    dataset : TensorDataset
-        Its first tensor, of shape (n, *input_shape), is what is iterated over.
-    batch_size : int
-        Samples a batch. A last batch of one joins the one before, because batch
-        normalisation needs two.
-    chunk_size : int or None
-        Samples a chunk.
-    """
-
-    def __init__(
-        self, dataset: TensorDataset, batch_size: int, chunk_size: int | None = None
-    ) -> None:
-        self.X = dataset.tensors[0]
-        self.batch_size = batch_size
-        if chunk_size is None:
-            bytes_each = max(1, self.X[0].numel() * self.X.element_size())
-            chunk_size = max(1, CHUNK_BYTES // bytes_each // batch_size) * batch_size
-        self.chunk_size = chunk_size
-
-    def _sizes(self, n: int, size: int) -> list[int]:
-        sizes = [size] * (n // size) + [n % size] * (n % size > 0)
-        if len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [sizes[-2] + 1]
-        return sizes
-
-    def chunks(self, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, index) for each chunk, in the order given or in a new one each time."""
-        if order is None:
-            order = torch.randperm(len(self.X), device=self.X.device)
-        for index in order.split(self._sizes(len(order), self.chunk_size)):
-            yield self.X[index], index
-
-    def batches(self, x: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of a chunk, as views of it."""
-        sizes = self._sizes(len(x), self.batch_size)
-        return zip(x.split(sizes), index.split(sizes), strict=True)
-
-
 class Engine(NeuralNet):
     """Trains a network on an objective, with all of skorch's callbacks.
 
@@ -141,14 +96,15 @@ class Engine(NeuralNet):
     --------
     >>> import torch
     >>> from skdeepclust.engine import Engine, Phase
-    >>> from skdeepclust.objective import Objective, Step
+    >>> from skdeepclust.objective import Objective
+    >>> from skdeepclust.samples import Samples
     >>> class Reconstruction(Objective):
     ...     def loss(self, network, x, index):
     ...         return (network(x) - x).square().mean()
-    >>> X = torch.linspace(-1, 1, 64).view(16, 4)
+    >>> X = Samples(torch.linspace(-1, 1, 64).view(16, 4))
     >>> phase = Phase(Reconstruction(), max_epochs=5, batch_size=8, lr=0.01)
     >>> engine = Engine(torch.nn.Linear(4, 4), phase).start()
-    >>> history = engine.fit_loop(torch.utils.data.TensorDataset(X), epochs=5).history
+    >>> history = engine.fit_loop(X, epochs=5).history
     >>> len(history[:, "train_loss"])
     5
     """
@@ -170,7 +126,7 @@ class Engine(NeuralNet):
             lr=phase.lr,
             max_epochs=phase.max_epochs,
             batch_size=phase.batch_size,
-            iterator_train=TensorChunks,
+            iterator_train=Chunks,
             iterator_train__chunk_size=phase.chunk_size,
             train_split=None,
             callbacks=callbacks,
@@ -260,7 +216,7 @@ class Engine(NeuralNet):
         return {"loss": total, "y_pred": None}
 
     def run_single_epoch(
-        self, iterator: TensorChunks | None, training: bool, prefix: str, step_fn: Any, **_: Any
+        self, iterator: Chunks | None, training: bool, prefix: str, step_fn: Any, **_: Any
     ) -> None:
         """Train on each batch once and record the mean loss, reading it only at the end."""
         if iterator is None:
@@ -275,7 +231,7 @@ class Engine(NeuralNet):
             objective.on_epoch_begin(network, iterator.X)
         losses, sizes = [], []
         order = objective.order(len(iterator.X), iterator.X.device)
-        for x, index in iterator.chunks(order):
+        for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
             for batch in iterator.batches(x, index):

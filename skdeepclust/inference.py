@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from skdeepclust.samples import Samples
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -26,13 +29,14 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     return features.flatten(1).shape[1]
 
 
-def forward_in_slices(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
+def forward_in_slices(function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> Tensor:
     """Return ``function(X)``, computed in slices and without gradients."""
     largest = 128 if X.device.type == "cpu" else 4096
-    size = max(1, min(largest, largest * 2**13 // X[0].numel()))
+    size = max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
     results = []
     with torch.inference_mode():
-        for x in X.split(size):
+        for start in range(0, len(X), size):
+            x = X[start : start + size]
             # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
             # network that works in place would change X.
             n_missing = size - len(x)
@@ -79,14 +83,16 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
                 m.track_running_stats, m.running_mean, m.running_var = track, mean, var
 
 
-def batch_norm_parts(X: Tensor) -> tuple[Tensor, ...]:
-    """Split `X` into equal parts that are large enough for batch statistics, and fit a cache."""
-    size = max(64, min(1000, 2**17 // X[0].numel()))
-    return X.tensor_split(-(-len(X) // size))
+def batch_norm_parts(X: Samples | Tensor) -> Iterator[Tensor]:
+    """Yield `X` in equal parts that are large enough for batch statistics, and fit a cache."""
+    size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
+    n_parts = -(-len(X) // size)
+    for part in range(n_parts):
+        yield X[len(X) * part // n_parts : len(X) * (part + 1) // n_parts]
 
 
 def reestimate_batch_norm(
-    network: nn.Module, X: Tensor, function: Callable[[Tensor], Tensor] | None = None
+    network: nn.Module, X: Samples | Tensor, function: Callable[[Tensor], Tensor] | None = None
 ) -> None:
     """Set batch normalisation's stored statistics to those of `X`, without augmentation.
 
@@ -95,7 +101,7 @@ def reestimate_batch_norm(
     Parameters
     ----------
     network : nn.Module
-    X : Tensor of shape (n, *input_shape), n >= 2
+    X : Samples or Tensor of shape (n, *input_shape), n >= 2
         The statistics are averaged over passes of equal size.
     function : callable, default=None
         The pass, if it isn't ``network(x)``. Parts that it doesn't reach keep their statistics.

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust.samples import Samples
+
 Parameters = Sequence[nn.Parameter] | Sequence[dict[str, Any]]
 Step = tuple[str | tuple[str, ...], Tensor]
 
@@ -16,7 +18,7 @@ Step = tuple[str | tuple[str, ...], Tensor]
 class Objective(nn.Module):
     """Base of the objectives: what one phase minimises, as hooks that the engine calls.
 
-    Only :meth:`loss` has to be written, or :meth:`steps` where several players move in turn. What is
+    Only :meth:`loss` has to be written, or :meth:`steps` where several players move. What is
     trained lives in the network; what an objective learns from the data lives in its buffers, so
     that two state dicts hold all of it.
 
@@ -30,17 +32,18 @@ class Objective(nn.Module):
     --------
     >>> import torch
     >>> from skdeepclust.objective import Objective
+    >>> from skdeepclust.samples import Samples
     >>> class TowardsTheMean(Objective):
     ...     def on_epoch_begin(self, network, X):
     ...         with torch.no_grad():
-    ...             self.mean = network(X).mean(0)
+    ...             self.mean = network(X[:]).mean(0)
     ...
     ...     def loss(self, network, x, index):
     ...         return (network(x) - self.mean).square().mean()
     >>> objective = TowardsTheMean()
-    >>> network, X = torch.nn.Linear(3, 2), torch.eye(3)
+    >>> network, X = torch.nn.Linear(3, 2), Samples(torch.eye(3))
     >>> objective.on_epoch_begin(network, X)
-    >>> objective.loss(network, X, torch.arange(3)).shape
+    >>> objective.loss(network, X[:], torch.arange(3)).shape
     torch.Size([])
     """
 
@@ -89,7 +92,7 @@ class Objective(nn.Module):
         Unlike :meth:`loss`, it may read tensors' values, now and then.
         """
 
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         """Prepare what needs the whole data set, before each epoch."""
 
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
@@ -144,7 +147,7 @@ class CountingObjective(Objective):
         self.register_buffer("n_counted", torch.tensor(0))
         self.register_buffer("n_seen", torch.tensor(0))
 
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         """Forget the last epoch's counts."""
         self.n_counted.zero_()
         self.n_seen.zero_()

@@ -16,6 +16,7 @@ from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
 from skdeepclust.cluster._dec import HardeningTerm
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork, DenseNetwork, StudentTHead
+from skdeepclust.samples import Samples
 
 FAST = {"n_clusters": 3, "pretrain_epochs": 2, "kmeans_n_init": 5, "random_state": 0}
 
@@ -169,12 +170,11 @@ def test_update_interval_is_in_steps(images):
     objective = AutoencoderObjective(
         torch.nn.Identity(), term=Counting(40, 3, 0.1, update_interval=7, tol=0)
     )
-    from torch.utils.data import TensorDataset
 
     from skdeepclust.engine import Engine, Phase
 
     engine = Engine(net, Phase(objective, max_epochs=2, batch_size=4)).start()
-    engine.fit_loop(TensorDataset(X), epochs=2)
+    engine.fit_loop(Samples(X), epochs=2)
     assert renewals == [0, 7, 14]
 
 

@@ -11,11 +11,11 @@ from skorch.callbacks import (
     ProgressBar,
 )
 from torch import nn
-from torch.utils.data import TensorDataset
 
 from skdeepclust import STDACClustering
-from skdeepclust.engine import Engine, Phase, TensorChunks
+from skdeepclust.engine import Engine, Phase
 from skdeepclust.objective import Objective
+from skdeepclust.samples import Chunks, Samples
 
 FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 3, "batch_size": 50, "random_state": 0}
 
@@ -51,7 +51,7 @@ def problem():
 
 def train(engine, X, epochs):
     engine.start()
-    return engine.fit_loop(TensorDataset(X), epochs=epochs)
+    return engine.fit_loop(Samples(X), epochs=epochs)
 
 
 def test_engine_solves_least_squares(problem):
@@ -88,10 +88,10 @@ def test_hooks_are_called_in_order(problem):
 
 def test_chunks_hold_each_sample_once_in_a_new_order():
     X = torch.arange(101.0)[:, None]
-    chunks = TensorChunks(TensorDataset(X), batch_size=10, chunk_size=50)
+    chunks = Chunks(Samples(X), batch_size=10, chunk_size=50)
     epochs = []
     for _ in range(2):
-        batches = [b for x, index in chunks.chunks() for b in chunks.batches(x, index)]
+        batches = [b for x, index in chunks() for b in chunks.batches(x, index)]
         # 50 + 51: no batch of one sample
         assert [len(x) for x, _ in batches] == [10] * 9 + [11]
         for x, index in batches:
@@ -205,3 +205,77 @@ def test_history_has_what_matters(images):
     assert row["train_batch_count"] == 4
     assert row["dur"] > 0
     assert row["batches"] == [{"train_loss": row["train_loss"], "train_batch_size": 200}]
+
+
+class Sampled(Regression):
+    """Looks at one sample alone."""
+
+    def order(self, n_samples, device):
+        return torch.full((6,), n_samples - 1, device=device)
+
+    def steps(self, network, x, index):
+        self.events.append(index.tolist())
+        yield from super().steps(network, x, index)
+
+
+def test_an_objective_can_choose_the_samples_of_an_epoch(problem):
+    X, y = problem
+    objective = Sampled(y)
+    train(Engine(nn.Linear(3, 1), Phase(objective, 1, batch_size=3)), X, 1)
+    assert [event for event in objective.events if isinstance(event, list)] == [[63] * 3] * 2
+
+
+class Groups(Objective):
+    """Two players with rates of their own, who follow one loss together."""
+
+    def players(self, network):
+        return {
+            "first": [{"params": [network.first], "lr": 0.1}, {"params": [network.other]}],
+            "second": [{"params": [network.second], "lr": 0.3}],
+        }
+
+    def steps(self, network, x, index):
+        yield ("first", "second"), network.first.sum() + network.second.sum() + network.other.sum()
+
+
+def test_players_have_rates_of_their_own_and_can_step_together(problem):
+    names = ("first", "second", "other")
+    network = nn.ParameterDict({name: torch.zeros(1) for name in names})
+    phase = Phase(
+        Groups(),
+        2,
+        batch_size=64,
+        optimizer=torch.optim.SGD,
+        lr=1.0,
+        lr_factor=lambda epoch: [1.0, 0.5][epoch],
+    )
+    engine = train(Engine(network, phase), problem[0], 2)
+    for name, lr in (("first", 0.1), ("second", 0.3), ("other", 1.0)):
+        assert network[name].item() == pytest.approx(-1.5 * lr)
+    state = engine.checkpoint()
+    again = Engine(network, phase).start()
+    again.restore(state)
+    again.phase.lr_factor = lambda epoch: 2.0
+    again.fit_loop(Samples(problem[0]), epochs=1)
+    assert network["second"].item() == pytest.approx(-3.5 * 0.3)  # of its first rate
+
+
+def test_before_step_counts_the_batches_of_the_phase(problem):
+    X, y = problem
+
+    class Counting(Regression):
+        def before_step(self, network, n_steps):
+            self.events.append(n_steps)
+
+    objective = Counting(y)
+    engine = train(Engine(nn.Linear(3, 1), Phase(objective, 3, batch_size=32)), X, 2)
+    state = engine.checkpoint()
+    again = Engine(nn.Linear(3, 1), Phase(objective, 3, batch_size=32)).start()
+    again.restore(state)
+    again.fit_loop(Samples(X), epochs=1)
+    assert [e for e in objective.events if isinstance(e, int)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_objective_without_a_loss_says_so(problem):
+    with pytest.raises(TypeError, match="Objective defines neither `loss` nor `steps`"):
+        train(Engine(nn.Linear(3, 1), Phase(Objective(), 1)), problem[0], 1)

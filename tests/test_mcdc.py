@@ -6,12 +6,12 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
-from torch.utils.data import TensorDataset
 
 from skdeepclust import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._mcdc import MixingObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.networks import AutoencoderNetwork, DenseNetwork, StudentTHead
+from skdeepclust.samples import Samples
 
 FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
 
@@ -94,7 +94,7 @@ def test_critic_learns_the_share():
     X = torch.randn(8192, 100)
     engine = Engine(network, Phase(objective, max_epochs=5, batch_size=64, lr=3e-3)).start()
     engine.optimizer_.param_groups[0]["lr"] = 0.0
-    engine.fit_loop(TensorDataset(X), epochs=5)
+    engine.fit_loop(Samples(X), epochs=5)
     with torch.no_grad():
         losses = dict(objective.steps(network, torch.randn(512, 100), torch.arange(512)))
     # the best constant estimate of shares from U(0, 1/2) and zeros: equation 4

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import torch
 from skorch.history import History
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch import nn
 from tqdm import tqdm
 
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust.engine import Engine, Phase
+from skdeepclust.samples import Samples
 
 
 class Method(Protocol):
@@ -25,8 +25,8 @@ class Method(Protocol):
     precision: str
 
     def _build_network(self) -> nn.Module: ...
-    def _phases(self, network: Any, X: Tensor) -> Iterator[Phase]: ...
-    def _finalize(self, network: Any, X: Tensor) -> None: ...
+    def _phases(self, network: Any, X: Samples) -> Iterator[Phase]: ...
+    def _finalize(self, network: Any, X: Samples) -> None: ...
 
 
 class Run:
@@ -35,7 +35,7 @@ class Run:
     Parameters
     ----------
     method : Method
-    X : Tensor of shape (n, *input_shape)
+    X : Samples
     seed : int
     progress : tqdm
         The bar that is moved on by the samples trained on.
@@ -45,7 +45,7 @@ class Run:
     def __init__(
         self,
         method: Method,
-        X: Tensor,
+        X: Samples,
         seed: int,
         progress: tqdm,
         checkpoint: Checkpoint | None = None,
@@ -110,7 +110,7 @@ class Run:
 
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
-        if self._X.ndim == 4:
+        if len(self._X.shape) == 4:
             network.to(memory_format=torch.channels_last)
         self._phases = self._method._phases(network, self._X)
         self.network = network
@@ -188,7 +188,7 @@ class Run:
         self._engines.append(engine)
 
     def _train_one_epoch(self, engine: Engine) -> None:
-        engine.fit_loop(TensorDataset(self._X), epochs=1)
+        engine.fit_loop(self._X, epochs=1)
         row = engine.history[-1]
         self.history.append(row)
         self._progress.set_postfix_str(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from skdeepclust.neighbors import nearest_neighbors
+from skdeepclust.samples import Samples
 
 N_NEIGHBORS = 5
 MAX_SAMPLES = 10_000  # for neighbours: more cost time (quadratic) and add little
@@ -20,16 +21,16 @@ class NeighborCriterion:
 
     Parameters
     ----------
-    X : Tensor of shape (n, *input_shape)
+    X : Samples or Tensor of shape (n, *input_shape)
         Standardised samples; at most 10,000 of them, evenly spaced, are used.
     """
 
-    def __init__(self, X: Tensor) -> None:
+    def __init__(self, X: Samples | Tensor) -> None:
         step = -(-len(X) // MAX_SAMPLES)
         self.samples = slice(0, None, step)
-        X = X[self.samples].flatten(1)
-        n_neighbors = min(N_NEIGHBORS, len(X) - 1)
-        self.neighbors = nearest_neighbors(X, n_neighbors).cpu() if n_neighbors else None
+        points = X[self.samples].flatten(1)
+        n_neighbors = min(N_NEIGHBORS, len(points) - 1)
+        self.neighbors = nearest_neighbors(points, n_neighbors).cpu() if n_neighbors else None
 
     def __call__(self, probabilities: np.ndarray) -> float:
         """Return the criterion in nats, in [0, log n_clusters], for a soft clustering.

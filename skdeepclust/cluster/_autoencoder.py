@@ -33,6 +33,7 @@ from skdeepclust.networks import (
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
+from skdeepclust.samples import Samples
 
 DENSE_LATENT_SIZE = 10
 
@@ -42,7 +43,7 @@ class ClusteringTerm(nn.Module):
 
     converged: bool | None = None
 
-    def prepare(self, network: AutoencoderNetwork, X: Tensor) -> None:
+    def prepare(self, network: AutoencoderNetwork, X: Samples) -> None:
         """Prepare what needs the whole data set, before each step."""
 
     def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ class AutoencoderObjective(Objective):
         critic = set() if network.critic is None else set(network.critic.parameters())
         return {"main": [p for p in super().players(network)["main"] if p not in critic]}
 
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         self._X = X
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -251,7 +252,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     # ------------------------------------------------------------------ k-means on the latents
 
-    def _fit_head(self, network: AutoencoderNetwork, X: Tensor) -> None:
+    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
         """Put the centres of k-means on the latents into the head."""
         with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
@@ -276,7 +277,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
         network.head.set_centers(centers, offset, whitening)
 
-    def _finalize(self, network: ClusterNetwork, X: Tensor) -> None:
+    def _finalize(self, network: ClusterNetwork, X: Samples) -> None:
         reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
         if not network.head.is_learning:
             self._fit_head(network, X)
@@ -376,7 +377,7 @@ class _BaseLatentKMeans(BaseAutoencoderClusterer):
         """Return what the auto-encoder is trained on."""
         raise TypeError(f"{type(self).__name__} does not define `_objective`")
 
-    def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         if self._given_autoencoder() is None:
             yield self._phase(self._objective(), self.max_epochs, "auto-encoder", self.lr)
 
@@ -620,11 +621,11 @@ class BasePretrainThenCluster(BaseAutoencoderClusterer):
 
     _reconstruction_weight = 1.0
 
-    def _term(self, network: AutoencoderNetwork, X: Tensor) -> ClusteringTerm:
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         """Return what shapes the clusters, given k-means' centres in the network's head."""
         raise TypeError(f"{type(self).__name__} does not define `_term`")
 
-    def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         augmentation = self._augmentation()
         if self._given_autoencoder() is None:
             objective = AutoencoderObjective(augmentation)

@@ -25,6 +25,7 @@ from skdeepclust.losses import (
 from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
 from skdeepclust.networks._heads import dense_head, identity_head
 from skdeepclust.objective import Objective, PseudoLabels
+from skdeepclust.samples import Samples
 
 CONSENSUS_EPOCHS = 4
 
@@ -67,7 +68,7 @@ class PairObjective(Objective):
         self.register_buffer("target", torch.zeros(n_samples, n_clusters))
         self.register_buffer("epoch", torch.tensor(-1.0))
 
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         self.epoch += 1
 
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
@@ -133,13 +134,13 @@ class _BaseDAC(BaseDeepClusterer):
             return 1 if self._starts_from_kmeans() else 8
         return self.n_init
 
-    def _phases(self, network: nn.Module, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         augmentation = self._augmentation()
         if self._starts_from_kmeans():
             # a departure from the paper: the network first learns k-means' clusters
             seed = int(torch.randint(2**31 - 1, ()))
             kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-            labels = kmeans.fit_predict(X.flatten(1).cpu().numpy())
+            labels = kmeans.fit_predict(X[:].flatten(1).cpu().numpy())
             objective = PseudoLabels(torch.from_numpy(labels).long(), augmentation)
             yield Phase(
                 objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3

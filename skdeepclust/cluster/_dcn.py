@@ -15,6 +15,7 @@ from skdeepclust._docs import shared_docs
 from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.networks import AutoencoderNetwork
+from skdeepclust.samples import Samples
 
 INITIAL_COUNT = 100  # samples that a centre of k-means stands for, as in the authors' code
 
@@ -176,7 +177,7 @@ class DCNClustering(BasePretrainThenCluster):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _term(self, network: AutoencoderNetwork, X: Tensor) -> ClusteringTerm:
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         network.head.centers.requires_grad_(False)  # they follow the samples, not a gradient
         with evaluation_mode(network):
             labels = forward_in_slices(network, X).argmax(1).clone()

@@ -15,6 +15,7 @@ from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, Clustering
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork
+from skdeepclust.samples import Samples
 
 
 class HardeningTerm(ClusteringTerm):
@@ -52,12 +53,12 @@ class HardeningTerm(ClusteringTerm):
         """Put back what `get_extra_state` returned."""
         self.n_steps, self.converged = state["n_steps"], state["converged"]
 
-    def prepare(self, network: AutoencoderNetwork, X: Tensor) -> None:
+    def prepare(self, network: AutoencoderNetwork, X: Samples) -> None:
         if self.n_steps % self.update_interval == 0:
             self.renew(network, X)
         self.n_steps += 1
 
-    def renew(self, network: AutoencoderNetwork, X: Tensor) -> None:
+    def renew(self, network: AutoencoderNetwork, X: Samples) -> None:
         """Set P from Q of all samples, and compare the labels with those of the last time."""
         with evaluation_mode(network):
             q = forward_in_slices(lambda x: network(x).softmax(1), X)
@@ -84,7 +85,7 @@ class _BaseDEC(BasePretrainThenCluster):
 
     _weight = 1.0
 
-    def _term(self, network: AutoencoderNetwork, X: Tensor) -> ClusteringTerm:
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         return hardening_term(self, len(X), self._weight)
 
 

@@ -20,6 +20,7 @@ from skdeepclust.cluster._dec import hardening_term
 from skdeepclust.engine import Phase
 from skdeepclust.networks import AutoencoderNetwork
 from skdeepclust.objective import Objective
+from skdeepclust.samples import Samples
 
 
 class MixingObjective(AutoencoderObjective):
@@ -384,7 +385,7 @@ class MCDCClustering(_BaseMixing):
                 f"autoencoder={self.autoencoder!r} with base={self.base!r}."
             )
 
-    def _phases(self, network: AutoencoderNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         yield from super()._phases(network, X)
         if self.base == "idec":
             self._fit_head(network, X)

@@ -19,6 +19,7 @@ from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import pair_agreement
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._contrastive import EnsembleNetwork
+from skdeepclust.samples import Samples
 
 
 class ConfidentPairs(nn.Module):
@@ -302,7 +303,7 @@ class ProFeatClustering(_BaseSCAN):
             )
         return EnsembleNetwork(models)
 
-    def _phases(self, network: EnsembleNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: EnsembleNetwork, X: Samples) -> Iterator[Phase]:
         network.start(self.n_rounds, X)
         for round_ in range(self.n_rounds):
             for number, model in enumerate(network.models):
@@ -345,7 +346,7 @@ class ProFeatClustering(_BaseSCAN):
             min_connections if self.confident_only else 0,
         )
 
-    def _end_round(self, network: EnsembleNetwork, X: Tensor, round_: int) -> None:
+    def _end_round(self, network: EnsembleNetwork, X: Samples, round_: int) -> None:
         """Note the clusters of each model, and choose the one that predicts."""
         self._finalize(network, X)
         for number, model in enumerate(network.models):
@@ -354,7 +355,7 @@ class ProFeatClustering(_BaseSCAN):
             network.confidence[number], network.labels[number] = probabilities.max(1)
         network.round_labels[round_] = network.labels[network.kept]
 
-    def _finalize(self, network: EnsembleNetwork, X: Tensor) -> None:
+    def _finalize(self, network: EnsembleNetwork, X: Samples) -> None:
         for model in network.models:
             super()._finalize(model, X)
         network.keep_best()

@@ -28,6 +28,7 @@ from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.networks import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import CountingObjective, Objective
+from skdeepclust.samples import Samples
 
 
 class PrecomputedRepresentation(nn.Module):
@@ -77,7 +78,7 @@ class SCANObjective(_ClusteringObjective):
         self.register_buffer("neighbors", neighbors)
         self.register_buffer("head_losses", torch.zeros(n_heads))
 
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         """Forget the last epoch's losses."""
         self._X = X
         self.head_losses.zero_()
@@ -192,7 +193,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             return PrecomputedRepresentation(), self.input_shape_[0]
         return self._build_representation()
 
-    def _strong_views(self, X: Tensor) -> Callable[[Tensor], Tensor]:
+    def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
         """Return what `strong_augmentation` stands for."""
         if self.strong_augmentation is None or self._is_precomputed():
             return nn.Identity()
@@ -202,7 +203,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             return RandomNoise(std=0.2, dropout=0.2)
         return strong_augmentation(self.input_shape_, self._value_range(X))
 
-    def _finalize(self, network: SCANNetwork, X: Tensor) -> None:
+    def _finalize(self, network: SCANNetwork, X: Samples) -> None:
         if not self._is_precomputed():
             reestimate_batch_norm(network.representation, X)
         # g' apart: it may share its batch normalisation with g, and may not
@@ -213,7 +214,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
     def _contrastive_phase(
         self,
         representation: nn.Module,
-        X: Tensor,
+        X: Samples,
         max_epochs: int,
         lr: float,
         name: str,
@@ -230,7 +231,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             network=representation,
         )
 
-    def _clustering_phases(self, model: SCANNetwork, X: Tensor, name: str = "") -> Iterator[Phase]:
+    def _clustering_phases(self, model: SCANNetwork, X: Samples, name: str = "") -> Iterator[Phase]:
         """Yield SCAN's clustering step on the representation of `model`."""
         reestimate_batch_norm(model.representation, X)
         with evaluation_mode(model.representation):
@@ -395,7 +396,7 @@ class SCANClustering(_BaseSCAN):
         representation, n_features = self._new_representation()
         return SCANNetwork(representation, n_features, self.n_clusters, self.n_heads)
 
-    def _phases(self, network: SCANNetwork, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: SCANNetwork, X: Samples) -> Iterator[Phase]:
         if self.representation is None:
             yield self._contrastive_phase(
                 network.representation,

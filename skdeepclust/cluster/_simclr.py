@@ -21,6 +21,7 @@ from skdeepclust.engine import Phase
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
 from skdeepclust.objective import CountingObjective
+from skdeepclust.samples import Samples
 
 LAST_LR_FACTOR = 1e-3  # what cosine schedules end with: 0.4 to 0.0004 in the papers
 
@@ -81,12 +82,12 @@ def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
 class ContrastiveMixin:
     """What the estimators with a contrastive representation share: its network and training."""
 
-    def _value_range(self, X: Tensor) -> tuple[float, float]:
+    def _value_range(self, X: Samples) -> tuple[float, float]:
         """Return the standardised values of black and white: the extremes of the training set."""
         low, high = X.aminmax()
-        return low.item(), max(high.item(), low.item() + 1e-6)
+        return low, max(high, low + 1e-6)
 
-    def _views(self, X: Tensor) -> Callable[[Tensor], Tensor]:
+    def _views(self, X: Samples) -> Callable[[Tensor], Tensor]:
         """Return what `augmentation` stands for."""
         if self.augmentation != "auto":
             return self._augmentation()
@@ -205,7 +206,7 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
     def _build_network(self) -> nn.Module:
         return self._build_representation()[0]
 
-    def _phases(self, network: nn.Module, X: Tensor) -> Iterator[Phase]:
+    def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         yield Phase(
             ContrastiveObjective(self._views(X), self.temperature),
             self.max_epochs,

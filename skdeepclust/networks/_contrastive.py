@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._heads import MultiHead
+from skdeepclust.samples import Samples
 
 
 class RepresentationNetwork(nn.Module):
@@ -129,7 +130,7 @@ class EnsembleNetwork(nn.Module):
         self.models = nn.ModuleList(models)
         self.register_buffer("kept", torch.tensor(0))
 
-    def start(self, n_rounds: int, X: Tensor) -> None:
+    def start(self, n_rounds: int, X: Samples) -> None:
         """Make room for what the rounds find."""
         shape = (len(self.models), len(X))
         self.register_buffer("labels", torch.zeros(shape, dtype=torch.int64, device=X.device))

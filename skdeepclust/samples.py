@@ -1,0 +1,109 @@
+"""Samples on the device, as the methods and the engine see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+CHUNK_BYTES = 2 * 2**20  # gathered at once, which is faster than batch by batch
+
+
+class Samples(Dataset):
+    """Samples in the type in which they are stored, standardised when they are asked for.
+
+    ``X[index]`` gives standardised samples, float32 of shape (m, *input_shape), for a slice or a
+    tensor of indices; nothing else is known of how they are stored.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n, *input_shape)
+        float32 as they are to be given, or uint8.
+    levels : Tensor of shape (256,), float32, default=None
+        What uint8 stands for, in rising order: a quarter of the memory, and the same numbers.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, *input_shape).
+    device : torch.device
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.samples import Samples
+    >>> X = Samples(torch.tensor([[0], [255]], dtype=torch.uint8), torch.linspace(-1, 1, 256))
+    >>> X[:]
+    tensor([[-1.],
+            [ 1.]])
+    """
+
+    def __init__(self, values: Tensor, levels: Tensor | None = None) -> None:
+        self.values = values
+        self.levels = levels
+        self.shape = tuple(values.shape)
+        self.device = values.device
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        values = self.values[index]
+        if self.levels is None:
+            return values
+        return self.levels.index_select(0, values.flatten().int()).view(values.shape)
+
+    def slices(self, size: int) -> Iterator[Tensor]:
+        """Yield all samples in order, `size` at once."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def aminmax(self) -> tuple[float, float]:
+        """Return the lowest and the highest standardised value."""
+        low, high = self.values.aminmax()
+        if self.levels is not None:
+            low, high = self.levels[low.int()], self.levels[high.int()]
+        return low.item(), high.item()
+
+
+class Chunks:
+    """Shuffled chunks of samples, each gathered at once and cut into batches.
+
+    Parameters
+    ----------
+    X : Samples
+    batch_size : int
+        Samples a batch. A last batch of one joins the one before, because batch
+        normalisation needs two.
+    chunk_size : int, default=None
+        Samples a chunk. None: as many as fit in 2 MiB.
+    """
+
+    def __init__(self, X: Samples, batch_size: int, chunk_size: int | None = None) -> None:
+        self.X = X
+        self.batch_size = batch_size
+        if chunk_size is None:
+            bytes_each = max(1, 4 * math.prod(X.shape[1:]))
+            chunk_size = max(1, CHUNK_BYTES // bytes_each // batch_size) * batch_size
+        self.chunk_size = chunk_size
+
+    def _sizes(self, n: int, size: int) -> list[int]:
+        sizes = [size] * (n // size) + [n % size] * (n % size > 0)
+        if len(sizes) > 1 and sizes[-1] == 1:
+            sizes[-2:] = [sizes[-2] + 1]
+        return sizes
+
+    def __call__(self, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, index) for each chunk, in the order given or in a new one each time."""
+        if order is None:
+            order = torch.randperm(len(self.X), device=self.X.device)
+        for index in order.split(self._sizes(len(order), self.chunk_size)):
+            yield self.X[index], index
+
+    def batches(self, x: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of a chunk, as views of it."""
+        sizes = self._sizes(len(x), self.batch_size)
+        return zip(x.split(sizes), index.split(sizes), strict=True)

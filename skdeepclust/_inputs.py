@@ -166,6 +166,7 @@ def check_X(
         _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
     x = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
     for result, part in zip(x.split(SLICE), _slices(X), strict=True):
+        # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
         part = (part - estimator.input_mean_) / estimator.input_scale_
         result.copy_(part.view_as(result))
     return x.to(device)

@@ -9,8 +9,8 @@
 Each run is one fit without restarts and, unless --augment is given, without augmentation, as in
 the paper. Where the settings come from:
 
-- Text: images at 32x32, 400 epochs, batches of 64, Adam with 1e-4, a critic's weight of 0.5,
-  k-means with 1,000 starts on whitened latents.
+- Text: images at 32x32, 400 epochs, batches of 64, Adam with 1e-4, k-means with 1,000 starts on
+  whitened latents.
 - Released code (github.com/dLutscher/MCDC): pixels in [0, 1], whereas the errors here are in units
   of the images' variance, so the weights of the critic (0.5) and of IDEC's divergence (0.1, of its
   mean over samples and clusters) are divided by that; initial weights with a gain of sqrt(2),
@@ -380,7 +380,7 @@ def render() -> str:
         "permuted). So a correct IDEC doesn't come out at 0.660 on MNIST, where its own paper has "
         "0.881, nor MCDC + IDEC at 0.184 on SVHN. ACAI's row is of the MCDC paper's own training, "
         "with 0.5 beside pixels in [0, 1], as here."
-        "\n\nFrom the text: batches of 64, Adam, the critic's weight of 0.5, k-means with 1,000 "
+        "\n\nFrom the text: batches of 64, Adam, k-means with 1,000 "
         "starts on whitened latents. From the released code: the units of the weights (pixels in "
         "[0, 1]), the gain, 16 channels on MNIST, AMSGrad with 1e-3 in IDEC's phase, P renewed "
         "once an epoch. Ours: no weight decay (there 1e-5), batches of 64 and the same channels on "

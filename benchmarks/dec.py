@@ -8,9 +8,10 @@ An auto-encoder 784-500-500-2000-10 is pretrained for 100,000 updates of 256 ima
 learning rate that is divided by 10 every 20,000; DEC and IDEC both go on from it. Ours: it is
 trained as a whole with Adam, not layer by layer as in the papers. From IDEC's released code: its
 weight of 0.1 holds beside squared errors of pixels of up to 5.1 (they are divided by 50); here
-errors are in units of the pixels' variance, so it is divided by the variance there, to 0.04. All
-else is from the texts. Each random state writes a JSON file to benchmarks/results/dec/ as soon as it is done; what is there is
-not run again. Labels are used for the figures alone.
+errors are in units of the pixels' variance, so it is divided by the variance there, to 0.04.
+
+Each random state writes a JSON file to benchmarks/results/dec/ as soon as it is done; what is there
+is not run again. Labels are used for the figures alone.
 """
 
 from __future__ import annotations

@@ -570,8 +570,8 @@ def render() -> str:
     text += (
         "\n\nImages: training part (+ unlabelled, for SimCLR alone) / test part, which ACC, NMI "
         "and ARI are of; without a test part they are of the images trained on. The paper's "
-        "figures are means of 5 runs with 500 epochs of SimCLR, 50 of SCAN (100 on CIFAR-100-20 and "
-        "STL-10), 200 of self-labelling (none on STL-10) and 10 rounds (STL-10: 100, ProFeat_e "
+        "figures are means of 5 runs with 500 epochs of SimCLR, 50 of SCAN (100 on CIFAR-100-20 "
+        "and STL-10), 200 of self-labelling (none on STL-10) and 10 rounds (STL-10: 100, ProFeat_e "
         "300) with 50 epochs of refinement; SCAN before self-labelling (0.816 / 0.715 / 0.665 on "
         "CIFAR-10) is the best single model of SCAN's README, not a mean. Settings: optimisers, "
         "learning rates, batch sizes, network and thresholds of the paper, or the package's "

@@ -24,6 +24,7 @@ from skdeepclust.augment import RandomAffine
 from skdeepclust.cluster._dac import PairObjective, linear_threshold
 from skdeepclust.cluster._mcdc import MixingObjective
 from skdeepclust.engine import Engine, Phase
+from skdeepclust.inference import batch_norm_parts, batch_statistics
 from skdeepclust.losses import binary_cross_entropy, label_features, pairwise_loss
 from skdeepclust.networks import (
     AutoencoderNetwork,
@@ -33,7 +34,6 @@ from skdeepclust.networks import (
     StudentTHead,
     VGGEncoder,
 )
-from skdeepclust.networks._base import batch_norm_parts, batch_statistics
 from skdeepclust.networks._convolutional import dense_head
 from skdeepclust.objective import Objective
 

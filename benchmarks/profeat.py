@@ -72,8 +72,9 @@ from skorch.callbacks import Callback
 from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
 from skdeepclust._inputs import check_X
 from skdeepclust.datasets import load_cifar10, load_cifar100, load_fashion_mnist, load_stl10
+from skdeepclust.inference import forward_in_slices, reestimate_batch_norm
 from skdeepclust.networks import ResNet18
-from skdeepclust.networks._base import ClusterNetwork, forward_in_slices, reestimate_batch_norm
+from skdeepclust.networks._base import ClusterNetwork
 
 LOADERS = {"cifar10": load_cifar10, "cifar100-20": load_cifar100, "stl10": load_stl10}
 DATA = (*LOADERS, "fashion-mnist", "digits")

@@ -20,7 +20,7 @@ from sklearn.cluster import KMeans
 
 from skdeepclust import STDACClustering
 from skdeepclust._inputs import check_X
-from skdeepclust._selection import NeighborCriterion
+from skdeepclust._training._selection import NeighborCriterion
 
 METRICS = ("acc", "nmi")
 SETTINGS = {

@@ -56,8 +56,8 @@ from skorch.callbacks import Callback
 from skdeepclust import DACClustering, STDACClustering
 from skdeepclust.augment import RandomAffine
 from skdeepclust.datasets import load_fashion_mnist, load_mnist
+from skdeepclust.inference import reestimate_batch_norm
 from skdeepclust.networks import VGGEncoder
-from skdeepclust.networks._base import reestimate_batch_norm
 
 N_SHOWN = 8  # images in figure 4
 LOADERS = {"mnist": load_mnist, "fashion-mnist": load_fashion_mnist}

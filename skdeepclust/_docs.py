@@ -17,7 +17,7 @@ network : torch.nn.Module or callable, default=None
     begins with its weights; a callable (a class, say) gets the input shape,
     (channels, height, width) or (n_features,), and returns a new module. None:
     :class:`~skdeepclust.networks.ConvEncoder` for images, and
-    :class:`~skdeepclust.networks.DenseAutoencoderPart` for tabular data.
+    :class:`~skdeepclust.networks.DenseNetwork` for tabular data.
 decoder : torch.nn.Module or callable, default=None
     From latents, (n, n_features), to (n, *input_shape). A module is copied; a callable gets
     n_features and the input shape. None: :class:`~skdeepclust.networks.ConvDecoder` for

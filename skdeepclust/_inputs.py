@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_n_features, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 from torch import Tensor
 
 MIN_SIDE = 8
 SLICE = 4096  # samples that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
 DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
-NARROW = 50  # times: images with so much smaller a range than those of the fit are taken for scaled
+# Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
+# it, or images with so many times smaller a range.
+FAR, NARROW = 3, 50
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -120,6 +122,8 @@ def check_X(
         "ensure_min_samples": 2 if reset else 1,  # batch normalisation trains on two or more
     }
     if ndim <= 2:
+        if reset and scaled_as is not None:
+            _check_feature_names(scaled_as, X, reset=False)
         X = validate_data(estimator, X, reset=reset, **options)
     else:
         X = check_array(X, estimator=estimator, input_name="X", **options)
@@ -176,7 +180,7 @@ def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:
     """Warn if values from `low` to `high` are far from those that `fitted` was fitted on."""
     first, last = fitted._input_range
     span = last - first or fitted.input_scale_
-    is_outside = low < first - span or high > last + span
+    is_outside = low < first - FAR * span or high > last + FAR * span
     # of images only: one sample of a table can well be much smaller than the largest of all
     is_narrow = len(fitted.input_shape_) == 3 and 0 < high - low < span / NARROW
     if is_outside or is_narrow:

@@ -26,17 +26,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
-from skdeepclust._restarts import Run, despite_interruption, train_restarts
-from skdeepclust._selection import NeighborCriterion
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
+from skdeepclust._training._checkpoint import Checkpoint, fingerprint
+from skdeepclust._training._restarts import despite_interruption, train_restarts
+from skdeepclust._training._run import Run
+from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
-from skdeepclust.engine import Engine, Phase
-from skdeepclust.networks._base import (
-    ClusterNetwork,
-    forward_in_slices,
-    n_output_features,
-    reestimate_batch_norm,
-)
+from skdeepclust.engine import Phase
+from skdeepclust.inference import forward_in_slices, n_output_features, reestimate_batch_norm
+from skdeepclust.networks._base import ClusterNetwork
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
@@ -144,22 +142,18 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             vars(self).update(numbers)
 
     @contextmanager
-    def _as_before_on_failure(self, state: dict[str, Any]) -> Iterator[None]:
-        """Put back `state`, all attributes, if the block raises."""
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Undo what the block has set if it raises: a ValueError leaves the fit before, if any."""
+        before = dict(vars(self))
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             vars(self).clear()
-            vars(self).update(state)
+            for name, value in before.items():
+                is_fitted = name in PRIVATE_STATE or (name[-1] == "_" and name[0] != "_")
+                if isinstance(error, ValueError) or not is_fitted:
+                    setattr(self, name, value)
             raise
-
-    def _unfitted_state(self) -> dict[str, Any]:
-        """Return all attributes but those of a fit."""
-
-        def is_fitted(name: str) -> bool:
-            return name in PRIVATE_STATE or (name[-1] == "_" and name[0] != "_")
-
-        return {name: value for name, value in vars(self).items() if not is_fitted(name)}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> BaseDeepEstimator:
@@ -183,8 +177,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises
         ------
         ValueError
-            If a parameter or `X` is not valid. Nothing has been trained then, and the estimator
-            is as it was before.
+            If a parameter or `X` is not valid. The estimator is as it was before then.
         FloatingPointError
             If the loss is no longer finite, of all restarts where there are several. The
             estimator is not fitted then, as after any other error while it trains.
@@ -194,13 +187,12 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Fits in several threads of one process take turns, because torch has one random state a
         process. Processes (joblib's default) run side by side.
         """
-        with neutral_settings(exclusive=True), self._plain_numbers():
-            with self._as_before_on_failure(dict(vars(self))):
-                X = self._prepared(X)
-            with self._as_before_on_failure(self._unfitted_state()):
-                for name in ("network_", "labels_"):
-                    vars(self).pop(name, None)  # of the last fit, for the memory
-                best = self._train(X)
+        with (
+            neutral_settings(exclusive=True),
+            self._plain_numbers(),
+            self._whole_or_not_at_all(),
+        ):
+            best = self._train(self._prepared(X))
         self._warn_of_failure(best)
         return self
 
@@ -208,7 +200,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Train on prepared samples, keep what was learnt, and return the run that learnt it."""
         (seed,) = self._seeds(1)
         with self._bar(self._planned_epochs(len(X)) * len(X)) as bar:
-            run = Run(self, X, seed, bar)
+            (run,) = self._runs(X, [seed], bar)
             run.advance()
             despite_interruption(run, Run.finalize)
         self._keep(run)
@@ -217,6 +209,15 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _seeds(self, n_runs: int) -> list[int]:
         random_state = check_random_state(self.random_state)
         return random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
+
+    def _runs(self, X: Tensor, seeds: list[int], bar: tqdm) -> list[Run]:
+        if self.checkpoint is None:
+            return [Run(self, X, seed, bar) for seed in seeds]
+        same = fingerprint(self, X)
+        return [
+            Run(self, X, seed, bar, Checkpoint(self.checkpoint, same, number))
+            for number, seed in enumerate(seeds)
+        ]
 
     def _bar(self, total: int) -> tqdm:
         return tqdm(total=total, unit="samples", unit_scale=True, disable=not self.verbose)
@@ -287,18 +288,6 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if self.augmentation == "auto":
             return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
         return nn.Identity() if self.augmentation is None else self.augmentation
-
-    def _make_engine(
-        self, network: nn.Module, phase: Phase, on_samples: Callable[[int], None]
-    ) -> Engine:
-        return Engine(
-            network if phase.network is None else phase.network,
-            phase,
-            callbacks=copy.deepcopy(self.callbacks),  # they keep state; each engine its own
-            device=next(network.parameters()).device,
-            precision=self.precision,
-            on_samples=on_samples,
-        )
 
     def _forward(self, function: Callable[[Tensor], Tensor], X: Tensor) -> np.ndarray:
         """Return ``function(X)`` as an array, computed in slices."""
@@ -397,7 +386,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         screen_at = max(1, round(self.screening * planned))
         epochs = len(seeds) * screen_at + planned - screen_at
         with self._bar(epochs * len(X)) as bar:
-            runs = [Run(self, X, seed, bar, number) for number, seed in enumerate(seeds)]
+            runs = self._runs(X, seeds, bar)
             best = train_restarts(
                 runs, judge, screen_at=screen_at, consensus_phase=self._consensus_phase
             )

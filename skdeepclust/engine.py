@@ -18,7 +18,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from skdeepclust.objective import Objective
+from skdeepclust.objective import Objective, Step
 
 CHUNK_BYTES = 2 * 2**20  # gathered at once, which is faster than batch by batch
 
@@ -47,7 +47,7 @@ class Phase:
     optimizer_params : dict, default={}
         More keywords of the optimiser.
     lr_factor : callable, default=None
-        From the epoch, counted from 0, to the factor of `lr` in it. None: always 1.
+        From the epoch, counted from 0, to the factor of all learning rates in it. None: always 1.
     network : nn.Module, default=None
         The part of the run's network that is trained and given to the objective. None: all.
 
@@ -98,9 +98,10 @@ class TensorChunks:
             sizes[-2:] = [sizes[-2] + 1]
         return sizes
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, index) for each chunk, in a new order each time."""
-        order = torch.randperm(len(self.X), device=self.X.device)
+    def chunks(self, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, index) for each chunk, in the order given or in a new one each time."""
+        if order is None:
+            order = torch.randperm(len(self.X), device=self.X.device)
         for index in order.split(self._sizes(len(order), self.chunk_size)):
             yield self.X[index], index
 
@@ -140,10 +141,10 @@ class Engine(NeuralNet):
     --------
     >>> import torch
     >>> from skdeepclust.engine import Engine, Phase
-    >>> from skdeepclust.objective import Objective
+    >>> from skdeepclust.objective import Objective, Step
     >>> class Reconstruction(Objective):
-    ...     def steps(self, network, x, index):
-    ...         yield "main", (network(x) - x).square().mean()
+    ...     def loss(self, network, x, index):
+    ...         return (network(x) - x).square().mean()
     >>> X = torch.linspace(-1, 1, 64).view(16, 4)
     >>> phase = Phase(Reconstruction(), max_epochs=5, batch_size=8, lr=0.01)
     >>> engine = Engine(torch.nn.Linear(4, 4), phase).start()
@@ -196,6 +197,7 @@ class Engine(NeuralNet):
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"
             setattr(self, name, self.optimizer(list(parameters), **options))
             self.players_[player] = getattr(self, name)
+        self.base_lrs_ = [(g, g["lr"]) for o in self.players_.values() for g in o.param_groups]
         return self
 
     def start(self) -> Engine:
@@ -210,6 +212,7 @@ class Engine(NeuralNet):
         self.on_gradients_ = listens("on_grad_computed")
         self.stopped_ = False
         self.best_loss_ = math.inf
+        self.n_steps_ = 0  # batches that are done
         return self
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
@@ -223,7 +226,7 @@ class Engine(NeuralNet):
         device = torch.device(self.device).type
         return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def _under_autocast(self, steps: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    def _under_autocast(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Run the forward passes of `steps`, and nothing else, under autocast."""
         while True:
             with self._autocast():
@@ -235,18 +238,23 @@ class Engine(NeuralNet):
     def train_step(self, batch: tuple[Tensor, Tensor], **fit_params: Any) -> dict[str, Any]:
         """Take each step that the objective yields for the batch."""
         objective, network = self.criterion_, self.module_
+        objective.before_step(network, self.n_steps_)
+        self.n_steps_ += 1
         steps = objective.steps(network, *batch)
         if self.precision == "bf16":  # entering the context for nothing costs time
             steps = self._under_autocast(steps)
         total = None
-        for player, loss in steps:
-            optimizer = self.players_[player]
-            optimizer.zero_grad()
+        for players, loss in steps:
+            players = (players,) if isinstance(players, str) else players
+            optimizers = [self.players_[player] for player in players]
+            for optimizer in optimizers:
+                optimizer.zero_grad()
             loss.backward()
             if self.on_gradients_:
                 parameters = TeeGenerator(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=parameters, batch=batch)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             total = loss.detach() if total is None else total + loss.detach()
         objective.after_step(network, *batch)
         return {"loss": total, "y_pred": None}
@@ -260,14 +268,14 @@ class Engine(NeuralNet):
         objective, network = self.criterion_, self.module_
         self._set_training(True)
         if self.phase.lr_factor is not None:
-            lr = self.lr * self.phase.lr_factor(len(self.history) - 1)
-            for optimizer in self.players_.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
+            factor = self.phase.lr_factor(len(self.history) - 1)
+            for group, lr in self.base_lrs_:
+                group["lr"] = lr * factor
         with self._autocast():
             objective.on_epoch_begin(network, iterator.X)
         losses, sizes = [], []
-        for x, index in iterator:
+        order = objective.order(len(iterator.X), iterator.X.device)
+        for x, index in iterator.chunks(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
             for batch in iterator.batches(x, index):
@@ -314,6 +322,7 @@ class Engine(NeuralNet):
             "optimizers": {name: o.state_dict() for name, o in self.players_.items()},
             "history": json.dumps(self.history, default=float),
             "best_loss": self.best_loss_,
+            "n_steps": self.n_steps_,
             "stopped": self.stopped_,
         }
 
@@ -321,6 +330,10 @@ class Engine(NeuralNet):
         """Go on from what :meth:`checkpoint` returned; network and objective are not part of it."""
         for name, optimizer in self.players_.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        rates = [lr for _, lr in self.base_lrs_]
+        groups = [group for o in self.players_.values() for group in o.param_groups]  # new ones
+        self.base_lrs_ = list(zip(groups, rates, strict=True))
+        self.n_steps_ = state["n_steps"]
         self.history_ = History(json.loads(state["history"]))
         self.best_loss_ = state["best_loss"]
         self.stopped_ = state["stopped"]

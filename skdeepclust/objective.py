@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Parameters = Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+Step = tuple[str | tuple[str, ...], Tensor]
 
 
 class Objective(nn.Module):
     """Base of the objectives: what one phase minimises, as hooks that the engine calls.
 
-    Only :meth:`steps` has to be written. What an objective learns from the data lives in
-    its buffers, so that a state dict holds all of it.
+    Only :meth:`loss` has to be written, or :meth:`steps` where several players move in turn. What is
+    trained lives in the network; what an objective learns from the data lives in its buffers, so
+    that two state dicts hold all of it.
 
     Attributes
     ----------
@@ -29,30 +35,30 @@ class Objective(nn.Module):
     ...         with torch.no_grad():
     ...             self.mean = network(X).mean(0)
     ...
-    ...     def steps(self, network, x, index):
-    ...         yield "main", (network(x) - self.mean).square().mean()
+    ...     def loss(self, network, x, index):
+    ...         return (network(x) - self.mean).square().mean()
     >>> objective = TowardsTheMean()
     >>> network, X = torch.nn.Linear(3, 2), torch.eye(3)
     >>> objective.on_epoch_begin(network, X)
-    >>> [(player, loss.shape) for player, loss in objective.steps(network, X, torch.arange(3))]
-    [('main', torch.Size([]))]
+    >>> objective.loss(network, X, torch.arange(3)).shape
+    torch.Size([])
     """
 
     converged: bool | None = None
 
-    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+    def players(self, network: nn.Module) -> Mapping[str, Parameters]:
         """Return the parameters by player, each with an optimiser of its own.
 
         The first player's optimiser is the engine's ``optimizer_``, the one that skorch's
-        learning rate schedulers act on.
+        learning rate schedulers act on. In place of a list of parameters there can be one of
+        torch's parameter groups, dicts with ``params`` and settings of their own, such as ``lr``.
         """
         return {"main": [p for p in network.parameters() if p.requires_grad]}
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield a (player, loss) for each step to take on the batch.
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        """Return the loss of the batch, which the first player minimises.
 
-        What stands after a ``yield`` runs once that player's optimiser has stepped. To keep
-        the device busy, nothing in here may depend on a tensor's value.
+        To keep the device busy, nothing in here may depend on a tensor's value.
 
         Parameters
         ----------
@@ -62,7 +68,26 @@ class Objective(nn.Module):
         index : Tensor of shape (n,)
             Where the batch's samples stand in the data set.
         """
-        raise TypeError(f"{type(self).__name__} does not define `steps`")
+        raise TypeError(f"{type(self).__name__} defines neither `loss` nor `steps`")
+
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[Step]:
+        """Yield a (player, loss) for each step to take on the batch.
+
+        In place of a player there can be a tuple of players, who all follow the loss. What
+        stands after a ``yield`` runs once their optimisers have stepped. By default the first
+        player minimises :meth:`loss`.
+        """
+        yield next(iter(self.players(network))), self.loss(network, x, index)
+
+    def order(self, n_samples: int, device: torch.device) -> Tensor | None:
+        """Return the indices of an epoch's samples, in order; None: all, shuffled."""
+        return None
+
+    def before_step(self, network: nn.Module, n_steps: int) -> None:
+        """Prepare a batch's first step, when `n_steps` batches of the phase are done.
+
+        Unlike :meth:`loss`, it may read tensors' values, now and then.
+        """
 
     def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
         """Prepare what needs the whole data set, before each epoch."""
@@ -92,9 +117,8 @@ class PseudoLabels(Objective):
     >>> import torch
     >>> from skdeepclust.objective import PseudoLabels
     >>> objective = PseudoLabels(torch.tensor([0, 1]), augmentation=torch.nn.Identity())
-    >>> steps = objective.steps(torch.nn.Identity(), torch.eye(2), torch.arange(2))
-    >>> next(steps)
-    ('main', tensor(0.3133))
+    >>> objective.loss(torch.nn.Identity(), torch.eye(2), torch.arange(2))
+    tensor(0.3133)
     """
 
     labels: Tensor
@@ -104,6 +128,32 @@ class PseudoLabels(Objective):
         self.augmentation = augmentation
         self.register_buffer("labels", labels)
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the batch's cross-entropy."""
-        yield "main", F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        """Return the batch's cross-entropy."""
+        return F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])
+
+
+class CountingObjective(Objective):
+    """Base of the objectives that a part of the samples takes part in."""
+
+    n_counted: Tensor  # samples that took part in the epoch
+    n_seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n_counted", torch.tensor(0))
+        self.register_buffer("n_seen", torch.tensor(0))
+
+    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
+        """Forget the last epoch's counts."""
+        self.n_counted.zero_()
+        self.n_seen.zero_()
+
+    def count(self, takes_part: Tensor) -> None:
+        """Count the samples of a batch that take part, by a mask of shape (n,)."""
+        self.n_counted += takes_part.sum()
+        self.n_seen += len(takes_part)
+
+    def share(self) -> float:
+        """Return the share of the epoch's samples that took part."""
+        return (self.n_counted / self.n_seen).item()

@@ -24,7 +24,7 @@ from skdeepclust.networks import (
     AutoencoderNetwork,
     ConvDecoder,
     ConvEncoder,
-    DenseAutoencoderPart,
+    DenseNetwork,
     StudentTHead,
 )
 
@@ -64,7 +64,7 @@ def test_padding_repeats_the_edges_and_is_cut_off_again():
 
 
 def test_dense_layers_are_linear_at_the_end():
-    layers = DenseAutoencoderPart([64, 500, 500, 2000, 10])
+    layers = DenseNetwork([64, 500, 500, 2000, 10])
     assert [tuple(m.weight.shape) for m in layers if isinstance(m, torch.nn.Linear)] == [
         (500, 64),
         (500, 500),
@@ -77,8 +77,8 @@ def test_dense_layers_are_linear_at_the_end():
 def dense_network(n_features=3, variational=False):
     posterior = torch.nn.Linear(n_features, 2 * n_features) if variational else None
     head = StudentTHead(n_features, 2)
-    encoder = DenseAutoencoderPart([5, 8, n_features])
-    return AutoencoderNetwork(encoder, DenseAutoencoderPart([n_features, 8, 5]), head, posterior)
+    encoder = DenseNetwork([5, 8, n_features])
+    return AutoencoderNetwork(encoder, DenseNetwork([n_features, 8, 5]), head, posterior)
 
 
 def test_elbo_is_the_evidence_lower_bound():

@@ -15,7 +15,7 @@ from skdeepclust.cluster._autoencoder import AutoencoderObjective
 from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
 from skdeepclust.cluster._dec import HardeningTerm
 from skdeepclust.losses import assignment_hardening, target_distribution
-from skdeepclust.networks import AutoencoderNetwork, DenseAutoencoderPart, StudentTHead
+from skdeepclust.networks import AutoencoderNetwork, DenseNetwork, StudentTHead
 
 FAST = {"n_clusters": 3, "pretrain_epochs": 2, "kmeans_n_init": 5, "random_state": 0}
 
@@ -103,7 +103,7 @@ def test_target_of_an_empty_cluster_is_finite():
 def network():
     torch.manual_seed(0)
     network = AutoencoderNetwork(
-        DenseAutoencoderPart([5, 8, 4]), DenseAutoencoderPart([4, 8, 5]), StudentTHead(4, 3)
+        DenseNetwork([5, 8, 4]), DenseNetwork([4, 8, 5]), StudentTHead(4, 3)
     )
     network.head.set_centers(torch.randn(3, 4))
     return network

@@ -91,7 +91,7 @@ def test_chunks_hold_each_sample_once_in_a_new_order():
     chunks = TensorChunks(TensorDataset(X), batch_size=10, chunk_size=50)
     epochs = []
     for _ in range(2):
-        batches = [b for x, index in chunks for b in chunks.batches(x, index)]
+        batches = [b for x, index in chunks.chunks() for b in chunks.batches(x, index)]
         # 50 + 51: no batch of one sample
         assert [len(x) for x, _ in batches] == [10] * 9 + [11]
         for x, index in batches:

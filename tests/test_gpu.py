@@ -9,7 +9,8 @@ from sklearn.metrics import normalized_mutual_info_score
 from skorch.callbacks import Callback
 
 import skdeepclust
-from skdeepclust import IDECClustering, MCDCClustering, SCANClustering, STDACClustering, _restarts
+from skdeepclust import IDECClustering, MCDCClustering, SCANClustering, STDACClustering
+from skdeepclust._training import _checkpoint
 
 pytestmark = pytest.mark.gpu
 PARAMETERS = {"n_clusters": 4, "n_init": 2, "max_epochs": 3, "random_state": 0}
@@ -53,7 +54,7 @@ def test_decoding_and_a_given_autoencoder(images):
 
 
 def test_resumed_fit_ends_as_an_uninterrupted_one(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_restarts, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
     parameters = {
         "n_clusters": 4,
         "representation_epochs": 3,

@@ -88,6 +88,9 @@ def test_names_of_columns_are_kept(X, expected, table):
     reordered = frame[names[::-1]] if table is pd.DataFrame else frame.select(names[::-1])
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.predict(reordered)
+    autoencoder = AutoencoderClustering(3, n_init=1, max_epochs=1, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        IDECClustering(3, autoencoder=autoencoder).fit(reordered)
 
 
 CONTAINERS = {
@@ -152,7 +155,7 @@ def test_integers_that_float32_does_not_hold():
     np.testing.assert_array_equal(fitted.predict(X.tolist()), fitted.labels_)
 
 
-@pytest.mark.parametrize(("trained_on", "seen"), [(1, 255), (255, 1), (1, -3)])
+@pytest.mark.parametrize(("trained_on", "seen"), [(1, 255), (255, 1), (1, -9)])
 def test_another_range_at_prediction_warns_with_both(X, trained_on, seen):
     fitted = STDACClustering(**FAST).fit(X * trained_on)
     message = r"X has values from .* but STDACClustering was fitted on values from 0 to "

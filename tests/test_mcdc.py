@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 from skdeepclust import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._mcdc import MixingObjective
 from skdeepclust.engine import Engine, Phase
-from skdeepclust.networks import AutoencoderNetwork, DenseAutoencoderPart, StudentTHead
+from skdeepclust.networks import AutoencoderNetwork, DenseNetwork, StudentTHead
 
 FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
 
@@ -20,10 +20,10 @@ FAST = {"n_clusters": 3, "max_epochs": 2, "kmeans_n_init": 3, "random_state": 0}
 def network():
     torch.manual_seed(0)
     return AutoencoderNetwork(
-        DenseAutoencoderPart([5, 8, 4]),
-        DenseAutoencoderPart([4, 8, 5]),
+        DenseNetwork([5, 8, 4]),
+        DenseNetwork([4, 8, 5]),
         StudentTHead(4, 3),
-        critic=DenseAutoencoderPart([5, 8, 3]),
+        critic=DenseNetwork([5, 8, 3]),
     )
 
 
@@ -108,7 +108,7 @@ def test_critic_learns_the_share():
     torch.manual_seed(0)
     encoder = torch.nn.Linear(100, 100, bias=False)
     torch.nn.init.eye_(encoder.weight)
-    critic = DenseAutoencoderPart([100, 256, 3])
+    critic = DenseNetwork([100, 256, 3])
     network = AutoencoderNetwork(encoder, torch.nn.Identity(), StudentTHead(100, 3), critic=critic)
     objective = MixingObjective(0.5, 1.0, 0.2, augmentation=torch.nn.Identity())
     X = torch.randn(8192, 100)

@@ -2,13 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from skdeepclust.inference import batch_statistics, n_output_features, reestimate_batch_norm
 from skdeepclust.networks import AllConvEncoder, ClusterNetwork, SpatialTransformer, VGGEncoder
-from skdeepclust.networks._base import (
-    batch_statistics,
-    n_output_features,
-    reestimate_batch_norm,
-)
-from skdeepclust.networks._convolutional import dense_head, identity_head
+from skdeepclust.networks._heads import dense_head, identity_head
 
 
 @pytest.fixture(autouse=True)

@@ -141,6 +141,12 @@ def test_grid_search_in_threads(digits):
 # ---------------------------------------------------------------------- parameters
 
 
+def test_numpy_numbers_are_numbers_for_k_means():
+    X = torch.eye(4)
+    result = k_means(X, np.int64(4), n_init=np.int32(2), max_iter=np.int64(9), tol=np.float64(0))
+    assert result.inertia == 0
+
+
 @every_estimator
 def test_numpy_numbers_are_numbers(Estimator, images):
     model = fast(Estimator)
@@ -264,7 +270,10 @@ def test_a_fit_that_fails_before_training_leaves_the_one_before(Estimator, image
     for bad in (images[:2] * 100, np.zeros((20, 9, 9)), np.full((20, 8, 8), np.nan)):
         with pytest.raises(ValueError, match=r"n_samples=\d+ should be|NaN"):
             model.set_params(n_clusters=50).fit(bad)
-        model.set_params(n_clusters=3)
+        model.set_params(n_clusters=3, network=torch.nn.Linear(7, 3))
+        with pytest.raises(ValueError, match="does not take samples of shape"):
+            model.fit(images)
+        model.set_params(network=None)
         assert vars(model).keys() == before.keys()
         np.testing.assert_array_equal(model.predict(images), labels)
 
@@ -359,7 +368,7 @@ def test_latents_that_have_collapsed(whiten):
 
 
 def test_parts_that_the_last_pass_does_not_reach_keep_their_statistics():
-    from skdeepclust.networks._base import reestimate_batch_norm
+    from skdeepclust.inference import reestimate_batch_norm
 
     network = torch.nn.ModuleDict(
         {"reached": torch.nn.BatchNorm1d(3), "other": torch.nn.BatchNorm1d(3)}

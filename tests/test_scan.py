@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from skdeepclust import ProFeatClustering, SCANClustering, SimCLR, _restarts
+from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
+from skdeepclust._training import _checkpoint
 from skdeepclust.cluster._profeat import AgreeingPairs, ConfidentPairs
 from skdeepclust.cluster._scan import SCANObjective, SelfLabelObjective
 from skdeepclust.cluster._simclr import ContrastiveObjective, cosine_to
@@ -393,7 +394,7 @@ LONG = [
 
 @pytest.mark.parametrize("estimator", LONG, ids=lambda e: type(e).__name__)
 def test_resumed_fit_ends_as_an_uninterrupted_one(estimator, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_restarts, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
     whole = type(estimator)(**estimator.get_params()).fit(images)
     n_epochs = len(whole.history_)
     path = tmp_path / "fit.pt"
@@ -438,7 +439,7 @@ def test_checkpoint_of_another_fit(images, tmp_path):
 
 
 def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_restarts, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
     parameters = {**SHORT, "max_epochs": 8, "n_init": 2, "screening": 0.3}
     whole = SCANClustering(**parameters).fit(images)
     path = tmp_path / "fit.pt"

@@ -5,9 +5,10 @@ from sklearn.metrics import mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from skdeepclust import STDACClustering
-from skdeepclust._restarts import consensus
-from skdeepclust._selection import NeighborCriterion, nearest_neighbors
+from skdeepclust._training._restarts import consensus
+from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.metrics import clustering_accuracy_score
+from skdeepclust.neighbors import nearest_neighbors
 
 
 @pytest.fixture

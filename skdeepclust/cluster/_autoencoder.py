@@ -22,20 +22,16 @@ from torch.nn import functional as F
 from skdeepclust._docs import shared_docs
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
+from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.kmeans import k_means
 from skdeepclust.networks import (
     AutoencoderNetwork,
     ConvDecoder,
     ConvEncoder,
-    DenseAutoencoderPart,
+    DenseNetwork,
     StudentTHead,
 )
-from skdeepclust.networks._base import (
-    ClusterNetwork,
-    forward_in_slices,
-    frozen_batch_norm,
-    reestimate_batch_norm,
-)
+from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
 
 DENSE_LATENT_SIZE = 10
@@ -157,7 +153,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         if len(self.input_shape_) == 3:
             return ConvEncoder(self.input_shape_, self.latent_size)
         latent_size = self.latent_size or DENSE_LATENT_SIZE
-        return DenseAutoencoderPart([*self.input_shape_, *self._hidden_sizes(), latent_size])
+        return DenseNetwork([*self.input_shape_, *self._hidden_sizes(), latent_size])
 
     def _hidden_sizes(self) -> list[int]:
         return [int(size) for size in self.hidden_sizes]  # NumPy's integers too
@@ -165,7 +161,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _default_decoder(self, n_features: int) -> nn.Module:
         if len(self.input_shape_) == 3:
             return ConvDecoder(n_features, self.input_shape_)
-        return DenseAutoencoderPart([n_features, *self._hidden_sizes()[::-1], *self.input_shape_])
+        return DenseNetwork([n_features, *self._hidden_sizes()[::-1], *self.input_shape_])
 
     def _head(self, n_features: int) -> nn.Module:
         return StudentTHead(n_features, self.n_clusters)
@@ -196,7 +192,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
         problem += f"of {n_features} features"
         try:
-            with torch.no_grad(), frozen_batch_norm(decoder):
+            with torch.no_grad(), evaluation_mode(decoder):
                 decoded = decoder(torch.zeros(2, n_features))
         except RuntimeError as error:
             raise ValueError(f"{problem}: {error}") from error
@@ -257,7 +253,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     def _fit_head(self, network: AutoencoderNetwork, X: Tensor) -> None:
         """Put the centres of k-means on the latents into the head."""
-        with frozen_batch_norm(network):
+        with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
         offset, whitening = latents.mean(0), None
         if not latents.std(0).any():
@@ -612,7 +608,7 @@ class VAEClustering(_BaseLatentKMeans):
         return AutoencoderObjective(self._augmentation(), self.kl_weight)
 
 
-class BasePretrained(BaseAutoencoderClusterer):
+class BasePretrainThenCluster(BaseAutoencoderClusterer):
     """Base of the methods that pretrain an auto-encoder and then train it with the clusters."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from skdeepclust._docs import shared_docs
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
+from skdeepclust.inference import batch_norm_parts, batch_statistics
 from skdeepclust.losses import (
     binary_cross_entropy,
     label_features,
@@ -22,8 +23,7 @@ from skdeepclust.losses import (
     pairwise_loss,
 )
 from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
-from skdeepclust.networks._base import batch_norm_parts, batch_statistics
-from skdeepclust.networks._convolutional import dense_head, identity_head
+from skdeepclust.networks._heads import dense_head, identity_head
 from skdeepclust.objective import Objective, PseudoLabels
 
 CONSENSUS_EPOCHS = 4

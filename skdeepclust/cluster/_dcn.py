@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skdeepclust._docs import shared_docs
-from skdeepclust.cluster._autoencoder import BasePretrained, ClusteringTerm
+from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
+from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.networks import AutoencoderNetwork
-from skdeepclust.networks._base import forward_in_slices, frozen_batch_norm
 
 INITIAL_COUNT = 100  # samples that a centre of k-means stands for, as in the authors' code
 
@@ -61,7 +61,7 @@ class RunningKMeansTerm(ClusteringTerm):
 
 
 @shared_docs
-class DCNClustering(BasePretrained):
+class DCNClustering(BasePretrainThenCluster):
     """Deep clustering network (DCN).
 
     An auto-encoder is pretrained and k-means on its latents gives centres and assignments; then
@@ -125,7 +125,7 @@ class DCNClustering(BasePretrained):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BasePretrained._parameter_constraints,
+        **BasePretrainThenCluster._parameter_constraints,
         "clustering_weight": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -182,6 +182,6 @@ class DCNClustering(BasePretrained):
 
     def _term(self, network: AutoencoderNetwork, X: Tensor) -> ClusteringTerm:
         network.head.centers.requires_grad_(False)  # they follow the samples, not a gradient
-        with frozen_batch_norm(network):
+        with evaluation_mode(network):
             labels = forward_in_slices(network, X).argmax(1).clone()
         return RunningKMeansTerm(labels, self.n_clusters, self.clustering_weight)

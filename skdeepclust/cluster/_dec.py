@@ -11,10 +11,10 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from skdeepclust._docs import shared_docs
-from skdeepclust.cluster._autoencoder import BasePretrained, ClusteringTerm
+from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
+from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork
-from skdeepclust.networks._base import forward_in_slices, frozen_batch_norm
 
 
 class HardeningTerm(ClusteringTerm):
@@ -59,7 +59,7 @@ class HardeningTerm(ClusteringTerm):
 
     def renew(self, network: AutoencoderNetwork, X: Tensor) -> None:
         """Set P from Q of all samples, and compare the labels with those of the last time."""
-        with frozen_batch_norm(network):
+        with evaluation_mode(network):
             q = forward_in_slices(lambda x: network(x).softmax(1), X)
         labels = q.argmax(1)
         changed = (labels != self.labels).float().mean()
@@ -74,11 +74,11 @@ class HardeningTerm(ClusteringTerm):
         return self.weight * assignment_hardening(network.head(z), self.target[index])
 
 
-class _BaseDEC(BasePretrained):
+class _BaseDEC(BasePretrainThenCluster):
     """What DEC and IDEC share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BasePretrained._parameter_constraints,
+        **BasePretrainThenCluster._parameter_constraints,
         "update_interval": [None, Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, 1, closed="both")],
     }

@@ -12,12 +12,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from skdeepclust._docs import shared_docs
-from skdeepclust._restarts import Run
+from skdeepclust._training._run import Run
 from skdeepclust.cluster._scan import _BaseSCAN
 from skdeepclust.engine import Phase
+from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import pair_agreement
 from skdeepclust.networks import SCANNetwork
-from skdeepclust.networks._base import forward_in_slices, frozen_batch_norm
 from skdeepclust.networks._contrastive import EnsembleNetwork
 
 
@@ -351,7 +351,7 @@ class ProFeatClustering(_BaseSCAN):
         """Note the clusters of each model, and choose the one that predicts."""
         self._finalize(network, X)
         for number, model in enumerate(network.models):
-            with frozen_batch_norm(model):
+            with evaluation_mode(model):
                 probabilities = forward_in_slices(lambda x: model(x).softmax(1), X)  # noqa: B023
             network.confidence[number], network.labels[number] = probabilities.max(1)
         network.round_labels[round_] = network.labels[network.kept]

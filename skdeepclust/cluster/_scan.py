@@ -13,26 +13,21 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor, nn
 
 from skdeepclust._docs import shared_docs
-from skdeepclust._selection import nearest_neighbors
 from skdeepclust.augment import RandomNoise, strong_augmentation
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.cluster._simclr import (
     LAST_LR_FACTOR,
     ContrastiveMixin,
     ContrastiveObjective,
-    CountingObjective,
     cosine_to,
 )
 from skdeepclust.engine import Phase
+from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
+from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.networks import RepresentationNetwork, SCANNetwork
-from skdeepclust.networks._base import (
-    ClusterNetwork,
-    forward_in_slices,
-    frozen_batch_norm,
-    reestimate_batch_norm,
-)
-from skdeepclust.objective import Objective
+from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.objective import CountingObjective, Objective
 
 
 class PrecomputedRepresentation(nn.Module):
@@ -238,7 +233,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
     def _clustering_phases(self, model: SCANNetwork, X: Tensor, name: str = "") -> Iterator[Phase]:
         """Yield SCAN's clustering step on the representation of `model`."""
         reestimate_batch_norm(model.representation, X)
-        with frozen_batch_norm(model.representation):
+        with evaluation_mode(model.representation):
             projections = forward_in_slices(model.representation, X)
         n_neighbors = min(self.n_neighbors, len(X) - 1)
         # without the sample itself, which is one of them in the authors' code

@@ -20,35 +20,9 @@ from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.engine import Phase
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
-from skdeepclust.objective import Objective
+from skdeepclust.objective import CountingObjective
 
 LAST_LR_FACTOR = 1e-3  # what cosine schedules end with: 0.4 to 0.0004 in the papers
-
-
-class CountingObjective(Objective):
-    """Base of the objectives that a part of the samples takes part in."""
-
-    n_counted: Tensor  # samples that took part in the epoch
-    n_seen: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("n_counted", torch.tensor(0))
-        self.register_buffer("n_seen", torch.tensor(0))
-
-    def on_epoch_begin(self, network: nn.Module, X: Tensor) -> None:
-        """Forget the last epoch's counts."""
-        self.n_counted.zero_()
-        self.n_seen.zero_()
-
-    def count(self, takes_part: Tensor) -> None:
-        """Count the samples of a batch that take part, by a mask of shape (n,)."""
-        self.n_counted += takes_part.sum()
-        self.n_seen += len(takes_part)
-
-    def share(self) -> float:
-        """Return the share of the epoch's samples that took part."""
-        return (self.n_counted / self.n_seen).item()
 
 
 class ContrastiveObjective(CountingObjective):

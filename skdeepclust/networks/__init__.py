@@ -4,13 +4,13 @@ from skdeepclust.networks._autoencoder import (
     AutoencoderNetwork,
     ConvDecoder,
     ConvEncoder,
-    DenseAutoencoderPart,
-    StudentTHead,
+    DenseNetwork,
 )
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.networks._contrastive import MultiHead, RepresentationNetwork, SCANNetwork
+from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
+from skdeepclust.networks._heads import MultiHead, StudentTHead
 from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
@@ -20,8 +20,8 @@ __all__ = [
     "ClusterNetwork",
     "ConvDecoder",
     "ConvEncoder",
-    "DenseAutoencoderPart",
     "DenseEncoder",
+    "DenseNetwork",
     "MultiHead",
     "RepresentationNetwork",
     "ResNet18",

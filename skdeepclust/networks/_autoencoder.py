@@ -81,82 +81,7 @@ class AutoencoderNetwork(ClusterNetwork):
         return self.critic(x.clone()).float().flatten(1).mean(1)  # it may work in place
 
 
-class StudentTHead(nn.Module):
-    """Logits of Student's t kernel around cluster centres, with one degree of freedom.
-
-    Their softmax is the soft assignment of DEC [1]_ (equation 1), their maximum is the nearest
-    centre. The latents can be whitened before.
-
-    Parameters
-    ----------
-    n_features : int
-    n_clusters : int
-
-    Attributes
-    ----------
-    centers : nn.Parameter of shape (n_clusters, n_components)
-        Relative to `offset`, whitened.
-    offset : Tensor of shape (n_features,)
-        Subtracted from the latents.
-    whitening : Tensor of shape (n_features, n_components) or None
-    is_learning : bool
-        Whether a phase trains the centres; until then they are those of k-means.
-
-    References
-    ----------
-    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
-       ICML.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skdeepclust.networks import StudentTHead
-    >>> head = StudentTHead(n_features=1, n_clusters=2)
-    >>> head.set_centers(torch.tensor([[0.0], [2.0]]))
-    >>> head(torch.tensor([[0.0]])).softmax(1)
-    tensor([[0.8333, 0.1667]], grad_fn=<SoftmaxBackward0>)
-    """
-
-    offset: Tensor
-    whitening: Tensor | None
-
-    def __init__(self, n_features: int, n_clusters: int) -> None:
-        super().__init__()
-        self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
-        self.register_buffer("offset", torch.zeros(n_features))
-        self.register_buffer("whitening", None)
-        self.is_learning = False
-
-    def set_centers(
-        self, centers: Tensor, offset: Tensor | None = None, whitening: Tensor | None = None
-    ) -> None:
-        """Put the centres, given in the space of the (whitened) latents, in place."""
-        device = self.offset.device
-        self.offset = torch.zeros_like(self.offset) if offset is None else offset.to(device)
-        self.whitening = None if whitening is None else whitening.to(device)
-        self.centers = nn.Parameter(centers.to(device))
-
-    def project(self, z: Tensor) -> Tensor:
-        """Return the latents as they are compared with the centres."""
-        z = z - self.offset
-        if self.whitening is None:
-            return z
-        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
-        dtype = torch.float32 if z.device.type == "mps" else torch.float64
-        return (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
-        # Without matrix products, whose last digits depend on a sample's place in the batch.
-        distance = torch.cdist(
-            self.project(z.float()),
-            self.centers,
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        return -torch.log1p(distance.square())
-
-
-class DenseAutoencoderPart(nn.Sequential):
+class DenseNetwork(nn.Sequential):
     """Fully connected layers with ReLU between them and none at the end.
 
     Parameters
@@ -167,8 +92,8 @@ class DenseAutoencoderPart(nn.Sequential):
     Examples
     --------
     >>> import torch
-    >>> from skdeepclust.networks import DenseAutoencoderPart
-    >>> DenseAutoencoderPart([64, 500, 10])(torch.rand(2, 64)).shape
+    >>> from skdeepclust.networks import DenseNetwork
+    >>> DenseNetwork([64, 500, 10])(torch.rand(2, 64)).shape
     torch.Size([2, 10])
     """
 

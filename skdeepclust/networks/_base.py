@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class ClusterNetwork(nn.Module):
@@ -38,114 +30,11 @@ class ClusterNetwork(nn.Module):
         return self.head(self.embed(x))
 
 
-def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Return how many features `encoder` makes of a sample of `input_shape`."""
-    parameter = next(encoder.parameters(), torch.empty(0))
-    with torch.no_grad(), frozen_batch_norm(encoder):
-        features = encoder(torch.zeros(2, *input_shape, device=parameter.device))
-    if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
-        got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else repr(features)
-        raise ValueError(
-            f"it must return one tensor of shape (n, ...) for n samples; for 2 it gave {got}"
-        )
-    return features.flatten(1).shape[1]
-
-
-def forward_in_slices(function: Callable[[Tensor], Tensor], X: Tensor) -> Tensor:
-    """Return ``function(X)``, computed in slices and without gradients."""
-    largest = 128 if X.device.type == "cpu" else 4096
-    size = max(1, min(largest, largest * 2**13 // X[0].numel()))
-    results = []
-    with torch.inference_mode():
-        for x in X.split(size):
-            # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
-            # network that works in place would change X.
-            n_missing = size - len(x)
-            padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
-            results.append(function(padded)[: len(x)].float())
-        return torch.cat(results)
-
-
-@contextmanager
-def _training_modes(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-@contextmanager
-def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block: no dropout, stored batch norm statistics."""
-    with _training_modes(network):
-        network.eval()
-        yield
-
-
-@contextmanager
-def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, but batch normalisation takes the statistics of the batch at hand.
-
-    The stored statistics stay as they are.
-    """
-    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
-    tracked = [m.track_running_stats for m in norms]
-    buffers = [(m.running_mean, m.running_var) for m in norms]
-    with _training_modes(network):
-        network.eval()
-        try:
-            for m in norms:
-                m.track_running_stats, m.running_mean, m.running_var = False, None, None
-            yield
-        finally:
-            for m, track, (mean, var) in zip(norms, tracked, buffers, strict=True):
-                m.track_running_stats, m.running_mean, m.running_var = track, mean, var
-
-
-def batch_norm_parts(X: Tensor) -> tuple[Tensor, ...]:
-    """Split `X` into equal parts that are large enough for batch statistics, and fit a cache."""
-    size = max(64, min(1000, 2**17 // X[0].numel()))
-    return X.tensor_split(-(-len(X) // size))
-
-
-def reestimate_batch_norm(
-    network: nn.Module, X: Tensor, function: Callable[[Tensor], Tensor] | None = None
-) -> None:
-    """Set batch normalisation's stored statistics to those of `X`, without augmentation.
-
-    While training, they are of augmented images and lag behind the weights.
-
-    Parameters
-    ----------
-    network : nn.Module
-    X : Tensor of shape (n, *input_shape), n >= 2
-        The statistics are averaged over passes of equal size.
-    function : callable, default=None
-        The pass, if it isn't ``network(x)``. Parts that it doesn't reach keep their statistics.
-    """
-    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
-    if not norms:
-        return
-    momenta = {m: m.momentum for m in norms}
-    reached = set()
-
-    def start(norm: nn.Module, args: Any) -> None:
-        if norm not in reached:
-            reached.add(norm)
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain average
-            norm.training = True
-
-    hooks = [m.register_forward_pre_hook(start) for m in norms]
-    try:
-        with torch.inference_mode(), _training_modes(network):
-            network.eval()
-            for part in batch_norm_parts(X):
-                (function or network)(part.clone())  # see forward_in_slices
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
+def he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
+    """Draw the weights as He et al. (2015) do, from a normal distribution."""
+    for module in network.children():
+        if skip is not None and isinstance(module, skip):
+            continue
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)

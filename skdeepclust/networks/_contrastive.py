@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._heads import MultiHead
 
 
 class RepresentationNetwork(nn.Module):
@@ -46,55 +47,6 @@ class RepresentationNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the projections p(g(x)) divided by their norm, (n, projection_size)."""
         return F.normalize(self.projector(self.embed(x)).float(), dim=1)
-
-
-class MultiHead(nn.Module):
-    """Several linear heads, of which one is selected.
-
-    Parameters
-    ----------
-    n_features, n_clusters, n_heads : int
-
-    Attributes
-    ----------
-    selected : Tensor, a scalar
-        Index of the head that :meth:`forward` applies.
-    loss : Tensor, a scalar
-        Its training loss.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skdeepclust.networks import MultiHead
-    >>> head = MultiHead(n_features=8, n_clusters=3, n_heads=4)
-    >>> head.all(torch.rand(5, 8)).shape
-    torch.Size([4, 5, 3])
-    >>> head.select(torch.tensor([2.0, 1.0, 3.0, 4.0]))  # by the heads' losses
-    >>> head.selected
-    tensor(1)
-    """
-
-    selected: Tensor
-    loss: Tensor
-
-    def __init__(self, n_features: int, n_clusters: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.linear = nn.Linear(n_features, n_heads * n_clusters)
-        self.register_buffer("selected", torch.tensor(0))
-        self.register_buffer("loss", torch.tensor(torch.inf))
-
-    def all(self, features: Tensor) -> Tensor:
-        """Return the logits of all heads, of shape (n_heads, n, n_clusters)."""
-        return self.linear(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
-
-    def select(self, losses: Tensor) -> None:
-        """Select the head with the lowest of `losses`, of shape (n_heads,)."""
-        self.loss, self.selected = losses.min(0)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the logits of the selected head, of shape (n, n_clusters)."""
-        return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
 
 
 class SCANNetwork(ClusterNetwork):

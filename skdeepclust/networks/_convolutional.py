@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from skdeepclust.networks._base import he_normal
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
 
@@ -81,7 +82,7 @@ class VGGEncoder(nn.Sequential):
         # the dropout is not in table 1, but in all scripts of the authors except "+ 0" on MNIST
         layers += [nn.BatchNorm1d(hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers)
-        _he_normal(self, skip=SpatialTransformer)
+        he_normal(self, skip=SpatialTransformer)
 
 
 class AllConvEncoder(nn.Sequential):
@@ -130,31 +131,4 @@ class AllConvEncoder(nn.Sequential):
         # one value per map whatever the image's size; at 28x28 this is the paper's 2x2 pooling
         layers += [nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(n_features), nn.Flatten()]
         super().__init__(*layers)
-        _he_normal(self)
-
-
-def _he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
-    for module in network.children():
-        if skip is not None and isinstance(module, skip):
-            continue
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
-
-
-def identity_head(n_features: int, n_clusters: int) -> nn.Sequential:
-    """DAC's head: two dense layers that start as the identity, each with BN and ReLU."""
-    layers: list[nn.Module] = []
-    for n_inputs in (n_features, n_clusters):
-        dense = nn.Linear(n_inputs, n_clusters)
-        nn.init.eye_(dense.weight)
-        nn.init.zeros_(dense.bias)
-        layers += [dense, nn.BatchNorm1d(n_clusters), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-def dense_head(n_features: int, n_clusters: int) -> nn.Sequential:
-    """ST-DAC's head: a dense layer with BN and ReLU."""
-    head = nn.Sequential(nn.Linear(n_features, n_clusters), nn.BatchNorm1d(n_clusters), nn.ReLU())
-    _he_normal(head)
-    return head
+        he_normal(self)

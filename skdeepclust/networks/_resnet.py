@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from skdeepclust.networks._convolutional import _he_normal
+from skdeepclust.networks._base import he_normal
 
 RESNET_WIDTHS = (64, 128, 256, 512)
 
@@ -133,4 +133,4 @@ class SmallConvEncoder(nn.Sequential):
             layers.append(nn.ReLU())
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         super().__init__(*layers)
-        _he_normal(self)
+        he_normal(self)

@@ -8,9 +8,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust.plotting._images import import_pyplot
+from skdeepclust.plotting._images import check_estimator, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,14 +178,14 @@ class TrainingCurvesDisplay:
         Raises
         ------
         ValueError
-            If the history has no such column.
+            If `estimator` has no ``history_`` or that no such column.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
-        check_is_fitted(estimator, "history_")
+        check_estimator(estimator, "history_")
         histories = {type(estimator).__name__: estimator.history_}
         return cls._from_histories(histories, columns, ax, line_kw)
 

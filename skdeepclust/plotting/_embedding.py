@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
-from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust.plotting._images import import_pyplot
+from skdeepclust.plotting._images import check_estimator, from_torch, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -252,10 +251,7 @@ class EmbeddingDisplay:
             If matplotlib is not installed.
         """
         import_pyplot(cls)
-        check_is_fitted(estimator)
-        for method in ("transform", "predict") if y is None else ("transform",):
-            if not hasattr(estimator, method):
-                raise ValueError(f"estimator must have `{method}`; got {estimator!r}.")
+        check_estimator(estimator, "transform", *(["predict"] if y is None else []))
         Z = estimator.transform(X)
         name, kind, labels = "y", "class", y
         if y is None:
@@ -342,20 +338,22 @@ class EmbeddingDisplay:
         if n_samples is not None:
             check_scalar(n_samples, "n_samples", Integral, min_val=1)
         Z_name, labels_name = argument_names
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name=Z_name)
+        # PCA's covariance in float32 would lose an embedding that is far from 0
+        Z = check_array(from_torch(Z), dtype=np.float64, input_name=Z_name)
         if min(Z.shape) < 2:
             raise ValueError(
                 f"{Z_name} must have two samples or more, of two features or more; got shape "
                 f"{Z.shape}."
             )
-        labels = column_or_1d(labels)
+        labels = column_or_1d(from_torch(labels))
         if len(labels) != len(Z):
             raise ValueError(
                 f"{labels_name} must have one entry for each of the {len(Z)} samples; got "
                 f"{len(labels)}."
             )
         random_state = check_random_state(random_state)
-        pca = PCA(2, random_state=random_state)
+        # an array, whatever sklearn.set_config(transform_output=...) asks for
+        pca = PCA(2, random_state=random_state).set_output(transform="default")
         with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
             coordinates = pca.fit_transform(Z)
         chosen = random_state.permutation(len(Z))[:n_samples]

@@ -7,16 +7,28 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._inputs import check_X
+from skdeepclust.base import BaseDeepEstimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
 GAP = 0.25  # between two groups of images
+OWNERS = {  # of what a display may need of an estimator
+    "history_": "as fitted deep clusterers have",
+    "interpolate": "as the deep clusterers with an auto-encoder have",
+    "predict": "as clusterers have, unless y is given",
+    "predict_proba": "as deep clusterers have",
+    "spatial_transform": "as STDACClustering has",
+    "transform": "as deep clusterers have",
+}
 
 
 def import_pyplot(caller: object) -> Any:
@@ -31,37 +43,122 @@ def import_pyplot(caller: object) -> Any:
     return plt
 
 
+def from_torch(X: Any) -> Any:
+    """Return a tensor as an array, for scikit-learn takes few of them; anything else as it is."""
+    if not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+
+
 def check_images(X: Any, name: str) -> np.ndarray:
-    """Return `X` as float images of shape (n, height, width) or (n, height, width, 3)."""
-    X = np.asarray(X)  # check_array would take a uint8 tensor for floats
-    X = check_array(X, dtype=[np.float32, np.float64, np.uint8], allow_nd=True, input_name=name)
+    """Return `X` as float images of shape (n, height, width) or (n, height, width, 3).
+
+    Values stay what they are, whatever their dtype.
+    """
+    # integers become float64, for float32 would round large ones
+    dtypes = [np.float64, np.float32]
+    X = check_array(from_torch(X), dtype=dtypes, allow_nd=True, input_name=name)
     images = X[:, None] if X.ndim == 3 else X
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"{name} must be images of shape (n_samples, height, width) or (n_samples, channels, "
             f"height, width) with 1 or 3 channels; got an array of shape {X.shape}."
         )
-    if images.dtype == np.uint8:
-        images = images / np.float32(255)
     return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
 
-def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
-    """Return `X`, in any layout that the fitted `estimator` takes, as `check_images` does."""
-    check_is_fitted(estimator)
-    shape = getattr(estimator, "input_shape_", None)
-    if shape is None or len(shape) != 3:
+def check_estimator(estimator: Any, *needed: str, on_images: bool = False) -> None:
+    """Raise a helpful error unless `estimator` is a fitted instance with what is `needed`.
+
+    ``on_images=True`` takes only deep clusterers, fitted on images.
+    """
+    if isinstance(estimator, type):
+        raise ValueError(
+            f"estimator must be a fitted instance; got the class {estimator.__name__}."
+        )
+    is_deep = isinstance(estimator, BaseDeepEstimator)
+    missing = [name for name in needed if not _has(estimator, name)]
+    problem = ""
+    if on_images and not is_deep:
+        problem = f"be a deep clusterer with `{needed[0]}`, fitted on images"
+    elif missing:
+        problem = f"have `{missing[0]}`, {OWNERS[missing[0]]}"
+    if problem:
+        advice = _advice(estimator, needed, on_images)
+        raise ValueError(f"estimator must {problem}; got {estimator!r}.{advice}")
+    if is_deep:
+        check_is_fitted(estimator, "network_")
+    elif isinstance(estimator, BaseEstimator):
+        check_is_fitted(estimator)
+    if on_images and len(estimator.input_shape_) != 3:
         raise ValueError(
             "estimator must be a deep clusterer fitted on images (for flat ones, with "
-            f"image_shape); got {estimator!r} with input_shape_={shape}."
+            f"image_shape); got {estimator!r} with input_shape_={estimator.input_shape_}."
         )
-    x = check_X(estimator, X, reset=False)
-    return check_images(x * estimator.input_scale_ + estimator.input_mean_, name)
+
+
+def _has(estimator: Any, name: str) -> bool:
+    """Return whether `estimator` has an attribute, or gets it when it is fitted."""
+    is_learnt = isinstance(estimator, BaseDeepEstimator) and name.endswith("_")
+    return is_learnt or hasattr(estimator, name)
+
+
+def _advice(estimator: Any, needed: Sequence[str], on_images: bool) -> str:
+    """Return what to pass in place of a pipeline or search around an estimator that will do."""
+    inner, place = _deep_part(estimator, "estimator")
+    if inner is None or not all(_has(inner, name) for name in needed):
+        return ""
+    advice = f" Pass `{place}` instead"
+    if "best_estimator_" in place and not hasattr(estimator, "best_estimator_"):
+        advice += ", which a fit with refit=True makes"
+    if on_images and place.endswith("]") and not place.endswith("[0]"):
+        advice += ", with samples as the steps before it transform them"
+    return f"{advice}."
+
+
+def _deep_part(estimator: Any, place: str) -> tuple[Any, str]:
+    """Return the last deep estimator in `estimator`, or None, and the expression for it."""
+    if isinstance(estimator, BaseDeepEstimator):
+        return estimator, place
+    parts: list[tuple[Any, str]] = []
+    if isinstance(estimator, Pipeline):
+        last = len(estimator.steps) - 1
+        for i, (_, step) in enumerate(estimator.steps):
+            parts.append((step, f"{place}[{-1 if 0 < i == last else i}]"))
+    elif hasattr(estimator, "refit") and hasattr(estimator, "estimator"):  # a search
+        best = getattr(estimator, "best_estimator_", estimator.estimator)
+        parts = [(best, f"{place}.best_estimator_")]
+    found = [_deep_part(*part) for part in reversed(parts)]
+    return next((part for part in found if part[0] is not None), (None, place))
+
+
+def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
+    """Return `X`, in any layout that `estimator` takes, as `check_images` does.
+
+    The estimator is one that `check_estimator` lets pass with ``on_images=True``.
+    """
+    # in place, for there may be many; float32 would coarsen values far from 0
+    x = check_X(estimator, X, reset=False).double()
+    return check_images(x.mul_(estimator.input_scale_).add_(estimator.input_mean_), name)
+
+
+def transformed_images(estimator: Any, X: Any) -> np.ndarray:
+    """Return what the first spatial transformer of `estimator` makes of valid `X`."""
+    try:
+        transformed = estimator.spatial_transform(X)
+    except ValueError as error:
+        raise ValueError(
+            "estimator must have a network that begins with a spatial transformer; got "
+            f"{estimator!r}."
+        ) from error
+    return check_images(transformed, "spatial_transform(X)")
 
 
 def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Scale `images` to [0, 1] by their common range, or `limits`; NaN marks blank ones."""
-    low, high = limits or (np.nanmin(images), np.nanmax(images))
+    images = np.asarray(images, dtype=float)  # differences of integers would wrap around
+    low, high = map(float, limits or (np.nanmin(images), np.nanmax(images)))
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
 
 

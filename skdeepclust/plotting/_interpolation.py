@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -36,7 +38,7 @@ class InterpolationDisplay:
         The first image of each pair.
     decoded : ndarray of shape (n_pairs, n_steps, height, width) or \
             (n_pairs, n_steps, height, width, 3)
-        What is decoded between the two.
+        What is decoded between the two, in the units of `first` and `last`.
     last : ndarray of shape (n_pairs, height, width) or (n_pairs, height, width, 3)
         The second image of each pair.
 
@@ -150,12 +152,8 @@ class InterpolationDisplay:
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "interpolate", on_images=True)
         first, last = estimator_images(estimator, X1, "X1"), estimator_images(estimator, X2, "X2")
-        if not hasattr(estimator, "interpolate"):
-            raise ValueError(
-                "estimator must have `interpolate`, as the deep clusterers with an auto-encoder "
-                f"do; got {estimator!r}."
-            )
         decoded = estimator.interpolate(X1, X2, n_steps)
         decoded = decoded.reshape(-1, *estimator.input_shape_)
         return cls._from_images(first, check_images(decoded, "decoded"), last, cmap, ax)
@@ -202,7 +200,7 @@ class InterpolationDisplay:
         """
         import_pyplot(cls)
         first, last = check_images(X1, "X1"), check_images(X2, "X2")
-        decoded = np.asarray(decoded)
+        decoded = np.asarray(from_torch(decoded))
         if decoded.ndim not in (4, 5) or len(decoded) != len(first):
             raise ValueError(
                 f"decoded must hold images for each of the {len(first)} pairs, of shape (n_pairs, "

@@ -10,9 +10,11 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -36,7 +38,7 @@ class ClusterMontageDisplay:
     ----------
     images : ndarray of shape (n_clusters, 2 * n_images, height, width) or \
             (n_clusters, 2 * n_images, height, width, 3)
-        The images of each row; NaN where a place is blank.
+        The images of each row, in the units of `X`; NaN where a place is blank.
     indices : ndarray of shape (n_clusters, 2 * n_images), int
         Where the images are in `X`; -1 where a place is blank.
     sizes : ndarray of shape (n_clusters,), int
@@ -158,13 +160,15 @@ class ClusterMontageDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images, or an argument is not valid.
+            If `estimator` has no ``predict_proba`` or was not fitted on images, or an argument is
+            not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "predict_proba", on_images=True)
         images = estimator_images(estimator, X)
         return cls._from_images(
             images, estimator.predict_proba(X), n_images, cluster_names, cmap, figure
@@ -237,7 +241,7 @@ class ClusterMontageDisplay:
         figure: FigureBase | None,
     ) -> ClusterMontageDisplay:
         check_scalar(n_images, "n_images", Integral, min_val=1)
-        probabilities = check_array(probabilities, input_name="probabilities")
+        probabilities = check_array(from_torch(probabilities), input_name="probabilities")
         n_samples, n_clusters = probabilities.shape
         if n_samples != len(images):
             raise ValueError(

@@ -11,12 +11,14 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
     import_pyplot,
     panels,
     to_unit_range,
+    transformed_images,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class SpatialTransformerDisplay:
     ----------
     stages : dict of str to ndarray of shape (n_images, height, width) or \
             (n_images, height, width, 3)
-        The images of each column by its title.
+        The images of each column by its title, all in the same units.
 
     Attributes
     ----------
@@ -124,7 +126,8 @@ class SpatialTransformerDisplay:
             How many images to show: the first ones of `X`, or all if it has fewer.
         stages : mapping of str to array-like, default=None
             Columns between the first and the last, by their titles: what
-            ``spatial_transform(X)`` gave at other times, such as after one epoch.
+            ``spatial_transform(X)`` gave at other times, such as after one epoch, in the units
+            of `X`.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
@@ -137,8 +140,8 @@ class SpatialTransformerDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images or its network does not begin with a spatial
-            transformer, or an argument is not valid.
+            If `estimator` has no ``spatial_transform``, was not fitted on images or its network
+            does not begin with a spatial transformer, or an argument is not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
@@ -146,6 +149,7 @@ class SpatialTransformerDisplay:
         """
         import_pyplot(cls)
         check_scalar(n_images, "n_images", Integral, min_val=1)
+        check_estimator(estimator, "spatial_transform", on_images=True)
         original = estimator_images(estimator, X)
         columns = {"original": original[:n_images]}
         for title, images in (stages or {}).items():
@@ -156,6 +160,5 @@ class SpatialTransformerDisplay:
                     f"{original.shape}; got {images.shape}."
                 )
             columns[title] = images[:n_images]
-        transformed = estimator.spatial_transform(X[:n_images])
-        columns["after training"] = check_images(transformed, "spatial_transform(X)")
+        columns["after training"] = transformed_images(estimator, X[:n_images])
         return cls(columns).plot(cmap=cmap, figure=figure)

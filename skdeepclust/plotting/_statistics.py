@@ -10,12 +10,15 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from skdeepclust.plotting._images import (
+    check_estimator,
     check_images,
     draw_grid,
     estimator_images,
+    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
+    transformed_images,
 )
 
 if TYPE_CHECKING:
@@ -30,13 +33,14 @@ class ClusterStatisticsDisplay:
     bring images of a cluster to a common pose show in sharper means and thinner edges of the
     standard deviation. The two rows of a statistic share their scale of grey.
 
-    Use :meth:`from_estimator` or :meth:`from_images` to create one.
+    Use :meth:`from_estimator` or :meth:`from_arrays` to create one.
 
     Parameters
     ----------
     statistics : dict of str to ndarray of shape (2, n_clusters, height, width) or \
             (2, n_clusters, height, width, 3)
-        For each statistic, by its name, the original and the transformed images' values.
+        For each statistic, by its name, the original and the transformed images' values; mean
+        and standard deviation in the units of the images, the variance in their square.
     clusters : sequence of str
         Title of each column.
 
@@ -145,16 +149,17 @@ class ClusterStatisticsDisplay:
         Raises
         ------
         ValueError
-            If `estimator` was not fitted on images or its network does not begin with a spatial
-            transformer, or an argument is not valid.
+            If `estimator` has no ``spatial_transform``, was not fitted on images or its network
+            does not begin with a spatial transformer, or an argument is not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
+        check_estimator(estimator, "spatial_transform", on_images=True)
         original = estimator_images(estimator, X)
-        transformed = check_images(estimator.spatial_transform(X), "spatial_transform(X)")
+        transformed = transformed_images(estimator, X)
         if labels is not None:
             return cls._from_images(original, transformed, labels, "{}", cmap, figure)
         labels = estimator.predict(X)
@@ -228,7 +233,7 @@ class ClusterStatisticsDisplay:
         cmap: str,
         figure: FigureBase | None,
     ) -> ClusterStatisticsDisplay:
-        labels = column_or_1d(labels)
+        labels = column_or_1d(from_torch(labels))
         if len(labels) != len(original):
             raise ValueError(
                 f"labels must have one entry for each of the {len(original)} images; got "

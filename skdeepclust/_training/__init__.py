@@ -1,0 +1,1 @@
+"""Runs of a method: their phases, their checkpoints, the choice of the best."""

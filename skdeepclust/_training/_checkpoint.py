@@ -1,0 +1,162 @@
+"""The file in which a run's state outlives the process, and what tells one fit from another."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
+NOT_COMPARED = ("callbacks", "checkpoint", "device", "verbose")  # parameters that may change
+
+
+def described(value: Any) -> str:
+    """Return what tells a parameter's value from another, in any process.
+
+    Modules and fitted estimators are told apart by their weights, functions by their names (those
+    without one by their code), data by their bytes.
+    """
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous().flatten()
+        value = value.view(torch.uint8).numpy() if len(value) else np.empty(0)
+    if isinstance(value, np.ndarray):
+        return f"array {_digest(np.ascontiguousarray(value).data)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {described(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(map(described, value)) + ")"
+    if isinstance(value, nn.Module):
+        modules = [
+            (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if k[0] != "_"})
+            for name, m in value.named_modules()
+        ]
+        everything = described([modules, list(value.state_dict().values())])
+        return f"{type(value).__qualname__} {_digest(everything.encode())}"
+    if isinstance(value, partial):
+        return f"partial{described((value.func, value.args, value.keywords))}"
+    if isinstance(value, BaseEstimator):
+        own = {k: v for k, v in vars(value).items() if k[-1] != "_" and k not in NOT_COMPARED}
+        network = getattr(value, "network_", None)
+        return f"{type(value).__qualname__}{described(own)} with {described(network)}"
+    if isinstance(value, np.random.RandomState):
+        return "a RandomState"  # what it drew is in the checkpoint
+    code = getattr(value, "__code__", None)
+    if code is not None and code.co_name == "<lambda>":
+        constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
+        return f"lambda {_digest(code.co_code)} {code.co_names} {constants}"
+    name = getattr(value, "__qualname__", getattr(value, "__name__", None))
+    if callable(value) and name is not None:
+        return f"{value.__module__}.{name}"
+    if type(value).__repr__ is object.__repr__:  # which shows an address
+        return f"{type(value).__qualname__}{described(getattr(value, '__dict__', {}))}"
+    return str(value)
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def fingerprint(estimator: BaseEstimator, X: Tensor) -> dict[str, str]:
+    """Return what has to be the same for a fit of `estimator` to `X` to go on from a file."""
+    parameters = estimator.get_params(deep=False).items()
+    return {
+        **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
+        "class": type(estimator).__name__,
+        "device": X.device.type,
+        "shape of X": str(tuple(X.shape)),
+        "mean of X": str(estimator.input_mean_),
+        "scale of X": str(estimator.input_scale_),
+        "X": described(X),
+    }
+
+
+class Checkpoint:
+    """The file in which a run's state outlives the process.
+
+    Parameters
+    ----------
+    path : path-like
+    fingerprint : dict of str to str
+        What has to be the same for a fit to go on.
+    number : int, default=0
+        Which of the restarts it is; further ones have their number appended to the path.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], fingerprint: dict[str, str], number: int = 0
+    ) -> None:
+        path = Path(path)
+        if path.is_dir() or not path.parent.is_dir():
+            raise ValueError(
+                f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}."
+            )
+        self.path = path if number == 0 else path.with_name(f"{path.name}-{number}")
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        try:  # before hours of training, not after
+            self.partial.touch()
+            self.partial.unlink()
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint must be a file that can be written; got {str(path)!r} ({error})."
+            ) from error
+        self.fingerprint = fingerprint
+        self._saved_at = time.monotonic()
+        self._has_failed = False
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that the file holds, None if there is no file."""
+        if not self.path.exists():
+            return None
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint: {error}"
+            ) from error
+        if not isinstance(saved, dict) or {"fingerprint", "run"} - set(saved):
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint of a fit, but "
+                f"holds a {type(saved).__name__}. Use another path."
+            )
+        for name, value in self.fingerprint.items():
+            was = saved["fingerprint"].get(name)
+            if was != value:
+                raise ValueError(
+                    f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "
+                    f"{value}. Use the same parameters and data, or another file."
+                )
+        return saved["run"]
+
+    def is_due(self) -> bool:
+        """Return whether the last time is long enough ago."""
+        return time.monotonic() - self._saved_at >= CHECKPOINT_SECONDS
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the state, as a whole or not at all.
+
+        If it can't be written, a full disk say, a warning says so and the training goes on.
+        """
+        self._saved_at = time.monotonic()
+        try:
+            torch.save({"fingerprint": self.fingerprint, "run": state}, self.partial)
+            self.partial.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            if not self._has_failed:
+                warnings.warn(
+                    f"checkpoint={str(self.path)!r} could not be written: {error}. The training "
+                    "goes on without.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            self._has_failed = True

@@ -1,0 +1,109 @@
+"""Training several runs of a method and keeping the best without labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.exceptions import ConvergenceWarning
+
+from skdeepclust._training._run import Run
+from skdeepclust.engine import Phase
+
+Quality = TypeVar("Quality")
+
+
+def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
+    """Average soft clusterings, their clusters matched one-to-one with those of the first.
+
+    Parameters
+    ----------
+    probabilities : list of ndarray of shape (n, n_clusters)
+
+    Returns
+    -------
+    ndarray of shape (n, n_clusters)
+    """
+    total = probabilities[0].astype(np.float64)
+    for other in probabilities[1:]:
+        _, columns = linear_sum_assignment(total.T @ other, maximize=True)
+        total += other[:, columns]
+    return total / len(probabilities)
+
+
+def despite_interruption(run: Run, judge: Callable[[Run], Quality]) -> Quality:
+    """Return ``judge(run)``, without which nothing could be kept: Ctrl-C lets it begin anew."""
+    try:
+        return judge(run)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        return judge(run)
+
+
+def train_restarts(
+    runs: list[Run],
+    judge: Callable[[Run], tuple[int, float]],
+    *,
+    screen_at: int,
+    consensus_phase: Callable[[np.ndarray], Phase | None],
+) -> Run:
+    """Train all runs to `screen_at` epochs and the best of them to the end; return it.
+
+    Parameters
+    ----------
+    runs : list of Run
+    judge : callable
+        Sets a run's ``probabilities`` and returns its quality, higher is better.
+    screen_at : int
+    consensus_phase : callable
+        From the averaged probabilities of the better half to the phase in which the best run
+        learns them before it goes on, or to None.
+
+    Returns
+    -------
+    Run
+        A run that was interrupted is compared as it is.
+    """
+    candidates, failure = list(runs), None
+    for until in [screen_at, None] if len(runs) > 1 else [None]:
+        for run in candidates:
+            run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
+            try:
+                run.advance(until)
+                run.quality = despite_interruption(run, judge)
+            except FloatingPointError as error:
+                run.quality, failure = None, error
+                if len(runs) > 1:
+                    message = f"One of {len(runs)} restarts failed and is left out: {error}"
+                    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+                continue
+            except KeyboardInterrupt as error:  # before its first epoch, or a second one
+                run.quality, run.interrupted, failure = None, True, error
+                break
+            if until is not None:  # one from a checkpoint may have gone on since it was screened
+                run.quality = run.screened = run.screened or run.quality
+            if run.interrupted:
+                break
+        ranking = sorted(
+            (run for run in candidates if run.quality is not None),
+            key=lambda run: run.quality,
+            reverse=True,
+        )
+        if not ranking:
+            raise failure
+        best, *others = ranking
+        if any(run.interrupted for run in candidates):
+            best.interrupted = True  # it would have gone on
+            break
+        if until is not None:
+            better_half = ranking[: max(2, -(-len(ranking) // 2))]
+            phase = consensus_phase(consensus([run.probabilities for run in better_half]))
+            if phase is not None:
+                best.interpose(phase)
+        for run in others:
+            run.release()
+        candidates = [best]
+    return best

@@ -1,0 +1,202 @@
+"""One run of a method through its phases."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from skorch.history import History
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+from tqdm import tqdm
+
+from skdeepclust._torch_state import LocalRandomState
+from skdeepclust._training._checkpoint import Checkpoint
+from skdeepclust.engine import Engine, Phase
+
+
+class Method(Protocol):
+    """What a run needs of an estimator."""
+
+    callbacks: list[Any] | None
+    precision: str
+
+    def _build_network(self) -> nn.Module: ...
+    def _phases(self, network: Any, X: Tensor) -> Iterator[Phase]: ...
+    def _finalize(self, network: Any, X: Tensor) -> None: ...
+
+
+class Run:
+    """One restart: a network, the phases it goes through, and a random state of its own.
+
+    Parameters
+    ----------
+    method : Method
+    X : Tensor of shape (n, *input_shape)
+    seed : int
+    progress : tqdm
+        The bar that is moved on by the samples trained on.
+    checkpoint : Checkpoint, default=None
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        X: Tensor,
+        seed: int,
+        progress: tqdm,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.seed = seed
+        self.interrupted = False
+        self.network: Any = None  # these three until they are trained and judged
+        self.probabilities: Any = None
+        self.quality: Any = None
+        self.screened: tuple[int, float] | None = None  # the quality when runs were screened
+        self.history = History()  # the epochs of all phases
+        self.unconverged: list[str] = []  # phases that ended before their criterion was met
+        self._method = method
+        self._X = X
+        self._progress = progress
+        self._random_state = LocalRandomState(seed, X.device)
+        self._engines: list[Engine] = []  # the last one is trained
+        self._n_phases = 0  # that have begun
+        self._objective: Any = None  # of the phase that began last
+        self._checkpoint = checkpoint
+
+    def announce(self, text: str) -> None:
+        """Show what is going on before the progress bar."""
+        self._progress.set_description(text)
+
+    def summary(self, *, selected: bool) -> dict[str, Any]:
+        """Return what is worth keeping of a run."""
+        n_empty, score = (None, None) if self.quality is None else self.quality
+        return {
+            "seed": self.seed,
+            "n_epochs": len(self.history),
+            "n_empty_clusters": n_empty and -n_empty,
+            "score": score,
+            "selected": selected,
+        }
+
+    def release(self) -> None:
+        """Give back the memory of a run that doesn't go on."""
+        self._engines, self.network, self.probabilities = [], None, None
+
+    def advance(self, until: int | None = None) -> None:
+        """Train to the end, or until `until` epochs are done in all."""
+        with self._random_state():
+            try:
+                if self.network is None:
+                    self._begin()
+                while until is None or len(self.history) < until:
+                    if not self._engines:
+                        phase = self._next_phase()
+                        if phase is None:
+                            break
+                        self._start(phase)
+                    self._train_one_epoch(self._engines[-1])
+                    if self._checkpoint is not None and self._checkpoint.is_due():
+                        self._checkpoint.save(self.state())
+                if self._checkpoint is not None:
+                    self._checkpoint.save(self.state())
+            except KeyboardInterrupt:
+                if self.network is None:
+                    raise
+                self.interrupted = True
+
+    def _begin(self) -> None:
+        network = self._method._build_network().to(self._X.device)
+        if self._X.ndim == 4:
+            network.to(memory_format=torch.channels_last)
+        self._phases = self._method._phases(network, self._X)
+        self.network = network
+        if self._checkpoint is not None:
+            state = self._checkpoint.load()
+            if state is not None:
+                self._restore(state)
+
+    def _next_phase(self) -> Phase | None:
+        phase = next(self._phases, None)
+        if phase is not None:
+            self._n_phases += 1
+            self._objective = phase.objective
+        return phase
+
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`_restore` needs, between two epochs."""
+        return {
+            "seed": self.seed,
+            "n_phases": self._n_phases,
+            "network": self.network.state_dict(),
+            "objective": self._objective.state_dict(),
+            "engines": [engine.checkpoint() for engine in self._engines],
+            "history": json.dumps(self.history, default=float),
+            "unconverged": self.unconverged,
+            "screened": self.screened,
+            "random_states": self._random_state.current(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint: the phases are gone through again without training.
+
+        What stands between them computes something else then, so that whatever outlives a phase
+        has to be in the network or in the objective of the next phase, whose states come last.
+        """
+        phase = None
+        for _ in range(state["n_phases"]):
+            phase = self._next_phase()
+        if state["engines"]:  # in the middle of a phase
+            self._start(phase)
+            self._engines[-1].restore(state["engines"][-1])
+        try:
+            self.network.load_state_dict(state["network"])
+            self._objective.to(self._X.device).load_state_dict(state["objective"])
+        except RuntimeError as error:
+            raise ValueError(f"checkpoint holds a fit of another network: {error}") from error
+        self.seed = state["seed"]
+        self.history.extend(json.loads(state["history"]))
+        self.unconverged = state["unconverged"]
+        self.screened = state["screened"]
+        self._random_state.put(state["random_states"])
+        self._progress.update(len(self.history) * len(self._X))
+
+    def finalize(self) -> None:
+        """Make the network ready to predict."""
+        with self._random_state():
+            self._method._finalize(self.network, self._X)
+
+    def interpose(self, phase: Phase) -> None:
+        """Let `phase` come first when the run goes on, even in the middle of another."""
+        self._progress.total += phase.max_epochs * len(self._X)
+        with self._random_state():
+            self._start(phase)
+
+    def _start(self, phase: Phase) -> None:
+        engine = Engine(
+            self.network if phase.network is None else phase.network,
+            phase,
+            callbacks=copy.deepcopy(self._method.callbacks),  # they keep state; each engine its own
+            device=self._X.device,
+            precision=self._method.precision,
+            on_samples=self._progress.update,
+        ).start()
+        engine.notify("on_train_begin", X=self._X, y=None)
+        self._engines.append(engine)
+
+    def _train_one_epoch(self, engine: Engine) -> None:
+        engine.fit_loop(TensorDataset(self._X), epochs=1)
+        row = engine.history[-1]
+        self.history.append(row)
+        self._progress.set_postfix_str(
+            f"{row['phase']}, epoch {row['epoch']}/{engine.max_epochs}, "
+            f"loss {row['train_loss']:.4g}"
+        )
+        if engine.stopped_ or len(engine.history) == engine.max_epochs:
+            engine.notify("on_train_end", X=self._X, y=None)
+            self._engines.remove(engine)
+            if engine.phase.objective.converged is False and not engine.stopped_:
+                self.unconverged.append(engine.phase.name)

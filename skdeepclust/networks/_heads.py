@@ -1,0 +1,150 @@
+"""Heads: from features to one logit per cluster."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skdeepclust.networks._base import he_normal
+
+
+class StudentTHead(nn.Module):
+    """Logits of Student's t kernel around cluster centres, with one degree of freedom.
+
+    Their softmax is the soft assignment of DEC [1]_ (equation 1), their maximum is the nearest
+    centre. The latents can be whitened before.
+
+    Parameters
+    ----------
+    n_features : int
+    n_clusters : int
+
+    Attributes
+    ----------
+    centers : nn.Parameter of shape (n_clusters, n_components)
+        Relative to `offset`, whitened.
+    offset : Tensor of shape (n_features,)
+        Subtracted from the latents.
+    whitening : Tensor of shape (n_features, n_components) or None
+    is_learning : bool
+        Whether a phase trains the centres; until then they are those of k-means.
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
+       ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import StudentTHead
+    >>> head = StudentTHead(n_features=1, n_clusters=2)
+    >>> head.set_centers(torch.tensor([[0.0], [2.0]]))
+    >>> head(torch.tensor([[0.0]])).softmax(1)
+    tensor([[0.8333, 0.1667]], grad_fn=<SoftmaxBackward0>)
+    """
+
+    offset: Tensor
+    whitening: Tensor | None
+
+    def __init__(self, n_features: int, n_clusters: int) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
+        self.register_buffer("offset", torch.zeros(n_features))
+        self.register_buffer("whitening", None)
+        self.is_learning = False
+
+    def set_centers(
+        self, centers: Tensor, offset: Tensor | None = None, whitening: Tensor | None = None
+    ) -> None:
+        """Put the centres, given in the space of the (whitened) latents, in place."""
+        device = self.offset.device
+        self.offset = torch.zeros_like(self.offset) if offset is None else offset.to(device)
+        self.whitening = None if whitening is None else whitening.to(device)
+        self.centers = nn.Parameter(centers.to(device))
+
+    def project(self, z: Tensor) -> Tensor:
+        """Return the latents as they are compared with the centres."""
+        z = z - self.offset
+        if self.whitening is None:
+            return z
+        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
+        dtype = torch.float32 if z.device.type == "mps" else torch.float64
+        return (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
+        # Without matrix products, whose last digits depend on a sample's place in the batch.
+        distance = torch.cdist(
+            self.project(z.float()),
+            self.centers,
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        return -torch.log1p(distance.square())
+
+
+class MultiHead(nn.Module):
+    """Several linear heads, of which one is selected.
+
+    Parameters
+    ----------
+    n_features, n_clusters, n_heads : int
+
+    Attributes
+    ----------
+    selected : Tensor, a scalar
+        Index of the head that :meth:`forward` applies.
+    loss : Tensor, a scalar
+        Its training loss.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import MultiHead
+    >>> head = MultiHead(n_features=8, n_clusters=3, n_heads=4)
+    >>> head.all(torch.rand(5, 8)).shape
+    torch.Size([4, 5, 3])
+    >>> head.select(torch.tensor([2.0, 1.0, 3.0, 4.0]))  # by the heads' losses
+    >>> head.selected
+    tensor(1)
+    """
+
+    selected: Tensor
+    loss: Tensor
+
+    def __init__(self, n_features: int, n_clusters: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.linear = nn.Linear(n_features, n_heads * n_clusters)
+        self.register_buffer("selected", torch.tensor(0))
+        self.register_buffer("loss", torch.tensor(torch.inf))
+
+    def all(self, features: Tensor) -> Tensor:
+        """Return the logits of all heads, of shape (n_heads, n, n_clusters)."""
+        return self.linear(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+
+    def select(self, losses: Tensor) -> None:
+        """Select the head with the lowest of `losses`, of shape (n_heads,)."""
+        self.loss, self.selected = losses.min(0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits of the selected head, of shape (n, n_clusters)."""
+        return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
+
+
+def identity_head(n_features: int, n_clusters: int) -> nn.Sequential:
+    """DAC's head: two dense layers that start as the identity, each with BN and ReLU."""
+    layers: list[nn.Module] = []
+    for n_inputs in (n_features, n_clusters):
+        dense = nn.Linear(n_inputs, n_clusters)
+        nn.init.eye_(dense.weight)
+        nn.init.zeros_(dense.bias)
+        layers += [dense, nn.BatchNorm1d(n_clusters), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def dense_head(n_features: int, n_clusters: int) -> nn.Sequential:
+    """ST-DAC's head: a dense layer with BN and ReLU."""
+    head = nn.Sequential(nn.Linear(n_features, n_clusters), nn.BatchNorm1d(n_clusters), nn.ReLU())
+    he_normal(head)
+    return head

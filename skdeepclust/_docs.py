@@ -151,16 +151,18 @@ representation_optimizer : callable, default=torch.optim.Adam
     "scan": """
 n_neighbors : int, default=20
     Nearest neighbours of each sample, in the space of the projections, that it shares a cluster
-    with. With fewer samples, all of them.
+    with. With fewer samples, all of them. In SCAN's code the sample itself is one more.
 n_heads : int, default=5
-    Linear heads that are trained side by side on the same features; the one with the lowest loss
-    is kept.
+    Linear heads that are trained side by side on the same features; the one with the lowest
+    training loss in the last epoch is kept. SCAN's code keeps the epoch and the head with the
+    lowest loss on validation samples and their 5 nearest neighbours, with an entropy weight of 1.
 entropy_weight : float, default=5.0
     Weight of the entropy of the mean probabilities, which favours clusters of like size.""",
     "self_labelling": """
 self_label_epochs : int, default=20
     Passes over the samples with the clusters of confident samples as labels, each cluster weighted
-    alike. At most 200 in the papers. 0: no such step.
+    alike. At most 200 in the papers, 100 on STL-10 in SCAN's code, none there in ProFeat's paper.
+    0: no such step.
 self_label_batch_size : int, default=256
     Samples a step of it. 1,000 in the papers.
 self_label_lr : float, default=1e-4

@@ -170,6 +170,7 @@ def check_X(
         estimator._sample_dtype = np.float64 if is_coarse else np.float32
     if not reset or scaled_as is not None:
         _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
+    # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
     mean, scale = estimator.input_mean_, estimator.input_scale_
     if X.dtype in (np.uint8, np.bool_):  # as they are: a quarter of the memory
         levels = ((torch.arange(256, device="cpu").double() - mean) / scale).float()

@@ -46,7 +46,9 @@ class RandomAffine(_Augmentation):
 
     The defaults are those that the authors of ST-DAC used for MNIST [1]_. For
     Fashion-MNIST they used ``rotation=20, shift=0.18, zoom=0.15, value_shift=0.28,
-    horizontal_flip=True, rescale=0.95``.
+    horizontal_flip=True, rescale=0.95``. The generator of Keras that they used takes the nearest
+    pixel and turns the shift with the image; here pixels are interpolated, and the shift is along
+    the sides.
 
     Parameters
     ----------
@@ -104,6 +106,7 @@ class RandomAffine(_Augmentation):
         shift = _uniform(2 * n, -2 * self.shift, 2 * self.shift, x).view(2, n)
         if self.horizontal_flip:
             zoom_x = zoom_x * (torch.randint(0, 2, (n,), device=x.device) * 2 - 1)
+        # Keras' generator rotates the shift too and takes the nearest pixel
         out = _resample(x, angle, (zoom_x, zoom_y), shift)
         if self.value_shift:
             low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
@@ -434,8 +437,9 @@ class RandomGrayscale(_Augmentation):
 class Cutout(_Augmentation):
     """Set a random square of each image to 0, the training set's mean.
 
-    As in SCAN's published code [1]_, the side is uniform from 1 to `size`, the centre uniform in
-    the image, and what lies beyond the edge is lost.
+    The side is uniform from 1 to `size`, the centre uniform in the image, and what lies beyond the
+    edge is lost. SCAN's published code [1]_ rounds the side down to an even number, so that 1 in
+    `size` draws, 6 % at 16, cuts nothing.
 
     Parameters
     ----------
@@ -465,6 +469,7 @@ class Cutout(_Augmentation):
         largest = self.size
         if isinstance(largest, float):
             largest = max(1, round(largest * min(height, width)))
+        # SCAN's code has 2 * (side // 2), which is 0 for 1
         side = torch.randint(1, largest + 1, (n, 1), device=x.device)
 
         def covered(length: int) -> Tensor:
@@ -615,9 +620,10 @@ def strong_augmentation(
     """Return an augmentation as strong as that of SCAN and its self-labelling [1]_.
 
     For three channels it is that of the published code: a flip, `RandAugment` and `Cutout` of up
-    to half a side. (The random crop there is as large as the images and changes nothing.) Images
-    that don't have three channels, which may show digits or letters, get a `RandomAffine` without
-    flips, `ColorJitter` and a smaller `Cutout`.
+    to half the shorter side, a third of it from 64 pixels on (16 pixels at 32x32 and 32 at 96x96).
+    (The random crop there is as large as the images and changes nothing.) Images that don't have
+    three channels, which may show digits or letters, get a `RandomAffine` without flips,
+    `ColorJitter` and a smaller `Cutout`.
 
     Parameters
     ----------
@@ -645,8 +651,9 @@ def strong_augmentation(
     torch.Size([32, 3, 32, 32])
     """
     if _channels(input_shape) == 3:
+        largest_cut = 1 / 3 if min(input_shape[1:]) >= 64 else 0.5
         return nn.Sequential(
-            RandomHorizontalFlip(), RandAugment(value_range=value_range), Cutout(0.5)
+            RandomHorizontalFlip(), RandAugment(value_range=value_range), Cutout(largest_cut)
         )
     return nn.Sequential(
         RandomAffine(rotation=20, shift=0.12, zoom=0.15, value_shift=0, rescale=1),

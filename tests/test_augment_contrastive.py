@@ -343,6 +343,23 @@ def test_area_of_cutout(size):
     assert bands.max() < 1.2 * bands.min()
 
 
+@pytest.mark.parametrize(
+    ("input_shape", "largest"),
+    [
+        ((3, 32, 32), 16),
+        ((3, 63, 63), 32),
+        ((3, 96, 96), 32),
+        ((3, 128, 64), 21),
+        ((1, 96, 96), 38),
+    ],
+)
+def test_largest_cut_of_the_strong_augmentation(input_shape, largest):
+    """As in SCAN's code at 32x32 (CIFAR) and 96x96 (STL-10)."""
+    cutout = strong_augmentation(input_shape)[-1]
+    cut = cutout(torch.ones(1000, *input_shape)) == 0
+    assert cut[:, 0].any(2).sum(1).max() == cut[:, 0].any(1).sum(1).max() == largest
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_randaugment_uses_all_operations_alike(monkeypatch, channels):
     pixels = ["autocontrast", "equalize", "solarize", "contrast", "brightness", "sharpness"]

@@ -39,34 +39,102 @@ def test_thresholds_of_dac_close_in_the_last_epoch():
     ]
 
 
-def test_objective_is_the_papers_formula():
-    """One batch, against the sum written out."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(6, 3, generator=generator)
+def slow_label_features(logits):
+    """Softmax over its L2 norm, in loops."""
+    features = np.zeros_like(logits)
+    for i, row in enumerate(logits):
+        p = np.exp(row) / np.exp(row).sum()
+        features[i] = p / np.sqrt((p**2).sum())
+    return features
+
+
+def slow_loss(label_features, probabilities, upper, lower, aux_weight):
+    """Equations 1 to 3 in loops, a mean over the selected pairs, and DAC*'s auxiliary term."""
+
+    def cross_entropy(p, target):
+        return -target * np.log(p) - (1 - target) * np.log(1 - p)
+
+    pairs, n = [], len(probabilities)
+    features = [p / np.sqrt((p**2).sum()) for p in probabilities]
+    for i in range(n):
+        for j in range(n):
+            label = label_features[i] @ label_features[j]
+            if label >= upper or label < lower:
+                g = min(features[i] @ features[j], 1 - 1e-7)
+                pairs.append(cross_entropy(g, float(label >= upper)))
+    aux = [
+        cross_entropy(p, target)
+        for row, targets in zip(probabilities, label_features, strict=True)
+        for p, target in zip(row, targets, strict=True)
+    ]
+    return np.mean(pairs) + aux_weight * np.mean(aux)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "aux_weight"), [(0.8, 0.8, 10.0), (0.9, 0.5, 0.0)], ids=["DAC*", "DAC"]
+)
+def test_objective_is_the_papers_formula(upper, lower, aux_weight):
+    """One batch, against the equations written out."""
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     network = torch.nn.Identity()
     objective = PairObjective(
         n_samples=10,
         n_clusters=3,
-        thresholds=lambda epoch: (0.8, 0.8),
-        aux_weight=10.0,
+        thresholds=lambda epoch: (upper, lower),
+        aux_weight=aux_weight,
         mi_weight=0.0,
         augmentation=lambda x: x * 2,
     )
     index = torch.tensor([9, 1, 4, 2, 0, 7])
     objective.on_epoch_begin(network, logits)
     objective.on_chunk_begin(network, logits, index)
-    target = logits.softmax(1)
-    target = target / target.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(objective.target[index], target)
+    target = slow_label_features(logits.double().numpy())
+    np.testing.assert_allclose(objective.target[index], target, rtol=1e-5)
+    cosines = target @ target.T
+    assert (cosines >= upper).sum() > 6  # not the diagonal alone
+    assert (cosines < lower).any()
+    assert ((cosines >= lower) & (cosines < upper)).any() == (lower < upper)
     ((player, loss),) = objective.steps(network, logits, index)
-    p = (2 * logits).softmax(1).double()
-    f = p / p.norm(dim=1, keepdim=True)
-    r = (target @ target.T >= 0.8).double()
-    bce = torch.nn.functional.binary_cross_entropy
-    pairs = bce((f @ f.T).clamp(1e-7, 1 - 1e-7), r)
-    expected = pairs + 10 * bce(p, target.double())
+    augmented = (2 * logits.double()).softmax(1).numpy()
+    expected = slow_loss(target, augmented, upper, lower, aux_weight)
     assert player == "main"
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "size", "groups"),
+    [(12, 4, [4, 4, 4]), (10, 4, [4, 3, 3]), (3, 2, [3]), (5, 9, [5]), (12, None, [12])],
+)
+def test_label_features_take_the_statistics_of_their_group(n_samples, size, groups):
+    rng = np.random.RandomState(0)
+    X, weight = rng.normal(size=(n_samples, 2)), rng.normal(size=(3, 2))
+    linear, norm = torch.nn.Linear(2, 3, bias=False), torch.nn.BatchNorm1d(3)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(weight))
+    objective = PairObjective(n_samples, 3, None, 0, 0, None, label_batch_size=size)
+    index = torch.arange(n_samples).flip(0)
+    network = torch.nn.Sequential(linear, norm)
+    objective.on_chunk_begin(network, torch.from_numpy(X).float(), index)
+    start = 0
+    for length in groups:
+        logits = X[start : start + length] @ weight.T
+        logits = (logits - logits.mean(0)) / np.sqrt(logits.var(0) + 1e-5)
+        features = objective.target[index[start : start + length]]
+        np.testing.assert_allclose(features, slow_label_features(logits), rtol=1e-4)
+        start += length
+    assert start == n_samples
+
+
+@pytest.mark.parametrize("Estimator", [DACClustering, STDACClustering])
+def test_size_of_these_groups_changes_the_fit(Estimator, images):
+    parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 2, "random_state": 0}
+    losses = [
+        tuple(Estimator(**parameters, label_batch_size=size).fit(images).history_[:, "train_loss"])
+        for size in (None, 32, 16)
+    ]
+    assert len(set(losses)) == 3
+    with pytest.raises(ValueError, match="label_batch_size"):
+        Estimator(label_batch_size=1).fit(images)
 
 
 def test_label_features_follow_the_chunk_and_the_network():

@@ -110,24 +110,53 @@ def network():
     return network
 
 
-def test_dec_and_idec_minimise_the_papers_sums():
-    net, x, index = network(), torch.randn(6, 5), torch.arange(6)
-    for reconstruction_weight, weight in ((0.0, 1.0), (1.0, 0.1)):
-        term = HardeningTerm(6, 3, weight, update_interval=10, tol=0)
-        objective = AutoencoderObjective(
-            torch.nn.Identity(), reconstruction_weight=reconstruction_weight, term=term
-        )
-        objective.on_epoch_begin(net, x)
-        ((player, loss),) = objective.steps(net, x, index)
-        q = slow_soft_assignment(
-            net.embed(x).detach().double().numpy(), net.head.centers.detach().double().numpy()
-        )
-        p = slow_target(q)
-        expected = weight * (p * np.log(p / q)).sum() / 6
-        decoded = net.decode(net.embed(x)).detach()
-        expected += reconstruction_weight * (decoded - x).square().mean().item()
-        assert player == "main"
-        assert loss.item() == pytest.approx(expected, rel=1e-4)
+def slow_divergence(p, q):
+    """Equation 2 of DEC for one sample, in a loop."""
+    return sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+def slow_squares(a, b):
+    """|a - b|^2 in a loop."""
+    return sum((u - v) ** 2 for u, v in zip(a, b, strict=True))
+
+
+def in_double(tensor):
+    return tensor.detach().double().numpy()
+
+
+def loss_of_hardening(net, x, weight, reconstruction_weight):
+    """Return the loss of a batch that is the whole data set, and P and Q."""
+    term = HardeningTerm(len(x), 3, weight, update_interval=10, tol=0)
+    objective = AutoencoderObjective(
+        torch.nn.Identity(), reconstruction_weight=reconstruction_weight, term=term
+    )
+    objective.on_epoch_begin(net, x)
+    ((player, loss),) = objective.steps(net, x, torch.arange(len(x)))
+    assert player == "main"
+    q = slow_soft_assignment(in_double(net.embed(x)), in_double(net.head.centers))
+    return loss.item(), slow_target(q), q
+
+
+def test_dec_minimises_the_papers_divergence():
+    loss, p, q = loss_of_hardening(network(), torch.randn(6, 5), 1.0, 0.0)
+    expected = sum(slow_divergence(p[i], q[i]) for i in range(6)) / 6
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("n_values", [5, 1], ids=["paper: sum", "code: mean"])
+def test_idec_minimises_the_papers_sum(n_values):
+    """0.1 beside squared errors of pixels / 50, which the paper sums and its code averages."""
+    net, x = network(), torch.randn(6, 5)
+    deviation, mean = 78.6 / 50, 33.3 / 50
+    unit = deviation**2 * n_values
+    loss, p, q = loss_of_hardening(net, x, 0.1 / unit, 1.0)
+    pixels = deviation * in_double(x) + mean
+    decoded = deviation * in_double(net.decode(net.embed(x))) + mean
+    expected = 0.0
+    for i in range(6):
+        expected += slow_squares(pixels[i], decoded[i]) * n_values / 5 / 6
+        expected += 0.1 * slow_divergence(p[i], q[i]) / 6
+    assert unit * loss == pytest.approx(expected, rel=1e-4)
 
 
 def test_target_is_renewed_every_so_many_steps():
@@ -178,19 +207,27 @@ def test_update_interval_is_in_steps(images):
     assert renewals == [0, 7, 14]
 
 
-def test_dcn_objective_is_the_papers_sum():
+@pytest.mark.parametrize(
+    ("of_errors", "of_distances"), [(1, 0.05 / 2), (0.05, 1)], ids=["paper", "code"]
+)
+def test_dcn_objective_is_the_papers_sum(of_errors, of_distances):
+    """Errors summed over pixels in [0, 1], with both readings of lambda = 0.05."""
     net, x = network(), torch.randn(6, 5)
+    deviation, mean = 0.3, 0.1
+    unit = of_errors * deviation**2 * 5
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
     index = torch.tensor([5, 0, 1, 2, 7, 6])
-    term = RunningKMeansTerm(labels.clone(), 3, weight=0.3)
+    term = RunningKMeansTerm(labels.clone(), 3, weight=2 * of_distances / unit)
     steps = AutoencoderObjective(torch.nn.Identity(), term=term).autoencoder_steps(net, x, index)
     _, loss = next(steps)
-    z = net.embed(x)
-    expected = (net.decode(z) - x).square().mean()
+    z, centers = in_double(net.embed(x)), in_double(net.head.centers)
+    pixels = deviation * in_double(x) + mean
+    decoded = deviation * in_double(net.decode(net.embed(x))) + mean
+    expected = 0.0
     for i in range(6):
-        center = net.head.centers[labels[index[i]]]
-        expected = expected + 0.3 / 2 * (z[i] - center).square().sum() / 6
-    torch.testing.assert_close(loss, expected)
+        expected += of_errors * slow_squares(pixels[i], decoded[i]) / 6
+        expected += of_distances * slow_squares(z[i], centers[labels[index[i]]]) / 6
+    assert unit * loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_dcn_centers_move_sample_by_sample():

@@ -37,35 +37,55 @@ def objective():
     )
 
 
-def test_losses_are_the_papers_equations(network, objective):
+def mean_square(a, b):
+    """Mean of the squared differences, in loops."""
+    return sum((u - v) ** 2 for u, v in zip(a, b, strict=True)) / len(a)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "consistency_weight"), [(0, 1, 1.0), (-1, 1, 0.0)], ids=["MCDC", "ACAI"]
+)
+def test_losses_are_the_papers_equations(network, low, high, consistency_weight):
+    """Equations 2, 4, 6 and 7 with a weight of 0.5 beside errors of pixels from `low` to `high`."""
     x = torch.randn(4, 5)
+    deviation, mean = 0.3 * (high - low), low + 0.1 * (high - low)
+    objective = MixingObjective(
+        adversarial_weight=0.5 / deviation**2,
+        consistency_weight=consistency_weight,
+        gamma=0.2,
+        augmentation=torch.nn.Identity(),
+    )
+
+    def as_pixels(values):
+        return deviation * values.detach().double().numpy() + mean
+
+    def critic(values):  # of pixels, to a number
+        values = torch.from_numpy((values - mean) / deviation).float()
+        return network.critic(values).detach().double().numpy().mean()
+
     steps = objective.steps(network, x, torch.arange(4))
     torch.manual_seed(2)
     player, loss = next(steps)
     torch.manual_seed(2)
-    shares = torch.rand(4, 1) / 2
-    z = network.embed(x)
-    reconstruction = network.decode(z)
-    total, mixtures = (reconstruction - x).square().mean(), []
+    shares = (torch.rand(4, 1) / 2).double().numpy()[:, 0]
+    z, pixels = network.embed(x), as_pixels(x)
+    reconstructions = as_pixels(network.decode(z))
+    total, of_critic = 0.0, 0.0
     for i in range(4):
         partner = 3 - i  # the batch is paired with itself reversed
         a = shares[i]
         assert 0 <= a <= 0.5
-        mixture = network.decode((a * z[i] + (1 - a) * z[partner])[None])[0]
-        mixtures.append(mixture)
-        total = total + 0.5 * network.critic(mixture).mean().square() / 4
-        total = total + 0.7 * (mixture - x[partner]).square().mean() / 4
+        mixture = as_pixels(network.decode((a * z[i] + (1 - a) * z[partner]).float()))
+        total += mean_square(reconstructions[i], pixels[i]) / 4
+        total += 0.5 * critic(mixture) ** 2 / 4
+        total += consistency_weight * mean_square(mixture, pixels[partner]) / 4
+        of_critic += (critic(mixture) - a) ** 2 / 4
+        of_critic += critic(0.2 * pixels[i] + 0.8 * reconstructions[i]) ** 2 / 4
     assert player == "main"
-    torch.testing.assert_close(loss, total)
-
+    assert deviation**2 * loss.item() == pytest.approx(total, rel=1e-4)
     player, loss = next(steps)
-    total = 0
-    for i in range(4):
-        unmixed = 0.2 * x[i] + 0.8 * reconstruction[i]
-        total = total + (network.critic(mixtures[i]).mean() - shares[i]).square() / 4
-        total = total + network.critic(unmixed).mean().square() / 4
     assert player == "critic"
-    torch.testing.assert_close(loss, total[0])
+    assert loss.item() == pytest.approx(of_critic, rel=1e-4)
     assert next(steps, None) is None
 
 

@@ -71,6 +71,7 @@ class HardeningTerm(ClusteringTerm):
             self.converged = True
 
     def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
+        # IDEC's 0.1 is beside errors of pixels / 50, not of standardised ones
         return self.weight * assignment_hardening(network.head(z), self.target[index])
 
 
@@ -226,7 +227,9 @@ class IDECClustering(_BaseDEC):
     ----------
     {{n_clusters}}
     clustering_weight : float, default=0.1
-        Weight of KL(P || Q) beside the reconstruction's mean squared error.
+        Weight of KL(P || Q) beside the reconstruction's mean squared error in units of the samples'
+        variance. The authors' code has the paper's 0.1 beside errors of pixels divided by 50, which
+        is 0.04 in these units on MNIST.
     {{hardening}}
     {{autoencoder}}
     {{network}}

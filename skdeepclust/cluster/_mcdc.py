@@ -57,6 +57,7 @@ class MixingObjective(AutoencoderObjective):
         z, code, divergence = network.encode(self.augmentation(x.clone()))
         # equation 2, each sample paired with another: the partner's share dominates
         share = torch.rand(n, 1, device=x.device) / 2
+        # of a variational one the means; the authors' code mixes the draws
         mixed = share * z + (1 - share) * z.flip(0)
         decoded = network.decode(torch.cat([code, mixed]))  # one pass for both
         reconstruction, mixture = decoded[:n], decoded[n:]
@@ -67,6 +68,7 @@ class MixingObjective(AutoencoderObjective):
         if self.consistency_weight:  # equation 7
             consistency = F.mse_loss(mixture.float(), x.flip(0))
             loss = loss + self.consistency_weight * consistency
+        # the papers' 0.5 is beside errors of pixels: their variance divides it here
         network.critic.requires_grad_(False)  # of its gradients only those of its input
         loss = loss + self.adversarial_weight * network.estimate(mixture).square().mean()
         network.critic.requires_grad_(True)
@@ -118,8 +120,9 @@ class ACAIClustering(_BaseMixing):
     {{n_clusters}}
     adversarial_weight : float, default=5.0
         Weight lambda of the critic's squared estimate in the auto-encoder's loss, beside squared
-        errors in units of the samples' variance. The 0.5 of [2]_ is for errors of pixels in
-        [0, 1], whose variance is about 0.1.
+        errors in units of the samples' variance. Both papers have 0.5. In [1]_ it is beside errors
+        of pixels in [-1, 1], which is 1.3 in these units on MNIST; in [2]_, which trained ACAI anew
+        for its table, of pixels in [0, 1], which is 5 (MNIST) to 13 (SVHN).
     gamma : float in [0, 1], default=0.2
         Share of the sample itself in the mixture with its reconstruction that the critic
         learns to call unmixed.
@@ -230,12 +233,14 @@ class MCDCClustering(_BaseMixing):
     {{n_clusters}}
     base : {"ae", "vae", "idec"}, default="ae"
         What is trained: a plain auto-encoder (MCDC), a variational one, whose means are mixed
-        (MCDC + VAE), or a plain one and, after it, IDEC's clustering phase with the terms of
-        MCDC kept (MCDC + IDEC).
+        (MCDC + VAE; the authors' code mixes draws from the posteriors, and maps what is decoded by
+        2 sigmoid - 1), or a plain one and, after it, IDEC's clustering phase with the terms of MCDC
+        kept (MCDC + IDEC).
     adversarial_weight : float, default=5.0
         Weight lambda of the critic's squared estimate in the auto-encoder's loss (equation 6),
-        beside squared errors in units of the samples' variance. The paper's 0.5 is for errors
-        of pixels in [0, 1], whose variance is about 0.1.
+        beside squared errors in units of the samples' variance. The paper's 0.5 is beside errors
+        of pixels in [0, 1], which is 5 (MNIST) to 13 (SVHN) in these units; in the clustering phase
+        the authors' code has 1.0, twice as much.
     consistency_weight : float, default=1.0
         Weight of the mixing consistency (equation 7). 1 in the paper; 0 gives ACAI.
     gamma : float in [0, 1], default=0.2
@@ -244,11 +249,15 @@ class MCDCClustering(_BaseMixing):
     kl_weight : float, default=0.02
         Weight of the divergence from the prior, only with ``base="vae"``.
     clustering_weight : float, default=0.1
-        Weight of KL(P || Q), only with ``base="idec"``, like the next five.
+        Weight of KL(P || Q), only with ``base="idec"``, like the next five. 0.1 in the authors'
+        code too, but of a mean over samples and clusters beside errors of pixels in [0, 1], which
+        is 0.1 (MNIST) to 0.25 (SVHN) here.
     finetune_epochs : int, default=40
-        Passes over the samples in the clustering phase, at most.
+        Passes over the samples in the clustering phase, at most. The authors' code has 300 epochs
+        before it and 400 in all, without an early end.
     finetune_lr : float, default=1e-4
-        Learning rate of the clustering phase.
+        Learning rate of the clustering phase. 1e-3 with AMSGrad in the authors' code, 1e-4 for the
+        critic.
     {{hardening}}
     {{autoencoder}}
     {{network}}
@@ -261,7 +270,7 @@ class MCDCClustering(_BaseMixing):
     max_epochs : int, default=50
         Passes over the samples, before the clustering phase. 400 in the paper.
     batch_size : int, default=64
-        Samples a step.
+        Samples a step. 64 in the paper; 1,024 on SVHN and 512 on CIFAR-10 in the authors' code.
     lr : float, default=2e-3
         Learning rate. 1e-4 in the paper.
     {{optimizer}}
@@ -278,6 +287,12 @@ class MCDCClustering(_BaseMixing):
 
     Notes
     -----
+    The critic goes on from the training to the clustering phase, as in the authors' code, but its
+    optimiser begins anew; there its state goes on too. That code has a weight decay of 1e-5 in each
+    Adam but that of the auto-encoder in the clustering phase, and 64 channels in the first block on
+    SVHN and CIFAR-10 (16 on MNIST). It trains on the training part and reports the accuracy of the
+    test part, with k-means fitted to the training part's latents.
+
     {{chosen}}
 
     References

@@ -68,6 +68,7 @@ class AgreeingPairs(nn.Module):
 
     def forward(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the batch's pairs and the samples that take part."""
+        # equation 3 has "more than" t_e, which nothing is with the paper's 5 of 5 models
         connected = pair_agreement(self.labels[:, index]) >= self.min_agreement
         n_connections = connected.sum(1) - 1  # not with itself
         return connected, n_connections >= self.min_connections
@@ -108,7 +109,8 @@ class ProFeatClustering(_BaseSCAN):
         With one model: samples with a probability above are confident; t_s in the paper, which
         has 0.95 on STL-10.
     min_agreement : int, default=None
-        With several models: how many have to agree on a pair; t_e in the paper. None: all.
+        With several models: how many have to agree on a pair, at least; t_e in the paper, which
+        asks for more than t_e = 5 of 5 models and can only mean as many. None: all.
     min_connections : int or "auto", default="auto"
         With several models: samples with fewer connections in a batch are left out; t_c in the
         paper. 1: every sample with a connection takes part. "auto": 0.4 times the

@@ -237,6 +237,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
         with evaluation_mode(model.representation):
             projections = forward_in_slices(model.representation, X)
         n_neighbors = min(self.n_neighbors, len(X) - 1)
+        # without the sample itself, which is one of them in the authors' code
         neighbors = nearest_neighbors(projections, n_neighbors)
         model.start_clustering()
         strong = self._strong_views(X)
@@ -250,6 +251,8 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             lr=self.lr,
             network=model,
         )
+        # Of the last epoch, on the training samples. The authors' code keeps the epoch and the head
+        # with the lowest loss on validation samples, which there are none of here.
         model.head.select(objective.head_losses)
         if self.self_label_epochs:
             objective = SelfLabelObjective(strong, self.confidence)

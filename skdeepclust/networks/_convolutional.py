@@ -20,11 +20,13 @@ class VGGEncoder(nn.Sequential):
         Shape of one image, at least 8x8.
     n_st_layers : int in [0, 3], default=2
         Spatial transformers at the input, after the second block's convolution, and after the
-        third block's, in this order.
+        third block's, in this order. The authors' script with three for MNIST defines the third
+        localisation network and doesn't use it: it has two.
     hidden_size : int, default=3096
         Width of the dense layer: the size of the embedding.
     dropout : float in [0, 1), default=0.5
-        Dropout after the dense layer, as in the authors' code.
+        Dropout after the dense layer. 0.5 in the authors' code; their script without spatial
+        transformers for MNIST has none, which is 0.
     pool_last : bool, default=True
         Whether the third block ends with a pooling layer as in table 1. The authors' code has
         none, so that the dense layer is five times as large (7x7 maps instead of 3x3).
@@ -77,6 +79,7 @@ class VGGEncoder(nn.Sequential):
             layers.append(nn.AdaptiveMaxPool2d((height, width)))
         block(256, has_st=n_st_layers >= 3, pool=pool_last)
         layers += [nn.Flatten(), nn.Linear(channels * height * width, hidden_size)]
+        # the dropout is not in table 1, but in all scripts of the authors except "+ 0" on MNIST
         layers += [nn.BatchNorm1d(hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers)
         he_normal(self, skip=SpatialTransformer)

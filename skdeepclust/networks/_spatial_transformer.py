@@ -19,6 +19,13 @@ class SpatialTransformer(nn.Module):
     input_shape : tuple of (channels, height, width)
         Shape of one input, at least 2x2.
 
+    Notes
+    -----
+    In ST-DAC's released code the layers of the localisation network start from Glorot's
+    distribution, where torch's default is kept here, and the corners of the grid are the centres
+    of the corner pixels (``align_corners=True``), where they are the corners of the image here, so
+    that a zoom is the same at any size.
+
     References
     ----------
     .. [1] Jaderberg et al. (2015). Spatial Transformer Networks. NeurIPS.
@@ -39,7 +46,8 @@ class SpatialTransformer(nn.Module):
         channels, height, width = input_shape
         layers: list[nn.Module] = []
         # Padded convolutions: the table's input is 28x28, but the inner layers' maps are too
-        # small for two unpadded ones.
+        # small for two unpadded ones. The authors' code draws the weights as Glorot does; torch's
+        # own are kept.
         for _ in range(2):
             if min(height, width) >= 2:
                 layers.append(nn.MaxPool2d(2))
@@ -57,6 +65,7 @@ class SpatialTransformer(nn.Module):
         """Resample maps of shape (n, channels, height, width)."""
         # float32: bf16 coordinates would be off by half a pixel from 128 pixels on
         theta = self.localization(x).float().view(-1, 2, 3)
+        # the authors' sampler is that of align_corners=True
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
         # is when training diverges. So the NaN goes around it, into the output.

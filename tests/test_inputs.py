@@ -152,5 +152,8 @@ def test_values_too_large_for_their_type(X):
 def test_constant_images_do_not_divide_by_zero():
     X = np.full((20, 8, 8), 3.0)
     fitted = STDACClustering(n_clusters=1, n_init=1, max_epochs=1, random_state=0).fit(X)
-    assert (fitted.labels_ == 0).all()
     assert fitted.input_scale_ == 1
+    embedding = fitted.transform(X)
+    assert np.isfinite(embedding).all()
+    np.testing.assert_allclose(embedding, embedding[[0] * 20], atol=1e-6)
+    assert (fitted.transform(X + 1) != embedding).any()

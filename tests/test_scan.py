@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -223,22 +224,24 @@ def test_learning_rate_falls_along_a_cosine(images):
 # ---------------------------------------------------------------------- estimators
 
 
-def test_neighbours_are_those_of_the_projections(simclr, images, monkeypatch):
-    found = []
-    original = SCANObjective.__init__
+def test_neighbours_are_those_of_the_projections(simclr, images):
+    class Watch(Callback):
+        found = []
 
-    def spy(self, neighbors, *args):
-        found.append(neighbors)
-        original(self, neighbors, *args)
+        def on_train_begin(self, net, **kwargs):
+            if net.phase.name == "scan":
+                self.found.append(net.criterion_.neighbors)
 
-    monkeypatch.setattr(SCANObjective, "__init__", spy)
-    SCANClustering(**SHORT, representation=simclr, n_neighbors=7).fit(images)
+    parameters = {**SHORT, "n_neighbors": 7, "callbacks": [Watch()]}
+    SCANClustering(**parameters, representation=simclr).fit(images)
     with torch.no_grad():
         x = torch.from_numpy((images / 255 - simclr.input_mean_) / simclr.input_scale_)
         projections = simclr.network_.eval()(x[:, None].float())
     torch.testing.assert_close(projections.norm(dim=1), torch.ones(200))
     expected = NearestNeighbors(n_neighbors=7).fit(projections.numpy()).kneighbors()[1]
-    agreement = np.mean([len(set(a) & set(b)) / 7 for a, b in zip(found[0].tolist(), expected)])  # noqa: B905
+    (found,) = Watch.found
+    pairs = zip(found.tolist(), expected, strict=True)
+    agreement = np.mean([len(set(a) & set(b)) / 7 for a, b in pairs])
     assert agreement > 0.99  # ties and rounding
 
 
@@ -256,10 +259,15 @@ def test_given_representation_is_taken_and_left_as_it_was(simclr, images):
 
 
 def test_grid_search_over_the_clustering(simclr, images):
-    grid = {"n_neighbors": [5, 10]}
     scan = SCANClustering(**SHORT, representation=FrozenEstimator(simclr))
-    search = GridSearchCV(scan, grid, cv=2, error_score="raise").fit(images)
-    assert search.best_params_["n_neighbors"] in (5, 10)
+    grid = {"n_neighbors": [5, 10]}
+    search = GridSearchCV(scan, grid, cv=KFold(2), error_score="raise").fit(images)
+    best = search.best_estimator_
+    assert set(best.history_[:, "phase"]) == {"scan", "self-labelling"}
+    alone = [clone(scan).set_params(n_neighbors=n).fit(images[100:]) for n in (5, 10)]
+    scores = [model.score(images[:100]) for model in alone]
+    np.testing.assert_allclose(search.cv_results_["split0_test_score"], scores)
+    assert scores[0] != scores[1]
 
 
 def test_precomputed_features_train_a_head_alone():
@@ -271,6 +279,7 @@ def test_precomputed_features_train_a_head_alone():
     )
     assert adjusted_rand_score(y, model.fit_predict(X)) >= baseline - 0.02
     scan = model[-1]
+    assert len(scan.history_) == scan._planned_epochs(300) == 120
     assert sum(p.numel() for p in scan.network_.parameters()) == 5 * 4 * 21
     np.testing.assert_allclose(
         scan.transform(X) * scan.input_scale_ + scan.input_mean_, X, rtol=1e-4, atol=1e-4

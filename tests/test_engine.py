@@ -187,8 +187,15 @@ def test_several_optimisers(problem):
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
 def test_any_optimiser(images, optimizer):
-    fitted = STDACClustering(**FAST, optimizer=optimizer).fit(images)
-    assert len(fitted.history_) == 3
+    class Watch(Callback):
+        seen = []
+
+        def on_epoch_end(self, net, **kwargs):
+            self.seen.append(type(net.optimizer_))
+
+    fitted = STDACClustering(**FAST, optimizer=optimizer, callbacks=[Watch()]).fit(images)
+    assert Watch.seen == [optimizer] * 3
+    assert len(set(fitted.history_[:, "train_loss"])) == 3
 
 
 class Recorder(Callback):

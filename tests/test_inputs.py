@@ -96,8 +96,8 @@ def test_scale_and_offset_of_the_pixels_do_not_matter(X, scale):
 def test_images_of_any_size_and_any_number_of_channels(shape, n_st_layers):
     X = np.random.RandomState(0).rand(12, *shape).astype("float32")
     parameters = {**FAST, "n_clusters": 2, "max_epochs": 1, "n_st_layers": n_st_layers}
-    network = STDACClustering(**parameters).fit(X)
-    assert network.predict(X).shape == (12,)
+    probabilities = STDACClustering(**parameters).fit(X).predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), np.ones(12), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -577,3 +577,37 @@ def test_as_many_epochs_as_planned(Estimator, plan, images):
     # the consensus comes on top
     phases = [row["phase"] for row in fitted.history_ if row["phase"] != "consensus"]
     assert len(phases) == fitted._planned_epochs(40)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "plan"),
+    [
+        pytest.param(Estimator, plan, id=f"{Estimator.__name__}-{'-'.join(plan)}")
+        for Estimator in ESTIMATORS
+        for plan in ({}, {"base": "idec"}, {"consensus": True, "n_init": 2})
+        if not plan or next(iter(plan)) in inspect.signature(Estimator).parameters
+    ],
+)
+def test_phases_are_trained_with_what_is_given(Estimator, plan, images):
+    """One wire of a parameter is enough for the tests above: here is each phase's."""
+
+    class Watch(Callback):
+        seen = []
+
+        def on_train_begin(self, net, **kwargs):
+            self.seen.append((net.phase.name, net.lr, net.batch_size, type(net.optimizer_)))
+
+    given = {"lr": {}, "batch_size": {}, "optimizer": {}}
+    for name in inspect.signature(Estimator).parameters:
+        kind = next((kind for kind in given if name.endswith(kind)), None)
+        if kind is not None:
+            number = len(given[kind]) + 1
+            value = {"lr": 1e-4 * number, "batch_size": 10 + number}.get(kind)
+            given[kind][name] = value or type(f"Optimizer{number}", (torch.optim.SGD,), {})
+    values = {name: value for kind in given.values() for name, value in kind.items()}
+    parameters = {**setting(Estimator, None), **plan, **values, "callbacks": [Watch()]}
+    Estimator(**parameters).fit(images[:40])
+    assert Watch.seen
+    for name, *used in Watch.seen:
+        for (kind, allowed), value in zip(given.items(), used, strict=True):
+            assert value in allowed.values(), f"{kind} of phase {name!r}"

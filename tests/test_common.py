@@ -602,7 +602,7 @@ def test_phases_are_trained_with_what_is_given(Estimator, plan, images):
         kind = next((kind for kind in given if name.endswith(kind)), None)
         if kind is not None:
             number = len(given[kind]) + 1
-            value = {"lr": 1e-4 * number, "batch_size": 10 + number}.get(kind)
+            value = {"lr": 1.3e-4 * number, "batch_size": 10 + number}.get(kind)
             given[kind][name] = value or type(f"Optimizer{number}", (torch.optim.SGD,), {})
     values = {name: value for kind in given.values() for name, value in kind.items()}
     parameters = {**setting(Estimator, None), **plan, **values, "callbacks": [Watch()]}

@@ -83,12 +83,17 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
                 m.track_running_stats, m.running_mean, m.running_var = track, mean, var
 
 
-def batch_norm_parts(X: Samples | Tensor) -> Iterator[Tensor]:
-    """Yield `X` in equal parts that are large enough for batch statistics, and fit a cache."""
-    size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
-    n_parts = -(-len(X) // size)
+def batch_norm_parts(X: Samples | Tensor, size: int | None = None) -> Iterator[Tensor]:
+    """Yield `X` in parts for batch statistics, of like size: at most `size`, but at least 2.
+
+    None: a size that is large enough for the statistics and fits a cache.
+    """
+    if size is None:
+        size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
+    n = len(X)
+    n_parts = max(1, min(-(-n // size), n // 2))
     for part in range(n_parts):
-        yield X[len(X) * part // n_parts : len(X) * (part + 1) // n_parts]
+        yield X[n * part // n_parts : n * (part + 1) // n_parts]
 
 
 def reestimate_batch_norm(

@@ -4,6 +4,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.callbacks import Callback
 
 import skdeepclust
-from skdeepclust.metrics import clustering_accuracy_scorer
+from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 
 ESTIMATORS = [
     estimator
@@ -95,7 +99,7 @@ def test_several_threads(Estimator, images):
     n_threads = torch.get_num_threads()
     torch.set_num_threads(2)  # the other tests have one
     try:
-        assert len(fast(Estimator).fit(images).transform(images)) == 200
+        assert np.isfinite(fast(Estimator).fit(images).transform(images)).all()
     finally:
         torch.set_num_threads(n_threads)
 
@@ -223,12 +227,26 @@ def test_pipeline_and_grid_search(Estimator, digits):
     np.testing.assert_array_equal(pipeline.predict(X), labels)
     name = pipeline.steps[-1][0]
     grid = {f"{name}__lr": [1e-4, 1e-3]}
-    without = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X)
-    assert without.best_score_ == max(without.cv_results_["mean_test_score"])
-    for scoring in (clustering_accuracy_scorer, "clustering_accuracy", "adjusted_rand_score"):
-        search = GridSearchCV(pipeline, grid, cv=2, scoring=scoring, error_score="raise")
-        search.fit(X, y)
-        assert 0 <= search.best_score_ <= 1 or scoring == "adjusted_rand_score"
+    scorers = {
+        "label-free": None,
+        "scorer": clustering_accuracy_scorer,
+        "name": "clustering_accuracy",
+        "adjusted Rand": "adjusted_rand_score",
+    }
+    found = {}
+    for key, scoring in scorers.items():
+        folds = KFold(2)
+        search = GridSearchCV(pipeline, grid, cv=folds, scoring=scoring, error_score="raise")
+        found[key] = search.fit(X, y).cv_results_["split0_test_score"]
+    train, test = next(folds.split(X))
+    for number, lr in enumerate(grid[f"{name}__lr"]):
+        alone = clone(pipeline).set_params(**{f"{name}__lr": lr}).fit(X[train])
+        predicted = alone.predict(X[test])
+        accuracy = clustering_accuracy_score(y[test], predicted)
+        assert found["label-free"][number] == pytest.approx(alone.score(X[test]))
+        assert found["scorer"][number] == found["name"][number] == pytest.approx(accuracy)
+        rand = adjusted_rand_score(y[test], predicted)
+        assert found["adjusted Rand"][number] == pytest.approx(rand)
 
 
 @every_clusterer
@@ -273,11 +291,25 @@ def test_user_networks(Estimator, images):
             assert not torch.equal(fitted.network_.encoder[1].weight, weights)
 
 
-@every_clusterer
-def test_bf16(Estimator, images):
-    fitted = fast(Estimator, precision="bf16").fit(images)
-    assert fitted.predict_proba(images).dtype == np.float32
-    assert next(fitted.network_.parameters()).dtype == torch.float32
+@every_estimator
+def test_bf16_is_for_the_training_alone(Estimator, images):
+    class Watched(torch.nn.Sequential):
+        seen = set()
+
+        def __init__(self, input_shape):
+            super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 8))
+
+        def forward(self, x):
+            result = super().forward(x)
+            self.seen.add((torch.is_grad_enabled(), result.dtype))
+            return result
+
+    fitted = fast(Estimator, precision="bf16", network=Watched).fit(images)
+    assert {dtype for is_trained, dtype in Watched.seen if is_trained} == {torch.bfloat16}
+    assert {p.dtype for p in fitted.network_.parameters()} == {torch.float32}
+    Watched.seen.clear()
+    assert fitted.transform(images).dtype == np.float32
+    assert Watched.seen == {(False, torch.float32)}
 
 
 @every_clusterer
@@ -312,8 +344,6 @@ def test_failing_restarts_are_left_out(Estimator, images):
 
 @every_clusterer
 def test_interruption_leaves_a_usable_estimator(Estimator, images):
-    from skorch.callbacks import Callback
-
     class Interrupt(Callback):
         def on_batch_end(self, net, **kwargs):
             # as Ctrl-C does: not out of a callback, which only ends a phase
@@ -327,3 +357,257 @@ def test_interruption_leaves_a_usable_estimator(Estimator, images):
     with pytest.warns(ConvergenceWarning, match="interrupted after [12] epochs"):
         estimator.fit(images)
     np.testing.assert_array_equal(estimator.predict(images), estimator.labels_)
+
+
+# ---------------------------------------------------------------------- the wires of parameters
+
+
+def known_of(Estimator, parameters):
+    known = inspect.signature(Estimator).parameters
+    return {name: value for name, value in parameters.items() if name in known}
+
+
+# A fit in an instant, in which as much as possible matters: several batches an epoch, the last one
+# smaller; some samples confident and some not.
+SMALLEST = {
+    "n_clusters": 3,
+    "n_init": 1,
+    "max_epochs": 2,
+    "batch_size": 16,
+    "chunk_size": 32,
+    "hidden_sizes": (16, 8),
+    "kmeans_n_init": 3,
+    "tol": 0.0,
+    "pretrain_epochs": 1,
+    "finetune_epochs": 1,
+    "representation_epochs": 1,
+    "representation_batch_size": 16,
+    "refine_epochs": 1,
+    "self_label_epochs": 1,
+    "self_label_batch_size": 16,
+    "n_rounds": 2,
+    "confidence": 0.34,
+    "threshold": 0.34,
+    "random_state": 0,
+}
+
+
+class LinearEncoder(torch.nn.Sequential):
+    def __init__(self, input_shape):
+        n_values = int(np.prod(input_shape))
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 16))
+
+
+class LinearDecoder(torch.nn.Sequential):
+    def __init__(self, n_features, input_shape):
+        layers = torch.nn.Linear(n_features, int(np.prod(input_shape)))
+        super().__init__(layers, torch.nn.Unflatten(1, input_shape))
+
+
+class EndAtOnce(Callback):
+    """Ends each phase after one epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def small_autoencoder(X):
+    Estimator = skdeepclust.AutoencoderClustering
+    return Estimator(**known_of(Estimator, SMALLEST)).fit(X)
+
+
+def small_simclr(X):
+    return skdeepclust.SimCLR(**known_of(skdeepclust.SimCLR, SMALLEST)).fit(X)
+
+
+# Parameters that don't change what is learnt.
+NO_WIRE = {
+    "verbose",  # shows progress
+    "device",  # the tests have one
+    "checkpoint",  # the fit is the same with it: test_training.py
+}
+# Other values where they can't be made of the constraints: functions of the samples.
+OTHERS = {
+    "hidden_sizes": lambda X: (16, 12),
+    "image_shape": lambda X: (8, 8),
+    "network": lambda X: LinearEncoder,
+    "decoder": lambda X: LinearDecoder,
+    "optimizer": lambda X: torch.optim.SGD,
+    "representation_optimizer": lambda X: torch.optim.SGD,
+    "callbacks": lambda X: [EndAtOnce()],
+    "random_state": lambda X: 1,
+    "autoencoder": small_autoencoder,
+    "representation": small_simclr,
+    "init": lambda X: "kmeans",  # "auto" is "random" for images
+    "tol": lambda X: 1.0,
+    "kmeans_n_init": lambda X: 30,
+    "min_agreement": lambda X: 1,
+    "min_connections": lambda X: 10,
+}
+# Where a parameter matters, if not with SMALLEST. "Estimator.parameter" goes before "parameter".
+WHERE = {
+    "screening": {"n_init": 2, "screening": 1.0},
+    "consensus": {"n_init": 2},
+    "tol": {"update_interval": 1},
+    "image_shape": {"init": "random"},
+    "kmeans_n_init": {"n_clusters": 12, "kmeans_n_init": 1},
+    "min_agreement": {"n_models": 2, "min_connections": 1},
+    "min_connections": {"n_models": 2},
+    "MCDCClustering.kl_weight": {"base": "vae"},
+    "MCDCClustering.tol": {"base": "idec", "update_interval": 1, "finetune_epochs": 2},
+    "confident_only": {"threshold": 0.9},
+}
+IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
+WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}
+FLAT = {"hidden_sizes", "image_shape"}  # matter with samples that are flat
+
+
+def setting(Estimator, name):
+    where = WHERE.get(f"{Estimator.__name__}.{name}", WHERE.get(name, {}))
+    return known_of(Estimator, {**SMALLEST, **where})
+
+
+def another_number(interval, value):
+    """Return a number of the interval that is not the value."""
+    if isinstance(value, int | float):
+        candidates = [value + 1, value - 1] if interval.type is Integral else [2 * value, value / 2]
+    else:
+        candidates = []
+    candidates += [2, 1] if interval.type is Integral else [0.5, 1.0]
+    return next(c for c in candidates if interval.is_satisfied_by(c) and c != value)
+
+
+def other_values(Estimator, name, value, X):
+    """Return other valid values of a parameter: one, or all options."""
+    if name in OTHERS:
+        return [OTHERS[name](X)]
+    constraints = Estimator._parameter_constraints[name]
+    if "boolean" in constraints:
+        return [not value]
+    intervals = [c for c in constraints if isinstance(c, Interval)]
+    if intervals:
+        return [another_number(intervals[0], value)]
+    values = {o for c in constraints if isinstance(c, StrOptions) for o in c.options}
+    values |= {None} & set(constraints)
+    return sorted(values - {value}, key=str)
+
+
+def learnt(estimator, X):
+    """Return a hash of all that a fit leaves behind, but times."""
+    fitted = estimator.fit(X)
+    rows = [(row["phase"], row["train_loss"]) for row in fitted.history_]
+    runs = [(run["n_epochs"], run["selected"]) for run in getattr(fitted, "restarts_", [])]
+    state = [(name, value.numpy()) for name, value in fitted.network_.state_dict().items()]
+    return joblib.hash([rows, runs, state])
+
+
+@pytest.fixture(scope="module")
+def baseline(images):
+    """What fits learn, each trained once."""
+    known = {}
+
+    def get(Estimator, parameters, X):
+        key = (Estimator, str(parameters), X.ndim)
+        if key not in known:
+            known[key] = learnt(Estimator(**parameters), X)
+        return known[key]
+
+    return get
+
+
+@every_estimator
+def test_same_parameters_same_fit(Estimator, images, baseline):
+    """Without that, the next test would say nothing."""
+    parameters = setting(Estimator, None)
+    again = learnt(Estimator(**parameters), images[:40])
+    assert again == baseline(Estimator, parameters, images[:40])
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "name"),
+    [
+        pytest.param(Estimator, name, id=f"{Estimator.__name__}-{name}")
+        for Estimator in ESTIMATORS
+        for name in inspect.signature(Estimator).parameters
+        if name not in NO_WIRE
+    ],
+)
+def test_every_parameter_changes_the_fit(Estimator, name, images, baseline):
+    X = images[:40].reshape(40, 64) if name in FLAT else images[:40]
+    parameters = setting(Estimator, name)
+    before = baseline(Estimator, parameters, X)
+    values = other_values(Estimator, name, Estimator(**parameters).get_params()[name], X)
+    assert values, f"name another value of {name} in OTHERS"
+    for value in values:
+        assert learnt(Estimator(**{**parameters, name: value}), X) != before, f"{name}={value}"
+
+
+# Settings that change the phases; an estimator takes those of whose first parameter it has.
+PLANS = [
+    {},
+    {"max_epochs": 3},
+    {"base": "vae"},
+    {"base": "idec"},
+    {"autoencoder": small_autoencoder, "base": "idec"},
+    {"representation": small_simclr},
+    {"self_label_epochs": 0},
+    {"n_rounds": 1},
+    {"n_rounds": 3, "self_label_epochs": 0},
+    {"n_models": 2},
+    {"n_models": 2, "representation": small_simclr},
+    {"init": "kmeans"},
+    {"n_init": 2, "screening": 0.5},
+    {"consensus": False, "n_init": 2, "init": "kmeans"},
+]
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "plan"),
+    [
+        pytest.param(Estimator, plan, id=f"{Estimator.__name__}-{'-'.join(plan)}")
+        for Estimator in ESTIMATORS
+        for plan in PLANS
+        if not plan or next(iter(plan)) in inspect.signature(Estimator).parameters
+    ],
+)
+def test_as_many_epochs_as_planned(Estimator, plan, images):
+    X = images[:40]
+    plan = {k: v(X) if callable(v) else v for k, v in known_of(Estimator, plan).items()}
+    fitted = Estimator(**{**setting(Estimator, None), **plan}).fit(X)
+    # the consensus comes on top
+    phases = [row["phase"] for row in fitted.history_ if row["phase"] != "consensus"]
+    assert len(phases) == fitted._planned_epochs(40)
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "plan"),
+    [
+        pytest.param(Estimator, plan, id=f"{Estimator.__name__}-{'-'.join(plan)}")
+        for Estimator in ESTIMATORS
+        for plan in ({}, {"base": "idec"}, {"consensus": True, "n_init": 2})
+        if not plan or next(iter(plan)) in inspect.signature(Estimator).parameters
+    ],
+)
+def test_phases_are_trained_with_what_is_given(Estimator, plan, images):
+    """One wire of a parameter is enough for the tests above: here is each phase's."""
+
+    class Watch(Callback):
+        seen = []
+
+        def on_train_begin(self, net, **kwargs):
+            self.seen.append((net.phase.name, net.lr, net.batch_size, type(net.optimizer_)))
+
+    given = {"lr": {}, "batch_size": {}, "optimizer": {}}
+    for name in inspect.signature(Estimator).parameters:
+        kind = next((kind for kind in given if name.endswith(kind)), None)
+        if kind is not None:
+            number = len(given[kind]) + 1
+            value = {"lr": 1.3e-4 * number, "batch_size": 10 + number}.get(kind)
+            given[kind][name] = value or type(f"Optimizer{number}", (torch.optim.SGD,), {})
+    values = {name: value for kind in given.values() for name, value in kind.items()}
+    parameters = {**setting(Estimator, None), **plan, **values, "callbacks": [Watch()]}
+    Estimator(**parameters).fit(images[:40])
+    assert Watch.seen
+    for name, *used in Watch.seen:
+        for (kind, allowed), value in zip(given.items(), used, strict=True):
+            assert value in allowed.values(), f"{kind} of phase {name!r}"

@@ -213,8 +213,19 @@ def test_tabular_input_has_no_spatial_transformer(images):
         fitted.spatial_transform(images.reshape(200, 64))
 
 
+def test_learns_five_digits(digits):
+    """A short training with two restarts already beats k-means on the pixels."""
+    images, y = (part[digits[1] < 5] for part in digits)
+    kmeans = KMeans(5, n_init=10, random_state=0).fit_predict(images.reshape(len(images), -1))
+    st_dac = STDACClustering(5, n_init=2, max_epochs=8, batch_size=64, lr=6e-4, random_state=0)
+    labels = st_dac.fit_predict(images)
+    # 0.84 to 0.92 with four random states, beside 0.77
+    assert normalized_mutual_info_score(y, labels) > normalized_mutual_info_score(y, kmeans) + 0.03
+
+
+@pytest.mark.slow
 def test_learns_the_digits(digits):
-    """A short training with few restarts already beats k-means on the pixels."""
+    """The defaults beat k-means on the pixels."""
     images, y = digits
     kmeans = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(len(images), -1))
     st_dac = STDACClustering(10, random_state=0)

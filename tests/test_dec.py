@@ -10,7 +10,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
-from skdeepclust import DCNClustering, DECClustering, IDECClustering
+from skdeepclust import AutoencoderClustering, DCNClustering, DECClustering, IDECClustering
 from skdeepclust.cluster._autoencoder import AutoencoderObjective
 from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
 from skdeepclust.cluster._dec import HardeningTerm
@@ -185,6 +185,18 @@ def test_phase_ends_once_labels_no_longer_change(images):
     restless = DECClustering(**FAST, max_epochs=2, tol=1e-9, lr=1e-3, augmentation=None)
     with pytest.warns(ConvergenceWarning, match=r"'clustering' did not converge.*tol"):
         restless.fit(images)
+
+
+def test_dec_leaves_the_decoder_alone_and_idec_trains_it(images):
+    pretrained = AutoencoderClustering(3, n_init=1, max_epochs=1, random_state=0).fit(images)
+    parameters = {**FAST, "autoencoder": pretrained, "max_epochs": 1, "tol": 0}
+    for Estimator, is_trained in ((DECClustering, False), (IDECClustering, True)):
+        network = Estimator(**parameters).fit(images).network_
+        for part, changes in (("encoder", True), ("decoder", is_trained)):
+            before = dict(getattr(pretrained.network_, part).named_parameters())
+            after = dict(getattr(network, part).named_parameters())
+            weights = [name for name in before if name.endswith("weight")]
+            assert {torch.equal(before[k], after[k]) for k in weights} == {not changes}
 
 
 def test_update_interval_is_in_steps(images):

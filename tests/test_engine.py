@@ -77,6 +77,67 @@ def test_a_step_equals_the_plain_loop(problem):
     torch.testing.assert_close(networks[0].weight, networks[1].weight, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("callbacks", [None, [GradientNormClipping(1.0), ProgressBar()]])
+def test_loss_of_an_epoch_is_that_of_the_samples(problem, callbacks, capsys):
+    """Batches of 24, 24 and 16 samples count by their size."""
+    X, y = problem
+    X, y = X * torch.linspace(0.1, 10, 64)[:, None], y * 0
+    network = nn.Linear(3, 1)
+    expected = network(X).square().mean().item()
+    phase = Phase(Regression(y), 1, batch_size=24, optimizer=torch.optim.SGD, lr=0.0)
+    for _ in range(3):  # in several orders
+        engine = train(Engine(network, phase, callbacks=callbacks), X, 1)
+        assert engine.history[-1, "train_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+class Watched(nn.Linear):
+    """Notes the type of what it computes, by whether it is trained."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.seen = set()
+
+    def forward(self, x):
+        result = super().forward(x)
+        self.seen.add((torch.is_grad_enabled(), result.dtype))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_that_of_the_forward_passes(problem, precision, dtype):
+    class Target(Regression):
+        def on_epoch_begin(self, network, X):
+            with torch.no_grad():
+                assert network(X).dtype == dtype
+
+        def on_chunk_begin(self, network, x, index):
+            self.on_epoch_begin(network, x)
+
+        def steps(self, network, x, index):
+            for player, loss in super().steps(network, x, index):
+                assert torch.is_autocast_enabled("cpu") == (precision == "bf16")
+                yield player, loss
+                # the optimiser's step was outside, what follows it is a forward pass again
+                assert torch.is_autocast_enabled("cpu") == (precision == "bf16")
+
+        def after_step(self, network, x, index):
+            assert not torch.is_autocast_enabled("cpu")
+
+    class Outside(Callback):
+        def on_grad_computed(self, net, **kwargs):
+            assert not torch.is_autocast_enabled("cpu")
+
+    X, y = problem
+    network = Watched(3, 1)
+    phase = Phase(Target(y), 2, batch_size=16, lr=0.1)
+    train(Engine(network, phase, precision=precision, callbacks=[Outside()]), X, 2)
+    assert network.seen == {(True, dtype), (False, dtype)}
+    assert network.weight.dtype == torch.float32
+    assert network(X).dtype == torch.float32
+
+
 def test_hooks_are_called_in_order(problem):
     X, y = problem
     objective = Regression(y)
@@ -126,8 +187,15 @@ def test_several_optimisers(problem):
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.SGD])
 def test_any_optimiser(images, optimizer):
-    fitted = STDACClustering(**FAST, optimizer=optimizer).fit(images)
-    assert len(fitted.history_) == 3
+    class Watch(Callback):
+        seen = []
+
+        def on_epoch_end(self, net, **kwargs):
+            self.seen.append(type(net.optimizer_))
+
+    fitted = STDACClustering(**FAST, optimizer=optimizer, callbacks=[Watch()]).fit(images)
+    assert Watch.seen == [optimizer] * 3
+    assert len(set(fitted.history_[:, "train_loss"])) == 3
 
 
 class Recorder(Callback):

@@ -185,8 +185,8 @@ def test_scale_and_offset_of_the_pixels_do_not_matter(X, scale):
 def test_images_of_any_size_and_any_number_of_channels(shape, n_st_layers):
     X = np.random.RandomState(0).rand(12, *shape).astype("float32")
     parameters = {**FAST, "n_clusters": 2, "max_epochs": 1, "n_st_layers": n_st_layers}
-    network = STDACClustering(**parameters).fit(X)
-    assert network.predict(X).shape == (12,)
+    probabilities = STDACClustering(**parameters).fit(X).predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), np.ones(12), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -273,5 +273,8 @@ def test_values_too_large_for_their_type(X):
 def test_constant_images_do_not_divide_by_zero():
     X = np.full((20, 8, 8), 3.0)
     fitted = STDACClustering(n_clusters=1, n_init=1, max_epochs=1, random_state=0).fit(X)
-    assert (fitted.labels_ == 0).all()
     assert fitted.input_scale_ == 1
+    embedding = fitted.transform(X)
+    assert np.isfinite(embedding).all()
+    np.testing.assert_allclose(embedding, embedding[[0] * 20], atol=1e-6)
+    assert (fitted.transform(X + 1) != embedding).any()

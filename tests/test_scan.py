@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
-from skdeepclust._training import _checkpoint
 from skdeepclust.cluster._profeat import AgreeingPairs, ConfidentPairs
 from skdeepclust.cluster._scan import SCANObjective, SelfLabelObjective
 from skdeepclust.cluster._simclr import ContrastiveObjective, cosine_to
@@ -224,22 +224,24 @@ def test_learning_rate_falls_along_a_cosine(images):
 # ---------------------------------------------------------------------- estimators
 
 
-def test_neighbours_are_those_of_the_projections(simclr, images, monkeypatch):
-    found = []
-    original = SCANObjective.__init__
+def test_neighbours_are_those_of_the_projections(simclr, images):
+    class Watch(Callback):
+        found = []
 
-    def spy(self, neighbors, *args):
-        found.append(neighbors)
-        original(self, neighbors, *args)
+        def on_train_begin(self, net, **kwargs):
+            if net.phase.name == "scan":
+                self.found.append(net.criterion_.neighbors)
 
-    monkeypatch.setattr(SCANObjective, "__init__", spy)
-    SCANClustering(**SHORT, representation=simclr, n_neighbors=7).fit(images)
+    parameters = {**SHORT, "n_neighbors": 7, "callbacks": [Watch()]}
+    SCANClustering(**parameters, representation=simclr).fit(images)
     with torch.no_grad():
         x = torch.from_numpy((images - simclr.input_mean_) / simclr.input_scale_)
         projections = simclr.network_.eval()(x[:, None].float())
     torch.testing.assert_close(projections.norm(dim=1), torch.ones(200))
     expected = NearestNeighbors(n_neighbors=7).fit(projections.numpy()).kneighbors()[1]
-    agreement = np.mean([len(set(a) & set(b)) / 7 for a, b in zip(found[0].tolist(), expected)])  # noqa: B905
+    (found,) = Watch.found
+    pairs = zip(found.tolist(), expected, strict=True)
+    agreement = np.mean([len(set(a) & set(b)) / 7 for a, b in pairs])
     assert agreement > 0.99  # ties and rounding
 
 
@@ -257,10 +259,15 @@ def test_given_representation_is_taken_and_left_as_it_was(simclr, images):
 
 
 def test_grid_search_over_the_clustering(simclr, images):
-    grid = {"n_neighbors": [5, 10]}
     scan = SCANClustering(**SHORT, representation=FrozenEstimator(simclr))
-    search = GridSearchCV(scan, grid, cv=2, error_score="raise").fit(images)
-    assert search.best_params_["n_neighbors"] in (5, 10)
+    grid = {"n_neighbors": [5, 10]}
+    search = GridSearchCV(scan, grid, cv=KFold(2), error_score="raise").fit(images)
+    best = search.best_estimator_
+    assert set(best.history_[:, "phase"]) == {"scan", "self-labelling"}
+    alone = [clone(scan).set_params(n_neighbors=n).fit(images[100:]) for n in (5, 10)]
+    scores = [model.score(images[:100]) for model in alone]
+    np.testing.assert_allclose(search.cv_results_["split0_test_score"], scores)
+    assert scores[0] != scores[1]
 
 
 def test_precomputed_features_train_a_head_alone():
@@ -272,6 +279,7 @@ def test_precomputed_features_train_a_head_alone():
     )
     assert adjusted_rand_score(y, model.fit_predict(X)) >= baseline - 0.02
     scan = model[-1]
+    assert len(scan.history_) == scan._planned_epochs(300) == 120
     assert sum(p.numel() for p in scan.network_.parameters()) == 5 * 4 * 21
     np.testing.assert_allclose(
         scan.transform(X) * scan.input_scale_ + scan.input_mean_, X, rtol=1e-4, atol=1e-4
@@ -365,119 +373,3 @@ def test_learns_digits(digits):
     ).fit(images)
     assert normalized_mutual_info_score(y, scan.labels_) > baseline
     assert clustering_accuracy_score(y, scan.labels_) > clustering_accuracy_score(y, pixels)
-
-
-# ---------------------------------------------------------------------- checkpoints
-
-
-class Stop(Callback):
-    """Ends the process's part after so many epochs, as a kill would."""
-
-    def __init__(self, n_epochs):
-        self.n_left = n_epochs
-
-    def __deepcopy__(self, memo):
-        return self
-
-    def on_epoch_begin(self, net, **kwargs):
-        self.n_left -= 1
-        if self.n_left < 0:
-            raise RuntimeError("killed")
-
-
-LONG = [
-    SimCLR(max_epochs=4, random_state=0),
-    SCANClustering(**SHORT),
-    ProFeatClustering(**SHORT, n_rounds=2, refine_epochs=2, n_models=2, confident_only=False),
-]
-
-
-@pytest.mark.parametrize("estimator", LONG, ids=lambda e: type(e).__name__)
-def test_resumed_fit_ends_as_an_uninterrupted_one(estimator, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
-    whole = type(estimator)(**estimator.get_params()).fit(images)
-    n_epochs = len(whole.history_)
-    path = tmp_path / "fit.pt"
-    for _ in range(20):  # killed again and again, in the middle of phases and between them
-        part = type(estimator)(**estimator.get_params())
-        part.set_params(checkpoint=path, callbacks=[Stop(3)])
-        try:
-            part.fit(images)
-        except RuntimeError as error:
-            assert str(error) == "killed"
-        else:
-            break
-    else:
-        pytest.fail("the fit did not go on")
-    assert len(part.history_) == n_epochs
-    assert part.history_[:, "train_loss"] == whole.history_[:, "train_loss"]
-    state, expected = part.network_.state_dict(), whole.network_.state_dict()
-    assert all(torch.equal(state[name], expected[name]) for name in expected)
-    np.testing.assert_array_equal(part.transform(images), whole.transform(images))
-    if hasattr(whole, "round_labels_"):
-        np.testing.assert_array_equal(part.round_labels_, whole.round_labels_)
-
-
-def test_finished_fit_is_not_trained_again(images, tmp_path):
-    model = SimCLR(max_epochs=2, checkpoint=tmp_path / "fit.pt", random_state=0).fit(images)
-    again = SimCLR(
-        max_epochs=2, checkpoint=tmp_path / "fit.pt", random_state=0, callbacks=[Stop(0)]
-    ).fit(images)
-    assert again.history_ == model.history_
-    np.testing.assert_array_equal(again.transform(images), model.transform(images))
-
-
-def test_checkpoint_of_another_fit(images, tmp_path):
-    path = tmp_path / "fit.pt"
-    SimCLR(max_epochs=2, checkpoint=path, random_state=0).fit(images)
-    with pytest.raises(ValueError, match="holds a fit with max_epochs=2, but now it is 3"):
-        SimCLR(max_epochs=3, checkpoint=path, random_state=0).fit(images)
-    with pytest.raises(ValueError, match="holds a fit with shape of X="):
-        SimCLR(max_epochs=2, checkpoint=path, random_state=0).fit(images[:100])
-    with pytest.raises(ValueError, match=r"holds a fit with .*=.*, but now it is"):
-        SCANClustering(**SHORT, checkpoint=path).fit(images)
-
-
-def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
-    parameters = {**SHORT, "max_epochs": 8, "n_init": 2, "screening": 0.3}
-    whole = SCANClustering(**parameters).fit(images)
-    path = tmp_path / "fit.pt"
-    with pytest.raises(RuntimeError, match="killed"):
-        SCANClustering(**parameters, checkpoint=path, callbacks=[Stop(9)]).fit(images)
-    part = SCANClustering(**parameters, checkpoint=path).fit(images)
-    assert part.restarts_ == whole.restarts_
-    np.testing.assert_array_equal(part.predict_proba(images), whole.predict_proba(images))
-
-
-def test_checkpoint_of_another_network(images, tmp_path):
-    def made(n_features):
-        class Network(torch.nn.Sequential):  # of the same name, so that its weights have to tell
-            def __init__(self, input_shape):
-                super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_features))
-
-        return SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", network=Network, random_state=0)
-
-    made(5).fit(images)
-    with pytest.raises(ValueError, match="a fit of another network"):
-        made(6).fit(images)
-
-
-def test_checkpoint_paths(images, tmp_path):
-    (tmp_path / "text").write_text("not a checkpoint")
-    for path, message in (
-        (tmp_path, "checkpoint must be the path of a file"),
-        (tmp_path / "missing" / "fit.pt", "checkpoint must be the path of a file"),
-        (tmp_path / "text", "is a file that is not a checkpoint"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            SimCLR(max_epochs=1, checkpoint=path).fit(images)
-
-
-def test_restarts_have_checkpoints_of_their_own(images, tmp_path):
-    parameters = {**SHORT, "n_init": 2, "checkpoint": tmp_path / "fit.pt"}
-    model = SCANClustering(**parameters).fit(images)
-    assert (tmp_path / "fit.pt-1").exists()
-    again = SCANClustering(**parameters, callbacks=[Stop(0)]).fit(images)
-    np.testing.assert_array_equal(again.labels_, model.labels_)
-    assert again.restarts_ == model.restarts_

@@ -79,15 +79,9 @@ class PairObjective(Objective):
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         # of the images as they are, with the batch norm statistics of the batch at hand
         with torch.no_grad(), batch_statistics(network):
-            logits = torch.cat([network(part.clone()).float() for part in self._label_batches(x)])
+            parts = batch_norm_parts(x, self.label_batch_size)
+            logits = torch.cat([network(part.clone()).float() for part in parts])
         self.target[index] = label_features(logits.softmax(1))
-
-    def _label_batches(self, x: Tensor) -> tuple[Tensor, ...]:
-        if self.label_batch_size is None:
-            return batch_norm_parts(x)
-        # of like size, where Keras' last one has what is left; of 2 at least, for a variance
-        n_batches = min(-(-len(x) // self.label_batch_size), len(x) // 2)
-        return x.tensor_split(max(1, n_batches))
 
     def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
         target = self.target[index]

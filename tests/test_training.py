@@ -1,0 +1,271 @@
+"""Runs through the phases, checkpoints and random states."""
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import Callback
+
+from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
+from skdeepclust._training import _checkpoint
+
+SHORT = {
+    "n_clusters": 3,
+    "representation_epochs": 2,
+    "max_epochs": 2,
+    "self_label_epochs": 1,
+    "random_state": 0,
+}
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+class Stop(Callback):
+    """Ends the process's part after so many epochs, as a kill would."""
+
+    def __init__(self, n_epochs):
+        self.n_left = n_epochs
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise RuntimeError("killed")
+
+
+LONG = [
+    SimCLR(max_epochs=4, random_state=0),
+    SCANClustering(**SHORT),
+    ProFeatClustering(**SHORT, n_rounds=2, refine_epochs=2, n_models=2, confident_only=False),
+]
+
+
+@pytest.mark.parametrize("estimator", LONG, ids=lambda e: type(e).__name__)
+def test_resumed_fit_ends_as_an_uninterrupted_one(estimator, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    whole = type(estimator)(**estimator.get_params()).fit(images)
+    n_epochs = len(whole.history_)
+    path = tmp_path / "fit.pt"
+    for _ in range(20):  # killed again and again, in the middle of phases and between them
+        part = type(estimator)(**estimator.get_params())
+        part.set_params(checkpoint=path, callbacks=[Stop(3)])
+        try:
+            part.fit(images)
+        except RuntimeError as error:
+            assert str(error) == "killed"
+        else:
+            break
+    else:
+        pytest.fail("the fit did not go on")
+    assert len(part.history_) == n_epochs
+    assert part.history_[:, "train_loss"] == whole.history_[:, "train_loss"]
+    state, expected = part.network_.state_dict(), whole.network_.state_dict()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    np.testing.assert_array_equal(part.transform(images), whole.transform(images))
+    if hasattr(whole, "round_labels_"):
+        np.testing.assert_array_equal(part.round_labels_, whole.round_labels_)
+
+
+def test_finished_fit_is_not_trained_again(images, tmp_path):
+    model = SimCLR(max_epochs=2, checkpoint=tmp_path / "fit.pt", random_state=0).fit(images)
+    again = SimCLR(
+        max_epochs=2, checkpoint=tmp_path / "fit.pt", random_state=0, callbacks=[Stop(0)]
+    ).fit(images)
+    assert again.history_ == model.history_
+    np.testing.assert_array_equal(again.transform(images), model.transform(images))
+
+
+def test_checkpoint_of_another_fit(images, tmp_path):
+    path = tmp_path / "fit.pt"
+    SimCLR(max_epochs=2, checkpoint=path, random_state=0).fit(images)
+    with pytest.raises(ValueError, match="holds a fit with max_epochs=2, but now it is 3"):
+        SimCLR(max_epochs=3, checkpoint=path, random_state=0).fit(images)
+    with pytest.raises(ValueError, match="holds a fit with shape of X="):
+        SimCLR(max_epochs=2, checkpoint=path, random_state=0).fit(images[:100])
+    with pytest.raises(ValueError, match=r"holds a fit with .*=.*, but now it is"):
+        SCANClustering(**SHORT, checkpoint=path).fit(images)
+
+
+def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    parameters = {**SHORT, "max_epochs": 8, "n_init": 2, "screening": 0.3}
+    whole = SCANClustering(**parameters).fit(images)
+    path = tmp_path / "fit.pt"
+    with pytest.raises(RuntimeError, match="killed"):
+        SCANClustering(**parameters, checkpoint=path, callbacks=[Stop(9)]).fit(images)
+    part = SCANClustering(**parameters, checkpoint=path).fit(images)
+    assert part.restarts_ == whole.restarts_
+    np.testing.assert_array_equal(part.predict_proba(images), whole.predict_proba(images))
+
+
+def test_checkpoint_of_another_network(images, tmp_path):
+    def made(n_features):
+        class Network(torch.nn.Sequential):  # of the same name, so that its weights have to tell
+            def __init__(self, input_shape):
+                super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_features))
+
+        return SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", network=Network, random_state=0)
+
+    made(5).fit(images)
+    with pytest.raises(ValueError, match="a fit of another network"):
+        made(6).fit(images)
+
+
+def test_checkpoint_paths(images, tmp_path):
+    (tmp_path / "text").write_text("not a checkpoint")
+    for path, message in (
+        (tmp_path, "checkpoint must be the path of a file"),
+        (tmp_path / "missing" / "fit.pt", "checkpoint must be the path of a file"),
+        (tmp_path / "text", "is a file that is not a checkpoint"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SimCLR(max_epochs=1, checkpoint=path).fit(images)
+
+
+def test_restarts_have_checkpoints_of_their_own(images, tmp_path):
+    parameters = {**SHORT, "n_init": 2, "checkpoint": tmp_path / "fit.pt"}
+    model = SCANClustering(**parameters).fit(images)
+    assert (tmp_path / "fit.pt-1").exists()
+    again = SCANClustering(**parameters, callbacks=[Stop(0)]).fit(images)
+    np.testing.assert_array_equal(again.labels_, model.labels_)
+    assert again.restarts_ == model.restarts_
+
+
+class Encoder(torch.nn.Sequential):
+    def __init__(self, input_shape, n_features=8):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_features), torch.nn.ReLU())
+
+
+class Scaled(torch.nn.Module):
+    """An augmentation whose setting is in no weight and in no repr."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def stronger(x):
+    return x * 1.1
+
+
+def weaker(x):
+    return x * 0.9
+
+
+def trained(images, random_state):
+    return SimCLR(max_epochs=1, random_state=random_state).fit(images)
+
+
+def module(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Encoder((1, 8, 8))
+
+
+DIFFERENCES = {
+    "representation": lambda X: (trained(X, 0), trained(X, 1)),
+    "frozen representation": lambda X: (
+        FrozenEstimator(trained(X, 0)),
+        FrozenEstimator(trained(X, 1)),
+    ),
+    "network": lambda X: (Encoder, partial(Encoder, n_features=9)),
+    "weights of network": lambda X: (module(0), module(1)),
+    "augmentation": lambda X: (stronger, weaker),
+    "lambda augmentation": lambda X: (lambda x: x * 1.1, lambda x: x * 0.9),
+    "setting of augmentation": lambda X: (Scaled(1.1), Scaled(0.9)),
+    "strong_augmentation": lambda X: (None, stronger),
+    "optimizer": lambda X: (torch.optim.Adam, torch.optim.SGD),
+    "setting of optimizer": lambda X: (
+        partial(torch.optim.Adam, weight_decay=1e-4),
+        partial(torch.optim.Adam, weight_decay=1e-3),
+    ),
+    "n_neighbors": lambda X: (np.int64(5), 6),
+}
+
+
+@pytest.mark.parametrize("what", DIFFERENCES)
+def test_checkpoint_of_another_fit_is_not_taken(what, images, tmp_path):
+    name = what.split()[-1]
+    one, other = DIFFERENCES[what](images)
+    model = SCANClustering(**SHORT, checkpoint=tmp_path / "fit.pt")
+    first = model.set_params(**{name: one}).fit(images).labels_
+    again = model.set_params(callbacks=[Stop(0)]).fit(images)  # the same goes on, from its end
+    np.testing.assert_array_equal(again.labels_, first)
+    with pytest.raises(ValueError, match=f"holds a fit with {name}=.*, but now it is .*another f"):
+        model.set_params(callbacks=None, **{name: other}).fit(images)
+
+
+def test_checkpoint_of_other_samples_is_not_taken(images, tmp_path):
+    model = SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", random_state=0).fit(images)
+    for other in (images[::-1], np.roll(images, 1, axis=2)):  # of the same mean and deviation
+        with pytest.raises(ValueError, match="holds a fit with X=array .*, but now it is array"):
+            model.fit(other)
+    model.set_params(callbacks=[Stop(0)]).fit(images.astype("float64"))  # the same numbers
+
+
+def test_fingerprint_is_the_same_in_another_process():
+    code = """
+from functools import partial
+import torch
+from skorch.callbacks import EpochTimer
+from skdeepclust import SimCLR
+from skdeepclust._training._checkpoint import described
+from skdeepclust.augment import RandomAffine
+torch.manual_seed(0)
+network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+simclr = SimCLR(callbacks=[EpochTimer()])
+values = [network, partial(torch.optim.SGD, lr=0.1), lambda x: x + 1, RandomAffine(), object(),
+          torch.relu, simclr, (1, None, "auto"), EpochTimer()]
+print([described(value) for value in values])
+"""
+    outputs = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(outputs) == 1
+    assert b" at 0x" not in outputs.pop()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"weight": torch.ones(2)}, torch.ones(3), [1, 2], {"fingerprint": {}}],
+    ids=["state dict", "tensor", "list", "half"],
+)
+def test_foreign_files_are_no_checkpoints(content, images, tmp_path):
+    torch.save(content, tmp_path / "fit.pt")
+    with pytest.raises(ValueError, match=r"checkpoint='.*fit.pt' is a file that is not a check"):
+        SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt").fit(images)
+    assert (tmp_path / "fit.pt").exists()
+
+
+def test_checkpoint_that_cannot_be_written_is_found_before_training(images, tmp_path):
+    (tmp_path / "fit.pt.partial").mkdir()  # in the way of the file
+    model = SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", callbacks=[Stop(0)])
+    with pytest.raises(ValueError, match="checkpoint must be a file that can be written; got"):
+        model.fit(images)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("writer")])
+def test_full_disk_costs_the_checkpoint_alone(error, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    expected = SimCLR(max_epochs=3, random_state=0).fit(images)
+
+    def full(*args):
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    model = SimCLR(max_epochs=3, checkpoint=tmp_path / "fit.pt", random_state=0)
+    with pytest.warns(UserWarning, match=r"checkpoint='.*fit.pt' could not be written") as caught:
+        model.fit(images)
+    assert len(caught) == 1  # not after each epoch
+    np.testing.assert_array_equal(model.transform(images), expected.transform(images))

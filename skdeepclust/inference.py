@@ -92,8 +92,11 @@ def batch_norm_parts(X: Samples | Tensor, size: int | None = None) -> Iterator[T
         size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
     n = len(X)
     n_parts = max(1, min(-(-n // size), n // 2))
+    start = 0
     for part in range(n_parts):
-        yield X[n * part // n_parts : n * (part + 1) // n_parts]
+        stop = start + n // n_parts + (part < n % n_parts)
+        yield X[start:stop]
+        start = stop
 
 
 def reestimate_batch_norm(

@@ -1,4 +1,23 @@
-"""Losses: pure functions, tensors in, scalar out. All are computed in float32."""
+r"""Losses: pure functions, tensors in, scalar out. All are computed in float32.
+
+=================================  ========  ===================================================
+paper                              equation  function
+=================================  ========  ===================================================
+Kingma and Welling 2014 (VAE)      10        `negative_elbo`, with `gaussian_kl`
+Xie et al. 2016 (DEC)              1         `student_t_logits`
+\                                  2, 3      `assignment_hardening`, `target_distribution`
+Guo et al. 2017 (IDEC)             1         `negative_elbo` and `assignment_hardening`
+Yang et al. 2017 (DCN)             6         `negative_elbo` and `center_distance`
+Berthelot et al. 2019 (ACAI) and   2, 4      `mixture`, `critic_loss`
+Lutscher et al. 2020 (MCDC)        6, 7      `adversarial_loss`, `mixing_consistency`
+Chang et al. 2017 (DAC) and Souza  1 to 3    `pairwise_loss`, with `label_features` and
+and Zanchettin 2019 (ST-DAC)                 `binary_cross_entropy`
+Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
+\                                  3         `confident_cross_entropy`
+Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
+Kim et al. 2021 (ProFeat)          1 to 3    `contrastive_loss`, `scan_loss`, `pair_agreement`
+=================================  ========  ===================================================
+"""
 
 from __future__ import annotations
 
@@ -134,6 +153,252 @@ def mutual_information(probabilities: Tensor) -> Tensor:
         return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
 
     return entropy(probabilities.mean(0)) - entropy(probabilities).mean()
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of diagonal Gaussians from N(0, I), appendix B of [1]_.
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor of shape (n, n_features)
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats, the mean over the samples.
+
+    References
+    ----------
+    .. [1] Kingma and Welling (2014). Auto-Encoding Variational Bayes. ICLR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import gaussian_kl
+    >>> gaussian_kl(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
+    tensor(0.5000)
+    """
+    mean, log_variance = mean.float(), log_variance.float()
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+
+
+def negative_elbo(
+    decoded: Tensor,
+    x: Tensor,
+    divergence: Tensor | float = 0.0,
+    kl_weight: float = 1.0,
+    value_range: tuple[float, float] | None = None,
+) -> Tensor:
+    """Negative evidence lower bound of [1]_, times 2 / (number of values), less a constant.
+
+    The likelihood is Gaussian with unit variance, so that without a divergence it is the mean
+    squared error, or Bernoulli.
+
+    Parameters
+    ----------
+    decoded, x : Tensor of shape (n, ...)
+        What latents decode to, and the samples.
+    divergence : scalar Tensor or float, default=0.0
+        Of the posteriors from the prior, as :func:`gaussian_kl` gives it.
+    kl_weight : float, default=1.0
+        Weight of the divergence; 1 in the paper.
+    value_range : tuple of two floats, default=None
+        With it the likelihood is Bernoulli: the values of `x` and `decoded` that stand for the
+        probabilities 0 and 1.
+
+    Returns
+    -------
+    Tensor, a scalar
+
+    References
+    ----------
+    .. [1] Kingma and Welling (2014). Auto-Encoding Variational Bayes. ICLR. Equation 10.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import negative_elbo
+    >>> negative_elbo(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
+    tensor(5.)
+    """
+    if value_range is None:
+        error = F.mse_loss(decoded.float(), x)
+    else:
+        low, high = value_range
+        probability, target = (decoded - low) / (high - low), (x - low) / (high - low)
+        error = 2 * binary_cross_entropy(probability, target).mean()
+    return error + 2 * kl_weight * divergence / x[0].numel()
+
+
+def mixture(z: Tensor, share: Tensor) -> Tensor:
+    """Mix the latents of each sample with those of another, equation 2 of [1]_.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, n_features)
+    share : Tensor of shape (n, 1)
+        Share of the sample itself, in [0, 0.5]; the other is that of the batch reversed.
+
+    Returns
+    -------
+    Tensor of shape (n, n_features)
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import mixture
+    >>> mixture(torch.tensor([[0.0], [8.0]]), torch.tensor([[0.25], [0.5]]))
+    tensor([[6.],
+            [4.]])
+    """
+    return share * z + (1 - share) * z.flip(0)
+
+
+def critic_loss(mixed: Tensor, share: Tensor, unmixed: Tensor) -> Tensor:
+    """Loss of a critic that estimates the share in mixtures, equation 4 of [1]_, 1 of [2]_.
+
+    Parameters
+    ----------
+    mixed, share : Tensor of shape (n,)
+        Its estimates for mixtures, and their shares.
+    unmixed : Tensor of shape (n,)
+        Its estimates for what is no mixture.
+
+    Returns
+    -------
+    Tensor, a scalar
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+    .. [2] Berthelot et al. (2019). Understanding and Improving Interpolation in Autoencoders via
+       an Adversarial Regularizer. ICLR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import critic_loss
+    >>> critic_loss(torch.tensor([0.5]), torch.tensor([0.0]), torch.tensor([0.5]))
+    tensor(0.5000)
+    """
+    return F.mse_loss(mixed, share) + unmixed.square().mean()
+
+
+def adversarial_loss(estimate: Tensor) -> Tensor:
+    """What the auto-encoder pays for mixtures that a critic sees, in equation 6 of [1]_.
+
+    Parameters
+    ----------
+    estimate : Tensor of shape (n,)
+        The critic's estimates of the shares; 0 where it sees no mixture.
+
+    Returns
+    -------
+    Tensor, a scalar
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import adversarial_loss
+    >>> adversarial_loss(torch.tensor([0.5, 0.0]))
+    tensor(0.1250)
+    """
+    return estimate.square().mean()
+
+
+def mixing_consistency(decoded: Tensor, x: Tensor) -> Tensor:
+    """Squared error between decoded mixtures and the samples that dominate, equation 7 of [1]_.
+
+    Parameters
+    ----------
+    decoded : Tensor of shape (n, ...)
+        What the mixtures of :func:`mixture` decode to.
+    x : Tensor of shape (n, ...)
+        The batch; its reverse dominates the mixtures.
+
+    Returns
+    -------
+    Tensor, a scalar
+
+    References
+    ----------
+    .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import mixing_consistency
+    >>> mixing_consistency(torch.tensor([[6.0], [1.0]]), torch.tensor([[0.0], [8.0]]))
+    tensor(2.5000)
+    """
+    return F.mse_loss(decoded.float(), x.flip(0))
+
+
+def student_t_logits(z: Tensor, centers: Tensor) -> Tensor:
+    """Logits whose softmax are the soft assignments Q of [1]_, equation 1.
+
+    Student's t kernel around the centres, with one degree of freedom.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, n_features)
+    centers : Tensor of shape (n_clusters, n_features)
+
+    Returns
+    -------
+    Tensor of shape (n, n_clusters)
+
+    References
+    ----------
+    .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
+       ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import student_t_logits
+    >>> student_t_logits(torch.zeros(1, 1), torch.tensor([[0.0], [2.0]])).softmax(1)
+    tensor([[0.8333, 0.1667]])
+    """
+    # Without matrix products, whose last digits depend on a sample's place in the batch.
+    distance = torch.cdist(z, centers, compute_mode="donot_use_mm_for_euclid_dist")
+    return -torch.log1p(distance.square())
+
+
+def center_distance(z: Tensor, centers: Tensor) -> Tensor:
+    """Half the squared distances of latents to the centres they got, equation 6 of [1]_.
+
+    Parameters
+    ----------
+    z, centers : Tensor of shape (n, n_features)
+        Latents, and the centre of each.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The mean over the samples.
+
+    References
+    ----------
+    .. [1] Yang, Fu, Sidiropoulos and Hong (2017). Towards K-means-friendly Spaces: Simultaneous
+       Deep Learning and Clustering. ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import center_distance
+    >>> center_distance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
+    tensor(12.5000)
+    """
+    return (z.float() - centers).square().sum(1).mean() / 2
 
 
 def target_distribution(probabilities: Tensor) -> Tensor:

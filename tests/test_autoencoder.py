@@ -103,9 +103,15 @@ def test_elbo_is_the_evidence_lower_bound():
 
 def test_variational_latents_are_the_means():
     network, x = dense_network(variational=True), torch.randn(4, 5)
-    mean, code, _ = network.encode(x)
-    torch.testing.assert_close(network.embed(x), mean)
-    assert not torch.equal(code, mean)
+    posterior = network.encode(x)
+    torch.testing.assert_close(network.embed(x), posterior.mean)
+    draws = torch.stack([posterior.sample() for _ in range(4000)])
+    deviation = (posterior.log_variance / 2).exp()
+    torch.testing.assert_close(draws.mean(0), posterior.mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(draws.std(0), deviation, atol=0.1, rtol=0)
+    certain = dense_network().encode(x)
+    assert certain.sample() is certain.mean
+    assert certain.divergence() == 0
 
 
 def test_augmented_samples_are_decoded_to_what_they_were():

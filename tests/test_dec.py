@@ -126,11 +126,11 @@ def in_double(tensor):
 
 def loss_of_hardening(net, x, weight, reconstruction_weight):
     """Return the loss of a batch that is the whole data set, and P and Q."""
-    term = HardeningTerm(len(x), 3, weight, update_interval=10, tol=0)
+    term = HardeningTerm(Samples(x), 3, weight, update_interval=10, tol=0)
     objective = AutoencoderObjective(
         torch.nn.Identity(), reconstruction_weight=reconstruction_weight, term=term
     )
-    objective.on_epoch_begin(net, x)
+    objective.before_step(net, 0)
     ((player, loss),) = objective.steps(net, x, torch.arange(len(x)))
     assert player == "main"
     q = slow_soft_assignment(in_double(net.embed(x)), in_double(net.head.centers))
@@ -161,19 +161,18 @@ def test_idec_minimises_the_papers_sum(n_values):
 
 def test_target_is_renewed_every_so_many_steps():
     net, X = network(), torch.randn(6, 5)
-    term = HardeningTerm(6, 3, 1.0, update_interval=3, tol=0)
+    term = HardeningTerm(Samples(X), 3, 1.0, update_interval=3, tol=0)
     targets = []
-    for _ in range(7):
+    for n_steps in range(7):
         with torch.no_grad():
             net.encoder[0].weight.mul_(1.1)
-        term.prepare(net.train(), X)
+        term.before_step(net.train(), n_steps)
         assert net.training
         targets.append(term.target.clone())
     changes = [not torch.equal(a, b) for a, b in pairwise(targets)]
     assert changes == [False, False, True, False, False, True]
-    again = HardeningTerm(6, 3, 1.0, update_interval=3, tol=0)
+    again = HardeningTerm(Samples(X), 3, 1.0, update_interval=3, tol=0)
     again.load_state_dict(term.state_dict())
-    assert again.n_steps == 7
     torch.testing.assert_close(again.target, term.target)
 
 
@@ -203,19 +202,21 @@ def test_update_interval_is_in_steps(images):
     renewals = []
 
     class Counting(HardeningTerm):
-        def renew(self, network, X):
-            renewals.append(self.n_steps)
-            super().renew(network, X)
+        def before_step(self, network, n_steps):
+            before = self.target.clone()
+            super().before_step(network, n_steps)
+            if not torch.equal(self.target, before):
+                renewals.append(n_steps)
 
-    net, X = network(), torch.randn(40, 5)
+    net, X = network(), Samples(torch.randn(40, 5))
     objective = AutoencoderObjective(
-        torch.nn.Identity(), term=Counting(40, 3, 0.1, update_interval=7, tol=0)
+        torch.nn.Identity(), term=Counting(X, 3, 0.1, update_interval=7, tol=0)
     )
 
     from skdeepclust.engine import Engine, Phase
 
     engine = Engine(net, Phase(objective, max_epochs=2, batch_size=4)).start()
-    engine.fit_loop(Samples(X), epochs=2)
+    engine.fit_loop(X, epochs=2)
     assert renewals == [0, 7, 14]
 
 
@@ -230,8 +231,7 @@ def test_dcn_objective_is_the_papers_sum(of_errors, of_distances):
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0])
     index = torch.tensor([5, 0, 1, 2, 7, 6])
     term = RunningKMeansTerm(labels.clone(), 3, weight=2 * of_distances / unit)
-    steps = AutoencoderObjective(torch.nn.Identity(), term=term).autoencoder_steps(net, x, index)
-    _, loss = next(steps)
+    loss = AutoencoderObjective(torch.nn.Identity(), term=term).loss(net, x, index)
     z, centers = in_double(net.embed(x)), in_double(net.head.centers)
     pixels = deviation * in_double(x) + mean
     decoded = deviation * in_double(net.decode(net.embed(x))) + mean

@@ -1,17 +1,26 @@
 """Each loss against a slow twin that is written another way."""
 
+import inspect
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from skdeepclust.losses import (
+    adversarial_loss,
     binary_cross_entropy,
+    center_distance,
     confident_cross_entropy,
     contrastive_loss,
+    critic_loss,
+    gaussian_kl,
     label_features,
+    mixing_consistency,
+    mixture,
     mutual_information,
+    negative_elbo,
     pair_agreement,
     pairwise_loss,
     scan_loss,
@@ -193,3 +202,62 @@ def test_pair_agreement():
     assert pair_agreement(labels).tolist() == slow
     renamed = (labels + torch.arange(5)[:, None]) % 3  # names of clusters don't matter
     assert torch.equal(pair_agreement(renamed), pair_agreement(labels))
+
+
+def test_gaussian_kl():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_variance = torch.randn(2, 6, 3, generator=generator)
+    posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
+    kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(gaussian_kl(mean, log_variance), kl.sum(1).mean())
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "bernoulli"])
+def test_negative_elbo_is_the_likelihood_of_distributions(kind):
+    generator = torch.Generator().manual_seed(0)
+    x, decoded = torch.rand(2, 4, 2, 3, generator=generator)
+    if kind == "gaussian":
+        likelihood = torch.distributions.Normal(decoded, 1.0).log_prob(x)
+        nats, value_range = likelihood.sum((1, 2)) + 3 * math.log(2 * math.pi), None
+    else:
+        bernoulli = torch.distributions.Bernoulli(decoded, validate_args=False)
+        nats, value_range = bernoulli.log_prob(x).sum((1, 2)), (-3.0, 7.0)
+        x, decoded = x * 10 - 3, decoded * 10 - 3  # in units of their own
+    expected = -2 / 6 * (nats.mean() - 0.5 * 1.7)
+    loss = negative_elbo(decoded, x, torch.tensor(1.7), 0.5, value_range)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_terms_of_mixtures(probabilities):
+    z = probabilities.float()
+    share = torch.linspace(0, 0.5, 7)[:, None]
+    mixed = mixture(z, share)
+    for i in range(7):
+        expected = share[i] * z[i] + (1 - share[i]) * z[6 - i]
+        torch.testing.assert_close(mixed[i], expected)
+    x = z.flip(1)
+    consistency = np.mean([(mixed[i] - x[6 - i]).square().mean().item() for i in range(7)])
+    assert mixing_consistency(mixed, x).item() == pytest.approx(consistency)
+    estimate = z[:, 0]
+    errors = [(estimate[i] - share[i, 0]).item() ** 2 + z[i, 1].item() ** 2 for i in range(7)]
+    loss = critic_loss(estimate, share[:, 0], z[:, 1])
+    assert loss.item() == pytest.approx(sum(errors) / 7)
+    squares = [value.item() ** 2 for value in estimate]
+    assert adversarial_loss(estimate).item() == pytest.approx(sum(squares) / 7)
+
+
+def test_center_distance():
+    z, centers = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    slow = [sum((a - b) ** 2 for a, b in zip(z[i], centers[i], strict=True)) / 2 for i in range(5)]
+    assert center_distance(z, centers).item() == pytest.approx(sum(slow).item() / 5)
+
+
+def test_index_names_every_function():
+    from skdeepclust import losses
+
+    functions = {
+        name
+        for name, value in vars(losses).items()
+        if inspect.isfunction(value) and value.__module__ == losses.__name__
+    }
+    assert set(re.findall(r"`(\w+)`", losses.__doc__)) == functions - {"mutual_information"}

@@ -17,18 +17,19 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skdeepclust._docs import shared_docs
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.kmeans import k_means
+from skdeepclust.losses import negative_elbo
 from skdeepclust.networks import (
     AutoencoderNetwork,
     ConvDecoder,
     ConvEncoder,
     DenseNetwork,
+    Posterior,
     StudentTHead,
 )
 from skdeepclust.networks._base import ClusterNetwork
@@ -43,11 +44,11 @@ class ClusteringTerm(nn.Module):
 
     converged: bool | None = None
 
-    def prepare(self, network: AutoencoderNetwork, X: Samples) -> None:
+    def before_step(self, network: AutoencoderNetwork, n_steps: int) -> None:
         """Prepare what needs the whole data set, before each step."""
 
-    def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
-        """Return the loss of a batch with the latents `z`."""
+    def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
+        """Return the loss of a batch with these latents."""
         raise TypeError(f"{type(self).__name__} does not define `forward`")
 
     def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
@@ -89,39 +90,36 @@ class AutoencoderObjective(Objective):
         critic = set() if network.critic is None else set(network.critic.parameters())
         return {"main": [p for p in super().players(network)["main"] if p not in critic]}
 
-    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
-        self._X = X
-
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def before_step(self, network: nn.Module, n_steps: int) -> None:
         if self.term is not None:
-            self.term.prepare(network, self._X)
-        yield from self.autoencoder_steps(network, x, index)
+            self.term.before_step(network, n_steps)
+
+    def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         if self.term is not None:
             self.term.after_step(network, x, index)
 
-    def autoencoder_steps(
-        self, network: nn.Module, x: Tensor, index: Tensor
-    ) -> Iterator[tuple[str, Tensor]]:
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        posterior = self.encode(network, x)
+        loss = self.clustering_loss(network, posterior, index)
+        if self.reconstruction_weight:
+            decoded = network.decode(posterior.sample())
+            reconstruction = self.reconstruction(decoded, x, posterior)
+            loss = loss + self.reconstruction_weight * reconstruction
+        return loss
+
+    def encode(self, network: nn.Module, x: Tensor) -> Posterior:
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
         # A copy is augmented: what works in place would change the target too.
-        z, code, divergence = network.encode(self.augmentation(x.clone()))
-        loss = self.clustering_loss(network, z, index)
-        if self.reconstruction_weight:
-            reconstruction = self.elbo(network.decode(code), x, divergence)
-            loss = loss + self.reconstruction_weight * reconstruction
-        yield "main", loss
+        return network.encode(self.augmentation(x.clone()))
 
-    def elbo(self, decoded: Tensor, x: Tensor, divergence: Tensor | float) -> Tensor:
-        """Return the negative evidence lower bound, times 2 / (number of values), less a constant.
+    def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
+        return negative_elbo(decoded, x, posterior.divergence(), self.kl_weight)
 
-        With `divergence` 0 it is the mean squared error.
-        """
-        # 2 / d times |x - x'|^2 / 2 + KL: a Gaussian likelihood with unit variance
-        return F.mse_loss(decoded.float(), x) + 2 * self.kl_weight * divergence / x[0].numel()
-
-    def clustering_loss(self, network: nn.Module, z: Tensor, index: Tensor) -> Tensor | float:
-        return 0.0 if self.term is None else self.term(network, z, index)
+    def clustering_loss(
+        self, network: nn.Module, posterior: Posterior, index: Tensor
+    ) -> Tensor | float:
+        return 0.0 if self.term is None else self.term(network, posterior, index)
 
 
 class BaseAutoencoderClusterer(BaseDeepClusterer):

@@ -83,7 +83,7 @@ class PairObjective(Objective):
             logits = torch.cat([network(part.clone()).float() for part in parts])
         self.target[index] = label_features(logits.softmax(1))
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         target = self.target[index]
         probabilities = network(self.augmentation(x)).float().softmax(1)
         pairs = pairwise_loss(
@@ -94,7 +94,7 @@ class PairObjective(Objective):
         loss = pairs + self.aux_weight * aux
         if self.mi_weight:
             loss = loss - self.mi_weight * mutual_information(probabilities)
-        yield "main", loss
+        return loss
 
 
 class _BaseDAC(BaseDeepClusterer):

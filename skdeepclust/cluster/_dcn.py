@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from skdeepclust._docs import shared_docs
 from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
 from skdeepclust.inference import evaluation_mode, forward_in_slices
-from skdeepclust.networks import AutoencoderNetwork
+from skdeepclust.losses import center_distance
+from skdeepclust.networks import AutoencoderNetwork, Posterior
 from skdeepclust.samples import Samples
 
 INITIAL_COUNT = 100  # samples that a centre of k-means stands for, as in the authors' code
@@ -40,11 +41,11 @@ class RunningKMeansTerm(ClusteringTerm):
         self.register_buffer("labels", labels)
         self.register_buffer("counts", torch.full((n_clusters,), float(INITIAL_COUNT)))
 
-    def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
+    def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
         # the assignment and the centres stay as they are in this step
-        difference = network.head.project(z.float()) - network.head.centers[self.labels[index]]
-        # lambda / 2, as in the paper; the authors' code has 1 here and lambda at the reconstruction
-        return self.weight / 2 * difference.square().sum(1).mean()
+        z, centers = network.head.project(posterior.mean.float()), network.head.centers
+        # lambda, as in the paper; the authors' code has 1 here and lambda at the reconstruction
+        return self.weight * center_distance(z, centers[self.labels[index]])
 
     @torch.no_grad()
     def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:

@@ -14,7 +14,7 @@ from skdeepclust._docs import shared_docs
 from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import assignment_hardening, target_distribution
-from skdeepclust.networks import AutoencoderNetwork
+from skdeepclust.networks import AutoencoderNetwork, Posterior
 from skdeepclust.samples import Samples
 
 
@@ -23,7 +23,8 @@ class HardeningTerm(ClusteringTerm):
 
     Parameters
     ----------
-    n_samples, n_clusters : int
+    X : Samples
+    n_clusters : int
     weight : float
     update_interval : int
         Steps between two renewals.
@@ -34,45 +35,42 @@ class HardeningTerm(ClusteringTerm):
     labels: Tensor  # at the last renewal
 
     def __init__(
-        self, n_samples: int, n_clusters: int, weight: float, update_interval: int, tol: float
+        self, X: Samples, n_clusters: int, weight: float, update_interval: int, tol: float
     ) -> None:
         super().__init__()
+        self.X = X
         self.weight = weight
         self.update_interval = update_interval
         self.tol = tol
-        self.n_steps = 0
         self.converged = False if tol > 0 else None
-        self.register_buffer("target", torch.zeros(n_samples, n_clusters))
-        self.register_buffer("labels", torch.zeros(n_samples, dtype=torch.long))
+        self.register_buffer("target", torch.zeros(len(X), n_clusters))
+        self.register_buffer("labels", torch.zeros(len(X), dtype=torch.long))
 
-    def get_extra_state(self) -> dict[str, Any]:
+    def get_extra_state(self) -> bool | None:
         """Return what is no buffer, for state dicts."""
-        return {"n_steps": self.n_steps, "converged": self.converged}
+        return self.converged
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, state: bool | None) -> None:
         """Put back what `get_extra_state` returned."""
-        self.n_steps, self.converged = state["n_steps"], state["converged"]
+        self.converged = state
 
-    def prepare(self, network: AutoencoderNetwork, X: Samples) -> None:
-        if self.n_steps % self.update_interval == 0:
-            self.renew(network, X)
-        self.n_steps += 1
-
-    def renew(self, network: AutoencoderNetwork, X: Samples) -> None:
-        """Set P from Q of all samples, and compare the labels with those of the last time."""
+    def before_step(self, network: AutoencoderNetwork, n_steps: int) -> None:
+        """Now and then, set P from Q of all samples, and compare the labels with the last ones."""
+        if n_steps % self.update_interval:
+            return
         with evaluation_mode(network):
-            q = forward_in_slices(lambda x: network(x).softmax(1), X)
+            q = forward_in_slices(lambda x: network(x).softmax(1), self.X)
         labels = q.argmax(1)
         changed = (labels != self.labels).float().mean()
         self.target.copy_(target_distribution(q))
         self.labels.copy_(labels)
         # one synchronisation a renewal
-        if self.n_steps and self.tol > 0 and changed.item() < self.tol:
+        if n_steps and self.tol > 0 and changed.item() < self.tol:
             self.converged = True
 
-    def forward(self, network: AutoencoderNetwork, z: Tensor, index: Tensor) -> Tensor:
+    def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
         # IDEC's 0.1 is beside errors of pixels / 50, not of standardised ones
-        return self.weight * assignment_hardening(network.head(z), self.target[index])
+        return self.weight * assignment_hardening(network.head(posterior.mean), self.target[index])
 
 
 class _BaseDEC(BasePretrainThenCluster):
@@ -87,15 +85,15 @@ class _BaseDEC(BasePretrainThenCluster):
     _weight = 1.0
 
     def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
-        return hardening_term(self, len(X), self._weight)
+        return hardening_term(self, X, self._weight)
 
 
-def hardening_term(estimator: Any, n_samples: int, weight: float) -> HardeningTerm:
+def hardening_term(estimator: Any, X: Samples, weight: float) -> HardeningTerm:
     """Return the term with the estimator's `update_interval` and `tol`."""
     interval = estimator.update_interval
     if interval is None:
-        interval = -(-n_samples // estimator.batch_size)
-    return HardeningTerm(n_samples, estimator.n_clusters, weight, interval, estimator.tol)
+        interval = -(-len(X) // estimator.batch_size)
+    return HardeningTerm(X, estimator.n_clusters, weight, interval, estimator.tol)
 
 
 @shared_docs

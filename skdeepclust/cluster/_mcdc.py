@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skdeepclust._docs import shared_docs
 from skdeepclust.cluster._autoencoder import (
@@ -18,8 +17,9 @@ from skdeepclust.cluster._autoencoder import (
 )
 from skdeepclust.cluster._dec import hardening_term
 from skdeepclust.engine import Phase
+from skdeepclust.losses import adversarial_loss, critic_loss, mixing_consistency, mixture
 from skdeepclust.networks import AutoencoderNetwork
-from skdeepclust.objective import Objective
+from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Samples
 
 
@@ -50,35 +50,33 @@ class MixingObjective(AutoencoderObjective):
     def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
         return {**super().players(network), "critic": list(network.critic.parameters())}
 
-    def autoencoder_steps(
-        self, network: nn.Module, x: Tensor, index: Tensor
-    ) -> Iterator[tuple[str, Tensor]]:
+    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[Step]:
         n = len(x)
-        z, code, divergence = network.encode(self.augmentation(x.clone()))
-        # equation 2, each sample paired with another: the partner's share dominates
+        posterior = self.encode(network, x)
+        code = posterior.sample()
         share = torch.rand(n, 1, device=x.device) / 2
         # of a variational one the means; the authors' code mixes the draws
-        mixed = share * z + (1 - share) * z.flip(0)
+        mixed = mixture(posterior.mean, share)
         decoded = network.decode(torch.cat([code, mixed]))  # one pass for both
-        reconstruction, mixture = decoded[:n], decoded[n:]
+        reconstruction, decoded_mixture = decoded[:n], decoded[n:]
 
         # equation 6
-        loss = self.elbo(reconstruction, x, divergence)
-        loss = loss + self.clustering_loss(network, z, index)
-        if self.consistency_weight:  # equation 7
-            consistency = F.mse_loss(mixture.float(), x.flip(0))
+        loss = self.reconstruction(reconstruction, x, posterior)
+        loss = loss + self.clustering_loss(network, posterior, index)
+        if self.consistency_weight:
+            consistency = mixing_consistency(decoded_mixture, x)
             loss = loss + self.consistency_weight * consistency
         # the papers' 0.5 is beside errors of pixels: their variance divides it here
         network.critic.requires_grad_(False)  # of its gradients only those of its input
-        loss = loss + self.adversarial_weight * network.estimate(mixture).square().mean()
+        estimate = network.estimate(decoded_mixture)
+        loss = loss + self.adversarial_weight * adversarial_loss(estimate)
         network.critic.requires_grad_(True)
         yield "main", loss
 
         # equation 4, with the samples decoded before the step
         unmixed = self.gamma * x + (1 - self.gamma) * reconstruction.detach()
-        estimate = network.estimate(torch.cat([mixture.detach(), unmixed]))
-        target = torch.cat([share.flatten(), torch.zeros(n, device=x.device)])
-        yield "critic", 2 * F.mse_loss(estimate, target)
+        estimates = network.estimate(torch.cat([decoded_mixture.detach(), unmixed]))
+        yield "critic", critic_loss(estimates[:n], share.flatten(), estimates[n:])
 
 
 class _BaseMixing(_BaseLatentKMeans):
@@ -405,7 +403,7 @@ class MCDCClustering(_BaseMixing):
         if self.base == "idec":
             self._fit_head(network, X)
             network.head.is_learning = True
-            term = hardening_term(self, len(X), self.clustering_weight)
+            term = hardening_term(self, X, self.clustering_weight)
             objective = self._objective(term=term)
             yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
 

@@ -56,6 +56,7 @@ class SCANObjective(_ClusteringObjective):
 
     Parameters
     ----------
+    X : Samples
     neighbors : Tensor of shape (n_samples, n_neighbors), int64
     augmentation : callable
     entropy_weight : float
@@ -67,12 +68,14 @@ class SCANObjective(_ClusteringObjective):
 
     def __init__(
         self,
+        X: Samples,
         neighbors: Tensor,
         augmentation: Callable[[Tensor], Tensor],
         entropy_weight: float,
         n_heads: int,
     ) -> None:
         super().__init__()
+        self.X = X
         self.augmentation = augmentation
         self.entropy_weight = entropy_weight
         self.register_buffer("neighbors", neighbors)
@@ -80,17 +83,16 @@ class SCANObjective(_ClusteringObjective):
 
     def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         """Forget the last epoch's losses."""
-        self._X = X
         self.head_losses.zero_()
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the sum of the heads' losses."""
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        """Return the sum of the heads' losses."""
         drawn = torch.randint(self.neighbors.shape[1], (len(x), 1), device=x.device)
-        neighbor = self._X[self.neighbors[index].gather(1, drawn).squeeze(1)]
+        neighbor = self.X[self.neighbors[index].gather(1, drawn).squeeze(1)]
         features = network.embed(self.augmentation(torch.cat([x, neighbor])))
         losses = scan_loss(*network.head.all(features).chunk(2, 1), self.entropy_weight)
         self.head_losses += losses.detach() * len(x)
-        yield "main", losses.sum()
+        return losses.sum()
 
 
 class SelfLabelObjective(_ClusteringObjective, CountingObjective):
@@ -107,12 +109,12 @@ class SelfLabelObjective(_ClusteringObjective, CountingObjective):
         self.augmentation = augmentation
         self.confidence = confidence
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the cross-entropy of the confident samples."""
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        """Return the cross-entropy of the confident samples."""
         with torch.no_grad():
             given = network(x.clone()).float()  # it may work in place
         self.count(given.softmax(1).amax(1) > self.confidence)
-        yield "main", confident_cross_entropy(network(self.augmentation(x)), given, self.confidence)
+        return confident_cross_entropy(network(self.augmentation(x)), given, self.confidence)
 
     def epoch_metrics(self) -> dict[str, Tensor | float]:
         """Return the share of confident samples."""
@@ -241,7 +243,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
         neighbors = nearest_neighbors(projections, n_neighbors)
         model.start_clustering()
         strong = self._strong_views(X)
-        objective = SCANObjective(neighbors, strong, self.entropy_weight, self.n_heads)
+        objective = SCANObjective(X, neighbors, strong, self.entropy_weight, self.n_heads)
         yield Phase(
             objective,
             self.max_epochs,

@@ -49,15 +49,15 @@ class ContrastiveObjective(CountingObjective):
         self.temperature = temperature
         self.pairs = pairs
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """Yield the contrastive loss of two views of the batch."""
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        """Return the contrastive loss of two views of the batch."""
         z = network(self.augmentation(torch.cat([x, x])))
         positives, kept = torch.eye(len(x), dtype=torch.bool, device=x.device), None
         if self.pairs is not None:
             pairs, kept = self.pairs(index)
             self.count(kept)
             positives, kept = positives | pairs, kept.repeat(2)
-        yield "main", contrastive_loss(z, positives.repeat(2, 2), kept, self.temperature)
+        return contrastive_loss(z, positives.repeat(2, 2), kept, self.temperature)
 
     def epoch_metrics(self) -> dict[str, Tensor | float]:
         """Return the share of the samples that take part, where not all do."""

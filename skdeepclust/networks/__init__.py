@@ -5,6 +5,7 @@ from skdeepclust.networks._autoencoder import (
     ConvDecoder,
     ConvEncoder,
     DenseNetwork,
+    Posterior,
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
@@ -23,6 +24,7 @@ __all__ = [
     "DenseEncoder",
     "DenseNetwork",
     "MultiHead",
+    "Posterior",
     "RepresentationNetwork",
     "ResNet18",
     "SCANNetwork",

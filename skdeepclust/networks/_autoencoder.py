@@ -5,17 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust.losses import gaussian_kl
 from skdeepclust.networks._base import ClusterNetwork
 
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
 MAX_LATENT_SIDE = 4
 GAIN = math.sqrt(2)
+
+
+class Posterior(NamedTuple):
+    """Distribution of the latents of some samples: Gaussian, or certain.
+
+    Attributes
+    ----------
+    mean : Tensor of shape (n, n_features)
+    log_variance : Tensor of shape (n, n_features) or None
+        None: the latents are the mean.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None = None
+
+    def sample(self) -> Tensor:
+        """Return a draw for each sample."""
+        if self.log_variance is None:
+            return self.mean
+        return self.mean + (self.log_variance / 2).exp() * torch.randn_like(self.mean)
+
+    def divergence(self) -> Tensor | float:
+        """Return the divergence from the prior N(0, I), in nats; 0 of certain latents."""
+        return 0.0 if self.log_variance is None else gaussian_kl(self.mean, self.log_variance)
 
 
 class AutoencoderNetwork(ClusterNetwork):
@@ -55,20 +81,12 @@ class AutoencoderNetwork(ClusterNetwork):
         features = super().embed(x)
         return features if self.posterior is None else self.posterior(features).chunk(2, 1)[0]
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
-        """Return the latents, what is to be decoded while training, and a penalty.
-
-        A variational auto-encoder decodes a draw from the posterior; the penalty is the
-        divergence of the posterior from the prior, in nats, averaged over the samples. Else the
-        latents are decoded and the penalty is 0.
-        """
+    def encode(self, x: Tensor) -> Posterior:
+        """Return what is known of the latents: of a plain auto-encoder the latents themselves."""
         features = super().embed(x)
         if self.posterior is None:
-            return features, features, 0.0
-        mean, log_variance = self.posterior(features).float().chunk(2, 1)
-        code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
-        divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
-        return mean, code, divergence
+            return Posterior(features)
+        return Posterior(*self.posterior(features).float().chunk(2, 1))
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the samples, of shape (n, *input_shape), that latents stand for."""

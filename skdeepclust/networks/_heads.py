@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from skdeepclust.losses import student_t_logits
 from skdeepclust.networks._base import he_normal
 
 
@@ -74,13 +75,7 @@ class StudentTHead(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
-        # Without matrix products, whose last digits depend on a sample's place in the batch.
-        distance = torch.cdist(
-            self.project(z.float()),
-            self.centers,
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
-        return -torch.log1p(distance.square())
+        return student_t_logits(self.project(z.float()), self.centers)
 
 
 class MultiHead(nn.Module):

@@ -6,7 +6,8 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,16 +17,17 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     TransformerMixin,
-    _fit_context,
+    clone,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
+from skdeepclust._parameters import AT_LEAST_1, AT_LEAST_2, POSITIVE, estimator, param
+from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust._training._checkpoint import Checkpoint, fingerprint
 from skdeepclust._training._restarts import despite_interruption, train_restarts
@@ -41,37 +43,76 @@ from skdeepclust.samples import Samples
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
 
 
+@estimator
 class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of all estimators: input, networks, device, training runs, the embedding.
 
     A method defines :meth:`_phases`, a generator of :class:`~skdeepclust.engine.Phase`, and
     the network that it trains by default.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
+        2-D input is tabular.
+    max_epochs : int
+        Passes over the samples.
+    batch_size : int
+        Samples a step.
+    lr : float
+        Learning rate.
+    optimizer : callable
+        Called with the parameters and ``lr=``.
+    checkpoint : path-like
+        A file that the state of the training is written to: at most once a minute between epochs,
+        and at the end. A fit that finds it there, with the same parameters and data, goes on from
+        it as if it had not been interrupted; after the end it returns the same result at once.
+        Further restarts have their number appended. Callbacks begin anew.
+    callbacks : list
+        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each phase of each
+        restart gets copies. There is no validation set: monitor "train_loss".
+    device : str or torch.device
+        "auto": CUDA if there is one, else MPS, else the CPU.
+    precision : {"float32", "bf16"}
+        "bf16": train under autocast. Predictions are always computed in float32.
+    verbose : int or bool
+        Whether to show a progress bar.
+    random_state : int, RandomState instance or None
+        With an int, the same data give the same labels on the same machine. torch's global
+        random state is left as it was.
+
+    Attributes
+    ----------
+    history_ : skorch.history.History
+        One row an epoch, of the kept restart: "phase", "train_loss", "dur" (seconds), and what
+        callbacks record; ``history_[:, "train_loss"]`` gives a column.
+    input_shape_ : tuple of int
+        (channels, height, width), or (n_features,).
+    input_mean_, input_scale_ : float
+        Global mean and standard deviation of the training samples.
+    n_features_in_ : int
+        Number of values a sample.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if `X` had string names.
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "network": [None, callable],
-        "image_shape": [None, "array-like"],
-        "augmentation": [StrOptions({"auto"}), None, callable],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "optimizer": [callable],
-        "callbacks": [None, list],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"float32", "bf16"})],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    }
+    image_shape: tuple[int, ...] | None = param(None, None, "array-like")
+    max_epochs: int = param(50, AT_LEAST_1)
+    batch_size: int = param(128, AT_LEAST_2)
+    lr: float = param(1e-3, POSITIVE)
+    optimizer: Callable[..., torch.optim.Optimizer] = param(torch.optim.Adam, callable)
+    checkpoint: str | PathLike[str] | None = param(None, None, str, PathLike)
+    callbacks: list[Any] | None = param(None, None, list)
+    device: str | torch.device = param("auto", str, torch.device)
+    precision: str = param("float32", StrOptions({"float32", "bf16"}))
+    verbose: int | bool = param(0, "verbose")
+    random_state: Any = param(None, "random_state")
 
-    checkpoint = None  # of the subclasses that don't have it as a parameter
+    _PARTS: ClassVar[dict[str, str]] = {}  # what estimators among the parameters should be
 
     def _phases(self, network: ClusterNetwork, X: Samples) -> Iterator[Phase]:
         """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
         raise TypeError(f"{type(self).__name__} does not define `_phases`")
-
-    def _default_encoder(self) -> nn.Module:
-        """Return the encoder for ``self.input_shape_`` where `network` is None."""
-        raise TypeError(f"{type(self).__name__} does not define `_default_encoder`")
 
     def _planned_epochs(self, n_samples: int) -> int:
         """Return the epochs of all phases together, for screening and the progress bar."""
@@ -88,13 +129,18 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
 
+    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
+        """Return the phase in which the best restart learns the restarts' average, if any."""
+        return None
+
     def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = self._resolve_device()
         self._check_callbacks()
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
-        self._check_augmentation("augmentation", X)
+        for name in ("augmentation", "strong_augmentation"):
+            self._check_augmentation(getattr(self, name, None), name, X)
         return X
 
     def _check_callbacks(self) -> None:
@@ -108,9 +154,8 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                     f"'train_loss_best') must take the place of {monitor!r}; got {callback!r}."
                 )
 
-    def _check_augmentation(self, name: str, X: Samples) -> None:
+    def _check_augmentation(self, augmentation: Any, name: str, X: Samples) -> None:
         """Raise a ValueError if a given augmentation makes something else than such samples."""
-        augmentation = getattr(self, name)
         if augmentation is None or isinstance(augmentation, str):
             return
         with LocalRandomState(0, X.device)():
@@ -134,13 +179,48 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         torch's constructors and JSON take these alone.
         """
-        parameters = self.get_params(deep=False).items()
-        numbers = {name: value for name, value in parameters if isinstance(value, np.generic)}
-        vars(self).update({name: value.item() for name, value in numbers.items()})
+        numbers = self._python_numbers()
+        as_given = {name: getattr(self, name) for name in numbers}
+        vars(self).update(numbers)
         try:
             yield
         finally:
-            vars(self).update(numbers)
+            vars(self).update(as_given)
+
+    def _python_numbers(self) -> dict[str, Any]:
+        parameters = self.get_params(deep=False).items()
+        return {name: value.item() for name, value in parameters if isinstance(value, np.generic)}
+
+    def _fitted_part(self, name: str, kind: type) -> Any:
+        """Return the estimator that the parameter `name` holds, if it is fitted, else None."""
+        given = getattr(self, name, None)
+        part = getattr(given, "estimator", given)  # of a FrozenEstimator
+        if part is None or isinstance(part, str):
+            return None
+        if not isinstance(part, kind):
+            raise ValueError(f"{name} must be {self._PARTS[name]}; got {given!r}.")
+        return part if hasattr(part, "network_") else None
+
+    def _part(self, name: str, kind: type, default: Any) -> Any:
+        """Return the estimator that `name` holds: as it is if fitted, else a copy to be trained.
+
+        The device, precision, callbacks and random state are this estimator's in that case.
+        """
+        fitted = self._fitted_part(name, kind)
+        if fitted is not None:
+            if fitted.input_shape_ != self.input_shape_:
+                raise ValueError(
+                    f"{name} was fitted on samples of shape {fitted.input_shape_}, but X holds "
+                    f"samples of shape {self.input_shape_}."
+                )
+            return fitted
+        given = getattr(self, name)
+        part = clone(default if given is None else getattr(given, "estimator", given))
+        part._validate_params()
+        vars(part).update(part._python_numbers())
+        part.input_shape_ = self.input_shape_
+        part._check_parameters()
+        return part
 
     @contextmanager
     def _whole_or_not_at_all(self) -> Iterator[None]:
@@ -156,7 +236,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                     setattr(self, name, value)
             raise
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> BaseDeepEstimator:
         """Fit to `X`.
 
@@ -261,34 +341,9 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             ) from error
         return device
 
-    def _new_encoder(self) -> nn.Module:
-        """Return a new encoder: a copy of `network`, what it makes, or the default."""
-        if self.network is None:
-            return self._default_encoder()
-        if isinstance(self.network, nn.Module):
-            return copy.deepcopy(self.network)
-        return self.network(self.input_shape_)
-
-    def _build_encoder(self) -> tuple[nn.Module, int]:
-        """Return a new encoder and its number of features; raise where it doesn't suit `X`."""
-        encoder = self._new_encoder()
-        try:
-            return encoder, n_output_features(encoder, self.input_shape_)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
-                f"{error}"
-            ) from error
-
     def _build_network(self) -> nn.Module:
         """Return a new network; called under the restart's random state."""
         raise TypeError(f"{type(self).__name__} does not define `_build_network`")
-
-    def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        """Return what `augmentation` stands for."""
-        if self.augmentation == "auto":
-            return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
-        return nn.Identity() if self.augmentation is None else self.augmentation
 
     def _forward(self, function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> np.ndarray:
         """Return ``function(X)`` as an array, computed in slices."""
@@ -335,18 +390,98 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return tags
 
 
+@estimator
+class EncoderMixin:
+    """For estimators that make an encoder of their own.
+
+    Parameters
+    ----------
+    network : torch.nn.Module or callable
+        The encoder. A module from (n, *input_shape) to features is copied, and each restart
+        begins with its weights; a callable (a class, say) gets the input shape,
+        (channels, height, width) or (n_features,), and returns a new module. None: the
+        paper's :class:`~skdeepclust.networks.AllConvEncoder`, or
+        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+    """
+
+    network: Callable[..., Any] | None = param(None, None, callable)
+
+    def _default_encoder(self) -> nn.Module:
+        """Return the encoder for ``self.input_shape_`` where `network` is None."""
+        raise TypeError(f"{type(self).__name__} does not define `_default_encoder`")
+
+    def _new_encoder(self) -> nn.Module:
+        """Return a new encoder: a copy of `network`, what it makes, or the default."""
+        if self.network is None:
+            return self._default_encoder()
+        if isinstance(self.network, nn.Module):
+            return copy.deepcopy(self.network)
+        return self.network(self.input_shape_)
+
+    def _build_encoder(self) -> tuple[nn.Module, int]:
+        """Return a new encoder and its number of features; raise where it doesn't suit `X`."""
+        encoder = self._new_encoder()
+        try:
+            return encoder, n_output_features(encoder, self.input_shape_)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
+                f"{error}"
+            ) from error
+
+
+@estimator
+class AugmentationMixin:
+    """For estimators that augment the samples they train on.
+
+    Parameters
+    ----------
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. "auto":
+        :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
+    """
+
+    augmentation: Callable[[Tensor], Tensor] | str | None = param(
+        "auto", StrOptions({"auto"}), None, callable
+    )
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for."""
+        if self.augmentation == "auto":
+            return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
+        return nn.Identity() if self.augmentation is None else self.augmentation
+
+
+@estimator
 class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     """Base of the deep clustering estimators: restarts, the choice of one, prediction.
 
     A method defines :meth:`_phases`, and the encoder and head that it trains by default.
+
+    Parameters
+    ----------
+    n_clusters : int
+        Number of clusters.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 1.
+    screening : float in (0, 1]
+        Share of the epochs after which only the best restart goes on.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each training sample, as :meth:`predict` gives it.
+    restarts_ : list of dict
+        For each restart its "seed", "n_epochs", "n_empty_clusters", "score" (the criterion
+        when it was last compared) and whether it was "selected".
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDeepEstimator._parameter_constraints,
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "screening": [Interval(Real, 0, 1, closed="right")],
-    }
+    n_clusters: int = param(8, AT_LEAST_1, kw_only=False)
+    n_init: int | str = param("auto", StrOptions({"auto"}), AT_LEAST_1)
+    screening: float = param(1.0, Interval(Real, 0, 1, closed="right"))
 
     def _head(self, n_features: int) -> nn.Module:
         """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""
@@ -359,10 +494,6 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _resolved_n_init(self) -> int:
         """Return the number of restarts that `n_init` stands for."""
         return 1 if self.n_init == "auto" else self.n_init
-
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        """Return the phase in which the best restart learns the restarts' average, if any."""
-        return None
 
     def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)

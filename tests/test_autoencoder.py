@@ -257,8 +257,14 @@ class TestGivenAutoencoder:
             MCDCClustering(autoencoder=autoencoder).fit(images)
 
     def test_errors(self, autoencoder, images):
-        with pytest.raises(ValueError, match=r"autoencoder must be a fitted .* not fitted.*Frozen"):
-            DECClustering(autoencoder=AutoencoderClustering()).fit(images)
+        for Estimator, parameters in (
+            (AutoencoderClustering, {}),
+            (MCDCClustering, {"base": "idec"}),
+        ):
+            with pytest.raises(ValueError, match=r"must be a fitted .* not fitted.*Frozen"):
+                Estimator(autoencoder=AutoencoderClustering(), **parameters).fit(images)
+        with pytest.raises(ValueError, match=r"'lr' parameter of VAEClustering .* Got -1"):
+            DECClustering(autoencoder=VAEClustering(lr=-1.0)).fit(images)
         with pytest.raises(ValueError, match=r"shape \(1, 8, 8\), but X holds .* \(64,\)"):
             DECClustering(autoencoder=autoencoder).fit(images.reshape(-1, 64))
         with pytest.raises(ValueError, match="'autoencoder' parameter"):
@@ -266,6 +272,40 @@ class TestGivenAutoencoder:
         dac = STDACClustering(3, n_init=1, max_epochs=1).fit(images)
         with pytest.raises(ValueError, match="'autoencoder' parameter"):
             DECClustering(autoencoder=dac).fit(images)
+
+
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+def test_autoencoder_is_trained_first_by_its_own_parameters(images):
+    weights = []
+
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            weights.append((net.phase.name, net.lr, net.criterion_.kl_weight))
+
+    vae = VAEClustering(max_epochs=3, lr=5e-3, kl_weight=0.3, batch_size=50, latent_size=5)
+    idec = IDECClustering(3, autoencoder=vae, max_epochs=1, tol=0, n_init=1, random_state=0)
+    idec.set_params(callbacks=[Watch()]).fit(images)
+    assert weights == [("pretraining", 5e-3, 0.3), ("clustering", 1e-4, 0.3)]
+    assert idec.history_[:, "phase"] == ["pretraining"] * 3 + ["clustering"]
+    assert idec.transform(images).shape == (200, 5)
+    assert idec.network_.posterior is not None
+    assert not hasattr(vae, "network_")  # a copy was trained
+    assert idec._resolved_n_init() == 1
+    grid = {"autoencoder__latent_size": [2, 4]}
+    search = GridSearchCV(idec.set_params(callbacks=None), grid, cv=2, error_score="raise")
+    sizes = search.fit(images).best_estimator_.transform(images).shape[1]
+    assert sizes == search.best_params_["autoencoder__latent_size"]
+
+
+def test_default_autoencoder_has_this_estimators_settings(images):
+    """So that the defaults are those that they were when both were one."""
+    shared = {"augmentation": None, "batch_size": 40, "optimizer": torch.optim.SGD}
+    own = DECClustering(3, n_init=1, max_epochs=1, tol=0, random_state=0, **shared)
+    other = DECClustering(3, n_init=1, max_epochs=1, tol=0, random_state=0, **shared)
+    other.set_params(autoencoder=AutoencoderClustering(**shared))
+    np.testing.assert_array_equal(
+        own.fit(images).transform(images), other.fit(images).transform(images)
+    )
 
 
 def test_given_variational_autoencoder_keeps_its_loss(images):

@@ -22,6 +22,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
 import skdeepclust
+from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
+from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 
 ESTIMATORS = [
@@ -42,8 +44,6 @@ every_clusterer = pytest.mark.parametrize("Estimator", CLUSTERERS, ids=lambda e:
 every_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS, ids=lambda e: e.__name__)
 FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 50, "random_state": 0}
 SHORTER = {
-    "pretrain_epochs": 1,
-    "representation_epochs": 1,
     "refine_epochs": 1,
     "self_label_epochs": 1,
     "n_rounds": 2,
@@ -55,26 +55,55 @@ SHORTER = {
 }
 
 
+def known_of(Estimator, parameters):
+    known = inspect.signature(Estimator).parameters
+    return {name: value for name, value in parameters.items() if name in known}
+
+
+def with_part(Estimator, parameters, of_part):
+    """An estimator whose part, a representation say, takes `of_part` and what is not its own."""
+    own = known_of(Estimator, parameters)
+    if "strong_augmentation" in inspect.signature(Estimator).parameters:
+        name, Part = "representation", skdeepclust.SimCLR
+    elif "autoencoder" in known_of(Estimator, {"autoencoder": 0}) and not hasattr(
+        Estimator, "decoder"
+    ):
+        name, Part = "autoencoder", skdeepclust.AutoencoderClustering
+    else:
+        return Estimator(**own)
+    rest = {key: value for key, value in parameters.items() if key not in own}
+    if name == "autoencoder" and "augmentation" in own:
+        rest["augmentation"] = own["augmentation"]
+    return Estimator(**{name: Part(**known_of(Part, {**of_part, **rest})), **own})
+
+
+def of_part(estimator, name):
+    """The name of a parameter that may be the part's."""
+    part = "autoencoder" if hasattr(estimator, "autoencoder") else "representation"
+    return name if name in estimator.get_params() else f"{part}__{name}"
+
+
 def fast(Estimator, **parameters):
     """An estimator that trains in a moment."""
-    known = inspect.signature(Estimator).parameters
-    shorter = {name: value for name, value in SHORTER.items() if name in known}
-    fastest = {name: value for name, value in FAST.items() if name in known}
-    return Estimator(**{**fastest, **shorter, **parameters})
+    return with_part(
+        Estimator,
+        {**FAST, **known_of(Estimator, SHORTER), **parameters},
+        {**SHORTER, "max_epochs": 1, "n_init": 1},
+    )
 
 
 def cheap(Estimator):
     """An estimator that trains enough for scikit-learn's checks of what it learns."""
-    known = inspect.signature(Estimator).parameters
-    if "hidden_sizes" in known:
-        cheaper = {"hidden_sizes": (32, 32), "pretrain_epochs": 15, "max_epochs": 60, "n_init": 1}
-        cheaper |= {"kmeans_n_init": 5, "finetune_epochs": 5}
-    elif "temperature" in known:
-        cheaper = {"representation_epochs": 20, "n_rounds": 2, "self_label_epochs": 5}
-        cheaper |= {"refine_epochs": 5, "max_epochs": 20}
+    if issubclass(Estimator, BaseAutoencoderClusterer):
+        cheaper = {"max_epochs": 60, "n_init": 1, "kmeans_n_init": 5, "finetune_epochs": 5}
+        of_part = {"hidden_sizes": (32, 32), "max_epochs": 15}
+        cheaper |= known_of(Estimator, {"hidden_sizes": (32, 32)})
+    elif "DAC" in Estimator.__name__:
+        cheaper, of_part = {}, {}
     else:
-        cheaper = {}
-    return Estimator(**{name: value for name, value in cheaper.items() if name in known})
+        cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}
+        of_part = {"max_epochs": 20}
+    return with_part(Estimator, cheaper, of_part)
 
 
 @parametrize_with_checks([cheap(Estimator) for Estimator in ESTIMATORS])
@@ -114,8 +143,19 @@ def test_init_only_assigns_and_documents_all_parameters(Estimator):
     documented = Estimator.__doc__
     for name, parameter in signature.parameters.items():
         assert getattr(Estimator(), name) is parameter.default
-        assert f"    {name} : " in documented
+        assert documented.count(f"\n    {name} : ") == 1
+        line = documented.partition(f"\n    {name} : ")[2].partition("\n")[0]
+        shown = line.rpartition("default=")[2].strip('"')
+        default = parameter.default
+        assert shown in (str(default), f"torch.optim.{getattr(default, '__name__', '')}")
+        assert parameter.kind.name == (
+            "POSITIONAL_OR_KEYWORD" if name == "n_clusters" else "KEYWORD_ONLY"
+        )
     assert set(Estimator._parameter_constraints) == set(signature.parameters)
+    assert "{{" not in documented
+    assert documented.index("Parameters\n") < documented.index("Attributes\n")
+    for attribute in ("history_", "input_shape_", "network_", "n_features_in_"):
+        assert documented.count(f"\n    {attribute} : ") == 1
 
 
 @pytest.fixture(scope="module", params=CLUSTERERS, ids=lambda e: e.__name__)
@@ -185,12 +225,12 @@ class TestFitted:
 @every_clusterer
 def test_same_random_state_same_labels_in_another_process(Estimator, images):
     estimator = fast(Estimator, n_init=2, max_epochs=2)
-    parameters = {k: v for k, v in estimator.get_params().items() if not callable(v)}
+    parameters = {k: v for k, v in estimator.get_params(deep=False).items() if not callable(v)}
     first = clone(estimator).fit(images)
     code = f"""
 import torch; torch.set_num_threads(1)
 from sklearn.datasets import load_digits
-from skdeepclust import {Estimator.__name__}
+from skdeepclust import *
 images = load_digits().images[:200].astype("uint8")
 print(*{Estimator.__name__}(**{parameters!r}).fit_predict(images))
 """
@@ -318,7 +358,7 @@ def test_nan_loss_names_phase_and_epoch_and_leaves_no_fit(Estimator, images):
         return x * torch.nan
 
     estimator = fast(Estimator).fit(images)
-    estimator.set_params(augmentation=spoil)
+    estimator.set_params(**{of_part(estimator, "augmentation"): spoil})
     with pytest.raises(FloatingPointError, match=r"became nan in phase '.+', epoch 1.*lr="):
         estimator.fit(images)
     with pytest.raises(NotFittedError):
@@ -362,11 +402,6 @@ def test_interruption_leaves_a_usable_estimator(Estimator, images):
 # ---------------------------------------------------------------------- the wires of parameters
 
 
-def known_of(Estimator, parameters):
-    known = inspect.signature(Estimator).parameters
-    return {name: value for name, value in parameters.items() if name in known}
-
-
 # A fit in an instant, in which as much as possible matters: several batches an epoch, the last one
 # smaller; some samples confident and some not.
 SMALLEST = {
@@ -378,10 +413,7 @@ SMALLEST = {
     "hidden_sizes": (16, 8),
     "kmeans_n_init": 3,
     "tol": 0.0,
-    "pretrain_epochs": 1,
     "finetune_epochs": 1,
-    "representation_epochs": 1,
-    "representation_batch_size": 16,
     "refine_epochs": 1,
     "self_label_epochs": 1,
     "self_label_batch_size": 16,
@@ -390,6 +422,13 @@ SMALLEST = {
     "threshold": 0.34,
     "random_state": 0,
 }
+
+
+OF_PART = {**SMALLEST, "max_epochs": 1}
+
+
+def smallest(Estimator, parameters):
+    return with_part(Estimator, parameters, OF_PART)
 
 
 class LinearEncoder(torch.nn.Sequential):
@@ -433,7 +472,6 @@ OTHERS = {
     "network": lambda X: LinearEncoder,
     "decoder": lambda X: LinearDecoder,
     "optimizer": lambda X: torch.optim.SGD,
-    "representation_optimizer": lambda X: torch.optim.SGD,
     "callbacks": lambda X: [EndAtOnce()],
     "random_state": lambda X: 1,
     "autoencoder": small_autoencoder,
@@ -509,7 +547,7 @@ def baseline(images):
     def get(Estimator, parameters, X):
         key = (Estimator, str(parameters), X.ndim)
         if key not in known:
-            known[key] = learnt(Estimator(**parameters), X)
+            known[key] = learnt(smallest(Estimator, parameters), X)
         return known[key]
 
     return get
@@ -519,7 +557,7 @@ def baseline(images):
 def test_same_parameters_same_fit(Estimator, images, baseline):
     """Without that, the next test would say nothing."""
     parameters = setting(Estimator, None)
-    again = learnt(Estimator(**parameters), images[:40])
+    again = learnt(smallest(Estimator, parameters), images[:40])
     assert again == baseline(Estimator, parameters, images[:40])
 
 
@@ -536,10 +574,11 @@ def test_every_parameter_changes_the_fit(Estimator, name, images, baseline):
     X = images[:40].reshape(40, 64) if name in FLAT else images[:40]
     parameters = setting(Estimator, name)
     before = baseline(Estimator, parameters, X)
-    values = other_values(Estimator, name, Estimator(**parameters).get_params()[name], X)
+    values = other_values(Estimator, name, getattr(smallest(Estimator, parameters), name), X)
     assert values, f"name another value of {name} in OTHERS"
     for value in values:
-        assert learnt(Estimator(**{**parameters, name: value}), X) != before, f"{name}={value}"
+        other = smallest(Estimator, parameters).set_params(**{name: value})
+        assert learnt(other, X) != before, f"{name}={value}"
 
 
 # Settings that change the phases; an estimator takes those of whose first parameter it has.
@@ -573,7 +612,7 @@ PLANS = [
 def test_as_many_epochs_as_planned(Estimator, plan, images):
     X = images[:40]
     plan = {k: v(X) if callable(v) else v for k, v in known_of(Estimator, plan).items()}
-    fitted = Estimator(**{**setting(Estimator, None), **plan}).fit(X)
+    fitted = smallest(Estimator, {**setting(Estimator, None), **plan}).fit(X)
     # the consensus comes on top
     phases = [row["phase"] for row in fitted.history_ if row["phase"] != "consensus"]
     assert len(phases) == fitted._planned_epochs(40)
@@ -606,8 +645,13 @@ def test_phases_are_trained_with_what_is_given(Estimator, plan, images):
             given[kind][name] = value or type(f"Optimizer{number}", (torch.optim.SGD,), {})
     values = {name: value for kind in given.values() for name, value in kind.items()}
     parameters = {**setting(Estimator, None), **plan, **values, "callbacks": [Watch()]}
-    Estimator(**parameters).fit(images[:40])
+    part = {"lr": 7.7e-4, "batch_size": 13, "optimizer": type("OfPart", (torch.optim.SGD,), {})}
+    for kind, value in part.items():
+        given[kind]["of the part"] = value
+    with_part(Estimator, parameters, {**OF_PART, **part}).fit(images[:40])
     assert Watch.seen
+    if issubclass(Estimator, BasePretrainThenCluster | skdeepclust.SCANClustering):
+        assert Watch.seen[0][1:] == tuple(part.values())
     for name, *used in Watch.seen:
         for (kind, allowed), value in zip(given.items(), used, strict=True):
             assert value in allowed.values(), f"{kind} of phase {name!r}"

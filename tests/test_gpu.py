@@ -9,7 +9,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from skorch.callbacks import Callback
 
 import skdeepclust
-from skdeepclust import IDECClustering, MCDCClustering, SCANClustering, STDACClustering
+from skdeepclust import IDECClustering, MCDCClustering, SCANClustering, SimCLR, STDACClustering
 from skdeepclust._training import _checkpoint
 
 pytestmark = pytest.mark.gpu
@@ -57,7 +57,7 @@ def test_resumed_fit_ends_as_an_uninterrupted_one(images, tmp_path, monkeypatch)
     monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
     parameters = {
         "n_clusters": 4,
-        "representation_epochs": 3,
+        "representation": SimCLR(max_epochs=3),
         "max_epochs": 3,
         "self_label_epochs": 2,
         "random_state": 0,

@@ -32,7 +32,7 @@ from skdeepclust.samples import Samples
 
 SHORT = {
     "n_clusters": 3,
-    "representation_epochs": 2,
+    "representation": SimCLR(max_epochs=2),
     "max_epochs": 2,
     "self_label_epochs": 1,
     "random_state": 0,
@@ -233,8 +233,8 @@ def test_neighbours_are_those_of_the_projections(simclr, images):
             if net.phase.name == "scan":
                 self.found.append(net.criterion_.neighbors)
 
-    parameters = {**SHORT, "n_neighbors": 7, "callbacks": [Watch()]}
-    SCANClustering(**parameters, representation=simclr).fit(images)
+    parameters = {**SHORT, "n_neighbors": 7, "callbacks": [Watch()], "representation": simclr}
+    SCANClustering(**parameters).fit(images)
     with torch.no_grad():
         x = torch.from_numpy((images - simclr.input_mean_) / simclr.input_scale_)
         projections = simclr.network_.eval()(x[:, None].float())
@@ -248,19 +248,37 @@ def test_neighbours_are_those_of_the_projections(simclr, images):
 
 def test_given_representation_is_taken_and_left_as_it_was(simclr, images):
     before = {k: v.clone() for k, v in simclr.network_.state_dict().items()}
-    scan = SCANClustering(**SHORT, representation=FrozenEstimator(simclr)).fit(images)
+    scan = SCANClustering(**{**SHORT, "representation": FrozenEstimator(simclr)}).fit(images)
     assert scan.history_[:, "phase"] == ["scan"] * 2 + ["self-labelling"]
     assert all(torch.equal(before[k], v) for k, v in simclr.network_.state_dict().items())
     assert not torch.equal(
         scan.network_.encoder[0].weight, simclr.network_.encoder[0].weight
     )  # trained further
-    profeat = ProFeatClustering(**SHORT, representation=simclr, n_rounds=1).fit(images)
+    profeat = ProFeatClustering(**{**SHORT, "representation": simclr}, n_rounds=1).fit(images)
     representation = profeat.network_.representation.encoder[0].weight
     assert torch.equal(representation, simclr.network_.encoder[0].weight)  # g' was trained
 
 
+def test_representation_is_trained_first_by_its_own_parameters(images):
+    simclr = SimCLR(max_epochs=3, batch_size=50, lr=5e-3, temperature=0.3)
+    scan = SCANClustering(**{**SHORT, "representation": simclr}).fit(images)
+    assert scan.history_[:, "phase"] == ["simclr"] * 3 + ["scan"] * 2 + ["self-labelling"]
+    assert scan.history_[0, "train_batch_count"] == 4
+    assert not hasattr(simclr, "network_")  # a copy was trained
+    default = SCANClustering(3, max_epochs=1, self_label_epochs=0)
+    default.input_shape_ = (64,)
+    assert default._planned_epochs(200) == SimCLR().max_epochs + 1
+
+
+def test_grid_search_over_the_representation(images):
+    grid = {"representation__temperature": [0.1, 1.0]}
+    search = GridSearchCV(SCANClustering(**SHORT), grid, cv=KFold(2), error_score="raise")
+    scores = search.fit(images).cv_results_["mean_test_score"]
+    assert scores[0] != scores[1]
+
+
 def test_grid_search_over_the_clustering(simclr, images):
-    scan = SCANClustering(**SHORT, representation=FrozenEstimator(simclr))
+    scan = SCANClustering(**{**SHORT, "representation": FrozenEstimator(simclr)})
     grid = {"n_neighbors": [5, 10]}
     search = GridSearchCV(scan, grid, cv=KFold(2), error_score="raise").fit(images)
     best = search.best_estimator_
@@ -290,8 +308,8 @@ def test_precomputed_features_train_a_head_alone():
 @pytest.mark.parametrize(
     ("Estimator", "parameters", "message"),
     [
-        (SCANClustering, {"representation": KMeans()}, "must be None, 'precomputed' or a fitted S"),
-        (SCANClustering, {"representation": SimCLR()}, "a fitted SimCLR; got SimCLR()"),
+        (SCANClustering, {"representation": KMeans()}, r"must be a SimCLR, 'pre.*got KMeans\(\)"),
+        (SCANClustering, {"representation": SimCLR(lr=-1)}, "'lr' parameter of SimCLR .* Got -1"),
         (SCANClustering, {"representation": "precomputed"}, r"needs X of shape \(n_samples, n_f"),
         (SCANClustering, {"confidence": 1.0}, "'confidence' parameter .* Got 1.0"),
         (SCANClustering, {"n_neighbors": 0}, "'n_neighbors' parameter .* Got 0"),
@@ -301,17 +319,17 @@ def test_precomputed_features_train_a_head_alone():
 )
 def test_errors(Estimator, parameters, message, images):
     with pytest.raises(ValueError, match=message):
-        Estimator(**SHORT, **parameters).fit(images)
+        Estimator(**{**SHORT, **parameters}).fit(images)
 
 
 def test_features_cannot_be_refined():
     with pytest.raises(ValueError, match="it is refined; got 'precomputed'"):
-        ProFeatClustering(**SHORT, representation="precomputed").fit(np.eye(20))
+        ProFeatClustering(**{**SHORT, "representation": "precomputed"}).fit(np.eye(20))
 
 
 def test_representation_of_other_images(simclr, digits):
     with pytest.raises(ValueError, match=r"fitted on samples of shape \(1, 8, 8\), but X holds"):
-        SCANClustering(**SHORT, representation=simclr).fit(np.zeros((20, 9, 9)))
+        SCANClustering(**{**SHORT, "representation": simclr}).fit(np.zeros((20, 9, 9)))
 
 
 def test_rounds(images):
@@ -331,17 +349,17 @@ def test_rounds(images):
 
 def test_one_round_is_scan(simclr, images):
     """Up to the copy of the encoder, which is the same at first."""
-    scan = SCANClustering(**SHORT, representation=simclr).fit(images)
-    profeat = ProFeatClustering(**SHORT, representation=simclr, n_rounds=1).fit(images)
+    scan = SCANClustering(**{**SHORT, "representation": simclr}).fit(images)
+    profeat = ProFeatClustering(**{**SHORT, "representation": simclr}, n_rounds=1).fit(images)
     np.testing.assert_array_equal(profeat.labels_, scan.labels_)
     shared = ProFeatClustering(
-        **SHORT, representation=simclr, n_rounds=1, separate_embedding=False
+        **{**SHORT, "representation": simclr}, n_rounds=1, separate_embedding=False
     ).fit(images)
     np.testing.assert_array_equal(shared.labels_, scan.labels_)
 
 
 def test_no_confident_sample(simclr, images):
-    model = ProFeatClustering(**SHORT, representation=simclr, n_rounds=2, refine_epochs=1)
+    model = ProFeatClustering(**{**SHORT, "representation": simclr}, n_rounds=2, refine_epochs=1)
     with pytest.warns(ConvergenceWarning, match="No sample is confident"):
         model.fit(images)
 

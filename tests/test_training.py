@@ -7,15 +7,29 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from test_common import CLUSTERERS, ESTIMATORS, fast, known_of
 
-from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
+from skdeepclust import (
+    DACClustering,
+    MCDCClustering,
+    ProFeatClustering,
+    SCANClustering,
+    SimCLR,
+    STDACClustering,
+)
 from skdeepclust._training import _checkpoint
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
+    "ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning",
+    "ignore:No sample is confident:sklearn.exceptions.ConvergenceWarning",
+)
 SHORT = {
     "n_clusters": 3,
-    "representation_epochs": 2,
+    "representation": SimCLR(max_epochs=2),
     "max_epochs": 2,
     "self_label_epochs": 1,
     "random_state": 0,
@@ -40,37 +54,52 @@ class Stop(Callback):
             raise RuntimeError("killed")
 
 
+def short(Estimator, **parameters):
+    longer = {"max_epochs": 4, "finetune_epochs": 2, "n_rounds": 2, "refine_epochs": 2, "tol": 1e-3}
+    return fast(Estimator, **known_of(Estimator, {**longer, **parameters}))
+
+
 LONG = [
-    SimCLR(max_epochs=4, random_state=0),
-    SCANClustering(**SHORT),
-    ProFeatClustering(**SHORT, n_rounds=2, refine_epochs=2, n_models=2, confident_only=False),
+    *(short(Estimator) for Estimator in ESTIMATORS),
+    *(
+        short(Estimator, n_init=3, screening=0.5, whiten=True)
+        for Estimator in CLUSTERERS
+        if Estimator is not ProFeatClustering
+    ),
+    short(ProFeatClustering, n_models=2),
+    short(MCDCClustering, base="idec", n_init=2, screening=0.6),
+    short(MCDCClustering, base="vae"),
+    short(STDACClustering, init="kmeans", n_init=2, screening=0.3),
+    short(DACClustering, n_init=3, screening=0.25, consensus=False),
 ]
 
 
 @pytest.mark.parametrize("estimator", LONG, ids=lambda e: type(e).__name__)
 def test_resumed_fit_ends_as_an_uninterrupted_one(estimator, images, tmp_path, monkeypatch):
+    """Killed again and again, in the middle of phases and between them; bit for bit."""
     monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
-    whole = type(estimator)(**estimator.get_params()).fit(images)
-    n_epochs = len(whole.history_)
-    path = tmp_path / "fit.pt"
-    for _ in range(20):  # killed again and again, in the middle of phases and between them
-        part = type(estimator)(**estimator.get_params())
-        part.set_params(checkpoint=path, callbacks=[Stop(3)])
+    X = images[:100]
+    whole = clone(estimator).fit(X)
+    for _ in range(40):
+        part = clone(estimator).set_params(checkpoint=tmp_path / "fit.pt", callbacks=[Stop(3)])
         try:
-            part.fit(images)
+            part.fit(X)
         except RuntimeError as error:
             assert str(error) == "killed"
         else:
             break
     else:
         pytest.fail("the fit did not go on")
-    assert len(part.history_) == n_epochs
+    assert part.history_[:, "phase"] == whole.history_[:, "phase"]
     assert part.history_[:, "train_loss"] == whole.history_[:, "train_loss"]
     state, expected = part.network_.state_dict(), whole.network_.state_dict()
+    assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
-    np.testing.assert_array_equal(part.transform(images), whole.transform(images))
-    if hasattr(whole, "round_labels_"):
-        np.testing.assert_array_equal(part.round_labels_, whole.round_labels_)
+    np.testing.assert_array_equal(part.transform(X), whole.transform(X))
+    for attribute in ("labels_", "round_labels_"):
+        if hasattr(whole, attribute):
+            np.testing.assert_array_equal(getattr(part, attribute), getattr(whole, attribute))
+    assert getattr(part, "restarts_", None) == getattr(whole, "restarts_", None)
 
 
 def test_finished_fit_is_not_trained_again(images, tmp_path):
@@ -178,11 +207,11 @@ DIFFERENCES = {
         FrozenEstimator(trained(X, 0)),
         FrozenEstimator(trained(X, 1)),
     ),
-    "network": lambda X: (Encoder, partial(Encoder, n_features=9)),
-    "weights of network": lambda X: (module(0), module(1)),
-    "augmentation": lambda X: (stronger, weaker),
-    "lambda augmentation": lambda X: (lambda x: x * 1.1, lambda x: x * 0.9),
-    "setting of augmentation": lambda X: (Scaled(1.1), Scaled(0.9)),
+    "representation__network": lambda X: (Encoder, partial(Encoder, n_features=9)),
+    "weights of representation__network": lambda X: (module(0), module(1)),
+    "representation__augmentation": lambda X: (stronger, weaker),
+    "lambda representation__augmentation": lambda X: (lambda x: x * 1.1, lambda x: x * 0.9),
+    "setting of representation__augmentation": lambda X: (Scaled(1.1), Scaled(0.9)),
     "strong_augmentation": lambda X: (None, stronger),
     "optimizer": lambda X: (torch.optim.Adam, torch.optim.SGD),
     "setting of optimizer": lambda X: (
@@ -201,7 +230,9 @@ def test_checkpoint_of_another_fit_is_not_taken(what, images, tmp_path):
     first = model.set_params(**{name: one}).fit(images).labels_
     again = model.set_params(callbacks=[Stop(0)]).fit(images)  # the same goes on, from its end
     np.testing.assert_array_equal(again.labels_, first)
-    with pytest.raises(ValueError, match=f"holds a fit with {name}=.*, but now it is .*another f"):
+    name_of_own = name.partition("__")[0]
+    message = f"holds a fit with {name_of_own}=.*, but now it is .*another f"
+    with pytest.raises(ValueError, match=message):
         model.set_params(callbacks=None, **{name: other}).fit(images)
 
 

@@ -67,12 +67,16 @@ def train_restarts(
     Run
         A run that was interrupted is compared as it is.
     """
-    candidates, failure = list(runs), None
+    candidates, failure, was_screened = list(runs), None, False
     for until in [screen_at, None] if len(runs) > 1 else [None]:
         for run in candidates:
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
                 run.advance(until)
+                if until is not None and run.screened is not None:
+                    # one from a checkpoint, that may have gone on since
+                    run.quality, was_screened = run.screened, True
+                    continue
                 run.quality = despite_interruption(run, judge)
             except FloatingPointError as error:
                 run.quality, failure = None, error
@@ -83,8 +87,8 @@ def train_restarts(
             except KeyboardInterrupt as error:  # before its first epoch, or a second one
                 run.quality, run.interrupted, failure = None, True, error
                 break
-            if until is not None:  # one from a checkpoint may have gone on since it was screened
-                run.quality = run.screened = run.screened or run.quality
+            if until is not None:
+                run.screened = run.quality
             if run.interrupted:
                 break
         ranking = sorted(
@@ -98,7 +102,7 @@ def train_restarts(
         if any(run.interrupted for run in candidates):
             best.interrupted = True  # it would have gone on
             break
-        if until is not None:
+        if until is not None and not was_screened:
             better_half = ranking[: max(2, -(-len(ranking) // 2))]
             phase = consensus_phase(consensus([run.probabilities for run in better_half]))
             if phase is not None:

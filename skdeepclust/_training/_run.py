@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ class Method(Protocol):
     def _build_network(self) -> nn.Module: ...
     def _phases(self, network: Any, X: Samples) -> Iterator[Phase]: ...
     def _finalize(self, network: Any, X: Samples) -> None: ...
+    def _consensus_phase(self, average: Any) -> Phase | None: ...
 
 
 class Run:
@@ -65,6 +67,7 @@ class Run:
         self._engines: list[Engine] = []  # the last one is trained
         self._n_phases = 0  # that have begun
         self._objective: Any = None  # of the phase that began last
+        self._interposed: Any = None  # the objective of the phase that came in between
         self._checkpoint = checkpoint
 
     def announce(self, text: str) -> None:
@@ -128,11 +131,14 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`_restore` needs, between two epochs."""
+        is_interposed = self._engines and self._engines[-1].phase.objective is self._interposed
         return {
             "seed": self.seed,
             "n_phases": self._n_phases,
             "network": self.network.state_dict(),
-            "objective": self._objective.state_dict(),
+            "objective": self._objective.state_dict() if self._n_phases else {},
+            "interposed": self._interposed.state_dict() if is_interposed else None,
+            "has_interposed": self._interposed is not None,
             "engines": [engine.checkpoint() for engine in self._engines],
             "history": json.dumps(self.history, default=float),
             "unconverged": self.unconverged,
@@ -146,15 +152,28 @@ class Run:
         What stands between them computes something else then, so that whatever outlives a phase
         has to be in the network or in the objective of the next phase, whose states come last.
         """
-        phase = None
-        for _ in range(state["n_phases"]):
-            phase = self._next_phase()
-        if state["engines"]:  # in the middle of a phase
+        phases = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what stands between, on untrained networks
+            for _ in range(state["n_phases"]):
+                phases.append(self._next_phase())
+        self._interposed = state["has_interposed"] or None
+        started = phases[-1:]
+        if state["interposed"] is not None:
+            average = state["interposed"]["labels"].numpy()
+            interposed = self._method._consensus_phase(average)
+            self._interposed = interposed.objective
+            started.append(interposed)
+            self._progress.total += interposed.max_epochs * len(self._X)
+        for phase, engine in zip(started[-len(state["engines"]) :], state["engines"], strict=False):
             self._start(phase)
-            self._engines[-1].restore(state["engines"][-1])
+            self._engines[-1].restore(engine)
         try:
             self.network.load_state_dict(state["network"])
-            self._objective.to(self._X.device).load_state_dict(state["objective"])
+            if phases:
+                self._objective.to(self._X.device).load_state_dict(state["objective"])
+            if state["interposed"] is not None:
+                self._interposed.to(self._X.device).load_state_dict(state["interposed"])
         except RuntimeError as error:
             raise ValueError(f"checkpoint holds a fit of another network: {error}") from error
         self.seed = state["seed"]
@@ -172,6 +191,7 @@ class Run:
     def interpose(self, phase: Phase) -> None:
         """Let `phase` come first when the run goes on, even in the middle of another."""
         self._progress.total += phase.max_epochs * len(self._X)
+        self._interposed = phase.objective
         with self._random_state():
             self._start(phase)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from skdeepclust._docs import shared_docs
-from skdeepclust.base import BaseDeepClusterer
+from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
+from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
 from skdeepclust.engine import Phase
 from skdeepclust.inference import batch_norm_parts, batch_statistics
 from skdeepclust.losses import (
@@ -97,20 +97,58 @@ class PairObjective(Objective):
         return loss
 
 
-class _BaseDAC(BaseDeepClusterer):
-    """What DAC and ST-DAC share: all but the network, the defaults and the thresholds."""
+@estimator
+class _BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
+    """What DAC and ST-DAC share: all but the network, the defaults and the thresholds.
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDeepClusterer._parameter_constraints,
-        "upper": [Interval(Real, 0, 1, closed="both")],
-        "lower": [Interval(Real, 0, 1, closed="both")],
-        "aux_weight": [Interval(Real, 0, None, closed="left")],
-        "mi_weight": [Interval(Real, 0, None, closed="left")],
-        "chunk_size": [Interval(Integral, 2, None, closed="left")],
-        "label_batch_size": [None, Interval(Integral, 2, None, closed="left")],
-        "init": [StrOptions({"auto", "random", "kmeans"})],
-        "consensus": ["boolean"],
-    }
+    Parameters
+    ----------
+    upper : float in [0, 1]
+        Threshold of the first epoch: pairs with a cosine of at least the threshold are taken
+        for pairs of one cluster, all others for pairs of two.
+    lower : float in [0, 1]
+        Threshold of the last epoch; it falls linearly. The paper's text has 0.9 for MNIST and
+        0.8 for Fashion-MNIST, the authors' scripts the reverse. There it falls by
+        (`upper` - `lower`) / `max_epochs` after each epoch, so that the last of ten has 0.819 with
+        0.8 and 0.909 with 0.9.
+    aux_weight : float
+        Weight of the cross-entropy between an augmented sample's probabilities and the label
+        feature of the sample as it is, as in the authors' code. 0 leaves the term out.
+    mi_weight : float
+        Weight of the mutual information of samples and clusters, which is then maximised
+        besides; not in the paper. It favours confident clusters of like size.
+    chunk_size : int
+        Samples whose label features are computed at once, before the batches among them.
+    label_batch_size : int
+        Samples of these whose label features are computed together, with the batch normalisation
+        statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
+        in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
+        on MNIST, where 2 to 4 % of the pairs are similar.
+    init : {"auto", "random", "kmeans"}
+        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
+        the input, which spreads less and keeps close to k-means; a departure from the paper.
+        "auto": "kmeans" for tabular data and "random" for images.
+    consensus : bool
+        Whether the restart that goes on first learns, for 4 epochs, the average of the better
+        half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
+        many of the mistakes that a single restart would make final.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters,
+        then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
+        start. The paper has one.
+    """
+
+    upper: float = param(0.99, SHARE)
+    lower: float = param(0.8, SHARE)
+    aux_weight: float = param(10.0, NOT_NEGATIVE)
+    mi_weight: float = param(0.0, NOT_NEGATIVE)
+    chunk_size: int = param(1000, AT_LEAST_2)
+    label_batch_size: int | None = param(None, None, AT_LEAST_2)
+    init: str = param("auto", StrOptions({"auto", "random", "kmeans"}))
+    consensus: bool = param(True, "boolean")
+    screening: float = 0.25
+    max_epochs: int = 24
+    lr: float = 3e-4
 
     def _consensus_phase(self, average: np.ndarray) -> Phase | None:
         if not self.consensus:
@@ -173,7 +211,7 @@ class _BaseDAC(BaseDeepClusterer):
         )
 
 
-@shared_docs
+@estimator
 class DACClustering(_BaseDAC):
     """Deep adaptive clustering (DAC), and its simpler form DAC*.
 
@@ -184,78 +222,34 @@ class DACClustering(_BaseDAC):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters.
-    pair_selection : {"adaptive", "all"}, default="adaptive"
+    pair_selection : {"adaptive", "all"}
         "adaptive": DAC. Pairs with a cosine of at least u = `upper` - lambda are similar and
         those below l = `lower` + 0.1 lambda dissimilar (equation 1 of [2]_), where lambda
         rises linearly with the epochs until u = l in the last one. "all": DAC*. One
         threshold falls linearly from `upper` to `lower`, and every pair takes part.
-    network : torch.nn.Module or callable, default=None
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None: the
-        paper's :class:`~skdeepclust.networks.AllConvEncoder`, or
-        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
-    image_shape : tuple of int, default=None
-        (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
-        2-D input is tabular.
-    augmentation : callable, "auto" or None, default="auto"
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. "auto":
-        :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
-    upper : float in [0, 1], default=None
+    max_epochs : int
+        Passes over the samples. In the paper lambda rises by 0.0099 an epoch, to u = l after
+        0.45 / 0.0099 = 45.5 epochs; 46, with 0.01, come nearest.
+    batch_size : int
+        Samples a step. 128 in the authors' code.
+    lr : float
+        Learning rate. 1e-3 in the authors' code, with which small data settle on the clusters
+        of the first epochs.
+    upper : float in [0, 1]
         Where the upper threshold starts. None: 0.95, or 0.99 where all pairs are selected.
-    lower : float in [0, 1], default=None
+    lower : float in [0, 1]
         Where the lower threshold starts or, where all pairs are selected, the threshold of the
         last epoch, which the authors' code of [2]_ doesn't reach: see :class:`STDACClustering`.
         None: 0.455, or 0.8 where all pairs are selected.
-    aux_weight : float, default=10.0
+    aux_weight : float
         Weight of the cross-entropy between an augmented sample's probabilities and the label
         feature of the sample as it is. 10 is that of DAC* in the authors' code of [2]_; DAC's paper
         has no such term, which is 0.
-    mi_weight : float, default=0.0
-        Weight of the mutual information of samples and clusters, which is then maximised
-        besides; not in the paper. It favours confident clusters of like size.
-    chunk_size : int, default=1000
-        Samples whose label features are computed at once, before the batches among them.
-    label_batch_size : int, default=None
-        Samples of these whose label features are computed together, with the batch normalisation
-        statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
-        in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
-        on MNIST, where 2 to 4 % of the pairs are similar.
-    init : {"auto", "random", "kmeans"}, default="auto"
-        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
-        the input, which spreads less and keeps close to k-means; a departure from the paper.
-        "auto": "kmeans" for tabular data and "random" for images.
-    n_init : int or "auto", default="auto"
-        Restarts, of which the best is kept without labels: first one with no empty clusters,
-        then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
-        start. The paper has one.
-    screening : float in (0, 1], default=0.25
-        Share of the epochs after which only the best restart goes on.
-    consensus : bool, default=True
-        Whether the restart that goes on first learns, for 4 epochs, the average of the better
-        half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
-        many of the mistakes that a single restart would make final.
-    max_epochs : int, default=24
-        Passes over the samples. In the paper lambda rises by 0.0099 an epoch, to u = l after
-        0.45 / 0.0099 = 45.5 epochs; 46, with 0.01, come nearest.
-    batch_size : int, default=128
-        Samples a step. 128 in the authors' code.
-    lr : float, default=3e-4
-        Learning rate. 1e-3 in the authors' code, with which small data settle on the clusters
-        of the first epochs.
-    optimizer : callable, default=torch.optim.RMSprop
-        Called with the parameters and ``lr=``.
-    {{training}}
 
     Attributes
     ----------
     network_ : torch.nn.Module
         The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
-    {{attributes}}
 
     See Also
     --------
@@ -284,65 +278,10 @@ class DACClustering(_BaseDAC):
     (200,)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_BaseDAC._parameter_constraints,
-        "pair_selection": [StrOptions({"adaptive", "all"})],
-        "upper": [None, Interval(Real, 0, 1, closed="both")],
-        "lower": [None, Interval(Real, 0, 1, closed="both")],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        pair_selection: str = "adaptive",
-        network: Callable[..., Any] | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        upper: float | None = None,
-        lower: float | None = None,
-        aux_weight: float = 10.0,
-        mi_weight: float = 0.0,
-        chunk_size: int = 1000,
-        label_batch_size: int | None = None,
-        init: str = "auto",
-        n_init: int | str = "auto",
-        screening: float = 0.25,
-        consensus: bool = True,
-        max_epochs: int = 24,
-        batch_size: int = 128,
-        lr: float = 3e-4,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.RMSprop,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.pair_selection = pair_selection
-        self.network = network
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.upper = upper
-        self.lower = lower
-        self.aux_weight = aux_weight
-        self.mi_weight = mi_weight
-        self.chunk_size = chunk_size
-        self.label_batch_size = label_batch_size
-        self.init = init
-        self.n_init = n_init
-        self.screening = screening
-        self.consensus = consensus
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    pair_selection: str = param("adaptive", StrOptions({"adaptive", "all"}))
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.RMSprop
+    upper: float | None = param(None, None, SHARE)
+    lower: float | None = param(None, None, SHARE)
 
     def _default_encoder(self) -> nn.Module:
         if len(self.input_shape_) == 1:
@@ -365,7 +304,7 @@ class DACClustering(_BaseDAC):
         return upper - lambda_, lower + 0.1 * lambda_
 
 
-@shared_docs
+@estimator
 class STDACClustering(_BaseDAC):
     """Deep adaptive clustering with spatial transformers (ST-DAC).
 
@@ -375,78 +314,29 @@ class STDACClustering(_BaseDAC):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters.
-    n_st_layers : int in [0, 3], default=2
+    n_st_layers : int in [0, 3]
         Number of spatial transformers of the default network for images: at the input, after
         the second block and after the third. The paper's run with three on MNIST has two in the
         authors' code, which never uses the third. A given `network` is taken as it is; put a
         :class:`~skdeepclust.networks.SpatialTransformer` into it where you want one.
-    network : torch.nn.Module or callable, default=None
+    max_epochs : int
+        Passes over the samples. The paper has 10, on 70,000 images; smaller data need more.
+    batch_size : int
+        Samples a step. 32 in the authors' code.
+    lr : float
+        Learning rate. The paper's is 1e-4, for 22,000 steps; from 1e-3 on, the network settles
+        on the clusters of its first epochs.
+    network : torch.nn.Module or callable
         The encoder. A module from (n, *input_shape) to features is copied, and each restart
         begins with its weights; a callable (a class, say) gets the input shape,
         (channels, height, width) or (n_features,), and returns a new module. None: table 1
         of the paper, :class:`~skdeepclust.networks.VGGEncoder`, or
         :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
-    image_shape : tuple of int, default=None
-        (height, width) or (channels, height, width) of the images if `X` is 2-D. Without it,
-        2-D input is tabular.
-    augmentation : callable, "auto" or None, default="auto"
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. "auto":
-        :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
-    upper : float in [0, 1], default=0.99
-        Threshold of the first epoch: pairs with a cosine of at least the threshold are taken
-        for pairs of one cluster, all others for pairs of two.
-    lower : float in [0, 1], default=0.8
-        Threshold of the last epoch; it falls linearly. The paper's text has 0.9 for MNIST and
-        0.8 for Fashion-MNIST, the authors' scripts the reverse. There it falls by
-        (`upper` - `lower`) / `max_epochs` after each epoch, so that the last of ten has 0.819 with
-        0.8 and 0.909 with 0.9.
-    aux_weight : float, default=10.0
-        Weight of the cross-entropy between an augmented sample's probabilities and the label
-        feature of the sample as it is, as in the authors' code. 0 leaves the term out.
-    mi_weight : float, default=0.0
-        Weight of the mutual information of samples and clusters, which is then maximised
-        besides; not in the paper. It favours confident clusters of like size.
-    chunk_size : int, default=1000
-        Samples whose label features are computed at once, before the batches among them.
-    label_batch_size : int, default=None
-        Samples of these whose label features are computed together, with the batch normalisation
-        statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
-        in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
-        on MNIST, where 2 to 4 % of the pairs are similar.
-    init : {"auto", "random", "kmeans"}, default="auto"
-        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
-        the input, which spreads less and keeps close to k-means; a departure from the paper.
-        "auto": "kmeans" for tabular data and "random" for images.
-    n_init : int or "auto", default="auto"
-        Restarts, of which the best is kept without labels: first one with no empty clusters,
-        then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
-        start. The paper has one.
-    screening : float in (0, 1], default=0.25
-        Share of the epochs after which only the best restart goes on.
-    consensus : bool, default=True
-        Whether the restart that goes on first learns, for 4 epochs, the average of the better
-        half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
-        many of the mistakes that a single restart would make final.
-    max_epochs : int, default=24
-        Passes over the samples. The paper has 10, on 70,000 images; smaller data need more.
-    batch_size : int, default=32
-        Samples a step. 32 in the authors' code.
-    lr : float, default=3e-4
-        Learning rate. The paper's is 1e-4, for 22,000 steps; from 1e-3 on, the network settles
-        on the clusters of its first epochs.
-    optimizer : callable, default=torch.optim.Adam
-        Called with the parameters and ``lr=``.
-    {{training}}
 
     Attributes
     ----------
     network_ : torch.nn.Module
         The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
-    {{attributes}}
 
     See Also
     --------
@@ -478,63 +368,8 @@ class STDACClustering(_BaseDAC):
     (200,)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_BaseDAC._parameter_constraints,
-        "n_st_layers": [Interval(Integral, 0, 3, closed="both")],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        n_st_layers: int = 2,
-        network: Callable[..., Any] | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        upper: float = 0.99,
-        lower: float = 0.8,
-        aux_weight: float = 10.0,
-        mi_weight: float = 0.0,
-        chunk_size: int = 1000,
-        label_batch_size: int | None = None,
-        init: str = "auto",
-        n_init: int | str = "auto",
-        screening: float = 0.25,
-        consensus: bool = True,
-        max_epochs: int = 24,
-        batch_size: int = 32,
-        lr: float = 3e-4,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.n_st_layers = n_st_layers
-        self.network = network
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.upper = upper
-        self.lower = lower
-        self.aux_weight = aux_weight
-        self.mi_weight = mi_weight
-        self.chunk_size = chunk_size
-        self.label_batch_size = label_batch_size
-        self.init = init
-        self.n_init = n_init
-        self.screening = screening
-        self.consensus = consensus
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    n_st_layers: int = param(2, Interval(Integral, 0, 3, closed="both"))
+    batch_size: int = 32
 
     def _default_encoder(self) -> nn.Module:
         if len(self.input_shape_) == 1:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from numbers import Real
-from typing import Any, ClassVar
-
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 from torch.nn import functional as F
 
-from skdeepclust._docs import shared_docs
-from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
+from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
+from skdeepclust.cluster._base_autoencoder import ClusteringTerm
+from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import center_distance
 from skdeepclust.networks import AutoencoderNetwork, Posterior
@@ -62,7 +58,7 @@ class RunningKMeansTerm(ClusteringTerm):
         centers += (total - added[:, None] * centers) / self.counts[:, None]
 
 
-@shared_docs
+@estimator
 class DCNClustering(BasePretrainThenCluster):
     """Deep clustering network (DCN).
 
@@ -73,32 +69,24 @@ class DCNClustering(BasePretrainThenCluster):
 
     Parameters
     ----------
-    {{n_clusters}}
-    clustering_weight : float, default=0.05
+    clustering_weight : float
         Weight of half the squared distances beside the reconstruction's mean squared error in
         units of the samples' variance. The authors' lambda of 0.05 on MNIST, beside squared errors
         summed over the pixels, has two readings: in the paper it multiplies half the distances,
         which is 0.0007 here; in their code it multiplies the reconstruction, and 1 the distances,
         which is 0.54.
-    {{autoencoder}}
-    {{network}}
-    {{augmentation}}
-    {{pretraining}}
-    {{kmeans}}
-    {{pretrained_restarts}}
-    max_epochs : int, default=75
+    max_epochs : int
         Passes over the samples in the clustering phase. 50 in the authors' code.
-    batch_size : int, default=64
+    batch_size : int
         Samples a step. 128 in the authors' code.
-    lr : float, default=1e-4
+    lr : float
         Learning rate of the clustering phase. 0.05 with SGD in the authors' code.
-    {{optimizer}}
-    {{training}}
-
-    Attributes
-    ----------
-    {{network_}}
-    {{attributes}}
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. Its result is encoded, and the decoder is trained to give the
+        sample as it was before, so that what the augmentation does leaves the latents; a departure
+        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
 
     See Also
     --------
@@ -109,7 +97,7 @@ class DCNClustering(BasePretrainThenCluster):
     The authors' code has layers of 2000, 1000, 500, 500, 250 and 50 on MNIST, whose weights the
     decoder shares, pretrains them one by one for 50 epochs, and uses Nesterov's momentum of 0.9.
 
-    {{chosen}}
+    {{autoencoders}}
 
     References
     ----------
@@ -121,66 +109,12 @@ class DCNClustering(BasePretrainThenCluster):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DCNClustering
     >>> images = load_digits().images[:200]
-    >>> dcn = DCNClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5)
+    >>> dcn = DCNClustering(n_clusters=3, n_init=1, max_epochs=5)
     >>> dcn.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BasePretrainThenCluster._parameter_constraints,
-        "clustering_weight": [Interval(Real, 0, None, closed="left")],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        clustering_weight: float = 0.05,
-        autoencoder: Any = None,
-        network: Callable[..., Any] | None = None,
-        decoder: Callable[..., Any] | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_size: int | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        pretrain_epochs: int = 25,
-        pretrain_lr: float = 2e-3,
-        kmeans_n_init: int = 100,
-        n_init: int | str = "auto",
-        screening: float = 0.25,
-        max_epochs: int = 75,
-        batch_size: int = 64,
-        lr: float = 1e-4,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.clustering_weight = clustering_weight
-        self.autoencoder = autoencoder
-        self.network = network
-        self.decoder = decoder
-        self.hidden_sizes = hidden_sizes
-        self.latent_size = latent_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.pretrain_epochs = pretrain_epochs
-        self.pretrain_lr = pretrain_lr
-        self.kmeans_n_init = kmeans_n_init
-        self.n_init = n_init
-        self.screening = screening
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    clustering_weight: float = param(0.05, NOT_NEGATIVE)
 
     def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         network.head.centers.requires_grad_(False)  # they follow the samples, not a gradient

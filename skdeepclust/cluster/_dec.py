@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from collections.abc import Callable
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from skdeepclust._docs import shared_docs
-from skdeepclust.cluster._autoencoder import BasePretrainThenCluster, ClusteringTerm
+from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, SHARE, estimator, param
+from skdeepclust.cluster._base_autoencoder import ClusteringTerm
+from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork, Posterior
@@ -73,31 +71,32 @@ class HardeningTerm(ClusteringTerm):
         return self.weight * assignment_hardening(network.head(posterior.mean), self.target[index])
 
 
-class _BaseDEC(BasePretrainThenCluster):
-    """What DEC and IDEC share."""
+@estimator
+class HardeningMixin:
+    """For estimators that harden their assignments as DEC does.
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BasePretrainThenCluster._parameter_constraints,
-        "update_interval": [None, Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, 1, closed="both")],
-    }
+    Parameters
+    ----------
+    update_interval : int
+        Steps between two renewals of the target distribution over all samples. None: an epoch.
+        140 in the paper on MNIST, half an epoch.
+    tol : float in [0, 1]
+        The clustering phase ends once the share of labels that changed between two renewals is
+        smaller. 0: it doesn't end early.
+    """
 
-    _weight = 1.0
+    update_interval: int | None = param(None, None, AT_LEAST_1)
+    tol: float = param(1e-3, SHARE)
 
-    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
-        return hardening_term(self, X, self._weight)
-
-
-def hardening_term(estimator: Any, X: Samples, weight: float) -> HardeningTerm:
-    """Return the term with the estimator's `update_interval` and `tol`."""
-    interval = estimator.update_interval
-    if interval is None:
-        interval = -(-len(X) // estimator.batch_size)
-    return HardeningTerm(X, estimator.n_clusters, weight, interval, estimator.tol)
+    def _hardening(self, X: Samples, weight: float) -> HardeningTerm:
+        interval = self.update_interval
+        if interval is None:
+            interval = -(-len(X) // self.batch_size)
+        return HardeningTerm(X, self.n_clusters, weight, interval, self.tol)
 
 
-@shared_docs
-class DECClustering(_BaseDEC):
+@estimator
+class DECClustering(HardeningMixin, BasePretrainThenCluster):
     """Deep embedded clustering (DEC).
 
     An auto-encoder is pretrained and k-means on its latents gives the centres; then encoder and
@@ -106,32 +105,18 @@ class DECClustering(_BaseDEC):
 
     Parameters
     ----------
-    {{n_clusters}}
-    {{hardening}}
-    {{autoencoder}}
-    {{network}}
-    augmentation : callable, "auto" or None, default=None
+    max_epochs : int
+        Passes over the samples in the clustering phase, at most.
+    batch_size : int
+        Samples a step. 256 in the paper.
+    lr : float
+        Learning rate of the clustering phase. 0.01 with SGD in the paper.
+    augmentation : callable, "auto" or None
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device, to one
         of the same shape. None: none, as in the paper; without a decoder to hold them, augmented
         samples let clusters drift into each other. "auto":
         :class:`~skdeepclust.augment.RandomAffine` for images and
         :class:`~skdeepclust.augment.RandomNoise` for tabular data.
-    {{pretraining}}
-    {{kmeans}}
-    {{pretrained_restarts}}
-    max_epochs : int, default=75
-        Passes over the samples in the clustering phase, at most.
-    batch_size : int, default=64
-        Samples a step. 256 in the paper.
-    lr : float, default=1e-4
-        Learning rate of the clustering phase. 0.01 with SGD in the paper.
-    {{optimizer}}
-    {{training}}
-
-    Attributes
-    ----------
-    {{network_}}
-    {{attributes}}
 
     See Also
     --------
@@ -142,7 +127,7 @@ class DECClustering(_BaseDEC):
     The paper pretrains layer by layer with dropout; here the auto-encoder is trained as a whole.
     ``inverse_transform`` uses the decoder of the pretraining.
 
-    {{chosen}}
+    {{autoencoders}}
 
     References
     ----------
@@ -154,100 +139,43 @@ class DECClustering(_BaseDEC):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DECClustering
     >>> images = load_digits().images[:200]
-    >>> dec = DECClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5, tol=0)
+    >>> dec = DECClustering(n_clusters=3, n_init=1, max_epochs=5, tol=0)
     >>> dec.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 
+    augmentation: Callable[[Tensor], Tensor] | str | None = None
+
     _reconstruction_weight = 0.0
 
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        update_interval: int | None = None,
-        tol: float = 1e-3,
-        autoencoder: Any = None,
-        network: Callable[..., Any] | None = None,
-        decoder: Callable[..., Any] | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_size: int | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = None,
-        pretrain_epochs: int = 25,
-        pretrain_lr: float = 2e-3,
-        kmeans_n_init: int = 100,
-        n_init: int | str = "auto",
-        screening: float = 0.25,
-        max_epochs: int = 75,
-        batch_size: int = 64,
-        lr: float = 1e-4,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.update_interval = update_interval
-        self.tol = tol
-        self.autoencoder = autoencoder
-        self.network = network
-        self.decoder = decoder
-        self.hidden_sizes = hidden_sizes
-        self.latent_size = latent_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.pretrain_epochs = pretrain_epochs
-        self.pretrain_lr = pretrain_lr
-        self.kmeans_n_init = kmeans_n_init
-        self.n_init = n_init
-        self.screening = screening
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
+        return self._hardening(X, 1.0)
 
 
-@shared_docs
-class IDECClustering(_BaseDEC):
+@estimator
+class IDECClustering(HardeningMixin, BasePretrainThenCluster):
     """Improved deep embedded clustering (IDEC).
 
     DEC with the reconstruction kept in the clustering phase [1]_.
 
     Parameters
     ----------
-    {{n_clusters}}
-    clustering_weight : float, default=0.1
+    clustering_weight : float
         Weight of KL(P || Q) beside the reconstruction's mean squared error in units of the samples'
         variance. The authors' code has the paper's 0.1 beside errors of pixels divided by 50, which
         is 0.04 in these units on MNIST.
-    {{hardening}}
-    {{autoencoder}}
-    {{network}}
-    {{augmentation}}
-    {{pretraining}}
-    {{kmeans}}
-    {{pretrained_restarts}}
-    max_epochs : int, default=75
+    max_epochs : int
         Passes over the samples in the clustering phase, at most.
-    batch_size : int, default=64
+    batch_size : int
         Samples a step. 256 in the paper.
-    lr : float, default=1e-4
+    lr : float
         Learning rate of the clustering phase. 1e-3 in the paper.
-    {{optimizer}}
-    {{training}}
-
-    Attributes
-    ----------
-    {{network_}}
-    {{attributes}}
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. Its result is encoded, and the decoder is trained to give the
+        sample as it was before, so that what the augmentation does leaves the latents; a departure
+        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
 
     See Also
     --------
@@ -256,7 +184,7 @@ class IDECClustering(_BaseDEC):
 
     Notes
     -----
-    {{chosen}}
+    {{autoencoders}}
 
     References
     ----------
@@ -268,71 +196,12 @@ class IDECClustering(_BaseDEC):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import IDECClustering
     >>> images = load_digits().images[:200]
-    >>> idec = IDECClustering(n_clusters=3, n_init=1, pretrain_epochs=40, max_epochs=5, tol=0)
+    >>> idec = IDECClustering(n_clusters=3, n_init=1, max_epochs=5, tol=0)
     >>> idec.set_params(random_state=0).fit_predict(images).shape
     (200,)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_BaseDEC._parameter_constraints,
-        "clustering_weight": [Interval(Real, 0, None, closed="left")],
-    }
+    clustering_weight: float = param(0.1, NOT_NEGATIVE)
 
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        clustering_weight: float = 0.1,
-        update_interval: int | None = None,
-        tol: float = 1e-3,
-        autoencoder: Any = None,
-        network: Callable[..., Any] | None = None,
-        decoder: Callable[..., Any] | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_size: int | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        pretrain_epochs: int = 25,
-        pretrain_lr: float = 2e-3,
-        kmeans_n_init: int = 100,
-        n_init: int | str = "auto",
-        screening: float = 0.25,
-        max_epochs: int = 75,
-        batch_size: int = 64,
-        lr: float = 1e-4,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.clustering_weight = clustering_weight
-        self.update_interval = update_interval
-        self.tol = tol
-        self.autoencoder = autoencoder
-        self.network = network
-        self.decoder = decoder
-        self.hidden_sizes = hidden_sizes
-        self.latent_size = latent_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.pretrain_epochs = pretrain_epochs
-        self.pretrain_lr = pretrain_lr
-        self.kmeans_n_init = kmeans_n_init
-        self.n_init = n_init
-        self.screening = screening
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
-
-    @property
-    def _weight(self) -> float:
-        return self.clustering_weight
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
+        return self._hardening(X, self.clustering_weight)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor, nn
 
-from skdeepclust._docs import shared_docs
-from skdeepclust.cluster._autoencoder import (
-    AutoencoderObjective,
-    _BaseLatentKMeans,
-)
-from skdeepclust.cluster._dec import hardening_term
+from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, SHARE, estimator, param
+from skdeepclust._sklearn import HasMethods, StrOptions
+from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
+from skdeepclust.cluster._dec import HardeningMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import adversarial_loss, critic_loss, mixing_consistency, mixture
 from skdeepclust.networks import AutoencoderNetwork
@@ -79,14 +75,24 @@ class MixingObjective(AutoencoderObjective):
         yield "critic", critic_loss(estimates[:n], share.flatten(), estimates[n:])
 
 
-class _BaseMixing(_BaseLatentKMeans):
-    """What ACAI and MCDC share."""
+@estimator
+class _BaseMixing(BaseLatentKMeans):
+    """What ACAI and MCDC share.
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_BaseLatentKMeans._parameter_constraints,
-        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
-        "gamma": [Interval(Real, 0, 1, closed="both")],
-    }
+    Parameters
+    ----------
+    adversarial_weight : float
+        Weight lambda of the critic's squared estimate in the auto-encoder's loss (equation 6),
+        beside squared errors in units of the samples' variance. The paper's 0.5 is beside errors
+        of pixels in [0, 1], which is 5 (MNIST) to 13 (SVHN) in these units; in the clustering phase
+        the authors' code has 1.0, twice as much.
+    gamma : float in [0, 1]
+        Share of the sample itself in the mixture with its reconstruction that the critic
+        learns to call unmixed (equation 4).
+    """
+
+    adversarial_weight: float = param(5.0, NOT_NEGATIVE)
+    gamma: float = param(0.2, SHARE)
 
     consistency_weight = 0.0  # that of ACAI
 
@@ -106,7 +112,7 @@ class _BaseMixing(_BaseLatentKMeans):
         )
 
 
-@shared_docs
+@estimator
 class ACAIClustering(_BaseMixing):
     """Adversarially constrained auto-encoder interpolation (ACAI), then k-means on its latents.
 
@@ -115,34 +121,20 @@ class ACAIClustering(_BaseMixing):
 
     Parameters
     ----------
-    {{n_clusters}}
-    adversarial_weight : float, default=5.0
+    max_epochs : int
+        Passes over the samples. 400 in the paper that it is compared in [2]_.
+    lr : float
+        Learning rate. 1e-4 in the papers.
+    whiten : bool
+        Whether the latents are whitened by PCA before k-means, as in [2]_.
+    adversarial_weight : float
         Weight lambda of the critic's squared estimate in the auto-encoder's loss, beside squared
         errors in units of the samples' variance. Both papers have 0.5. In [1]_ it is beside errors
         of pixels in [-1, 1], which is 1.3 in these units on MNIST; in [2]_, which trained ACAI anew
         for its table, of pixels in [0, 1], which is 5 (MNIST) to 13 (SVHN).
-    gamma : float in [0, 1], default=0.2
+    gamma : float in [0, 1]
         Share of the sample itself in the mixture with its reconstruction that the critic
         learns to call unmixed.
-    {{network}}
-    {{augmentation}}
-    whiten : bool, default=False
-        Whether the latents are whitened by PCA before k-means, as in [2]_.
-    {{kmeans}}
-    {{four_restarts}}
-    max_epochs : int, default=30
-        Passes over the samples. 400 in the paper that it is compared in [2]_.
-    batch_size : int, default=64
-        Samples a step.
-    lr : float, default=2e-3
-        Learning rate. 1e-4 in the papers.
-    {{optimizer}}
-    {{training}}
-
-    Attributes
-    ----------
-    {{network_}}
-    {{attributes}}
 
     See Also
     --------
@@ -150,7 +142,7 @@ class ACAIClustering(_BaseMixing):
 
     Notes
     -----
-    {{chosen}}
+    {{autoencoders}}
 
     References
     ----------
@@ -168,58 +160,11 @@ class ACAIClustering(_BaseMixing):
     (3, 5, 8, 8)
     """
 
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        adversarial_weight: float = 5.0,
-        gamma: float = 0.2,
-        network: Callable[..., Any] | None = None,
-        decoder: Callable[..., Any] | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_size: int | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        whiten: bool = False,
-        kmeans_n_init: int = 100,
-        n_init: int | str = "auto",
-        screening: float = 1.0,
-        max_epochs: int = 30,
-        batch_size: int = 64,
-        lr: float = 2e-3,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.adversarial_weight = adversarial_weight
-        self.gamma = gamma
-        self.network = network
-        self.decoder = decoder
-        self.hidden_sizes = hidden_sizes
-        self.latent_size = latent_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.whiten = whiten
-        self.kmeans_n_init = kmeans_n_init
-        self.n_init = n_init
-        self.screening = screening
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    max_epochs: int = 30
 
 
-@shared_docs
-class MCDCClustering(_BaseMixing):
+@estimator
+class MCDCClustering(HardeningMixin, _BaseMixing):
     """Mixing consistent deep clustering (MCDC).
 
     An auto-encoder is trained so that mixed latents of two samples decode to the sample that
@@ -228,56 +173,43 @@ class MCDCClustering(_BaseMixing):
 
     Parameters
     ----------
-    {{n_clusters}}
-    base : {"ae", "vae", "idec"}, default="ae"
+    base : {"ae", "vae", "idec"}
         What is trained: a plain auto-encoder (MCDC), a variational one, whose means are mixed
         (MCDC + VAE; the authors' code mixes draws from the posteriors, and maps what is decoded by
         2 sigmoid - 1), or a plain one and, after it, IDEC's clustering phase with the terms of MCDC
         kept (MCDC + IDEC).
-    adversarial_weight : float, default=5.0
-        Weight lambda of the critic's squared estimate in the auto-encoder's loss (equation 6),
-        beside squared errors in units of the samples' variance. The paper's 0.5 is beside errors
-        of pixels in [0, 1], which is 5 (MNIST) to 13 (SVHN) in these units; in the clustering phase
-        the authors' code has 1.0, twice as much.
-    consistency_weight : float, default=1.0
+    consistency_weight : float
         Weight of the mixing consistency (equation 7). 1 in the paper; 0 gives ACAI.
-    gamma : float in [0, 1], default=0.2
-        Share of the sample itself in the mixture with its reconstruction that the critic
-        learns to call unmixed (equation 4).
-    kl_weight : float, default=0.02
+    kl_weight : float
         Weight of the divergence from the prior, only with ``base="vae"``.
-    clustering_weight : float, default=0.1
+    clustering_weight : float
         Weight of KL(P || Q), only with ``base="idec"``, like the next five. 0.1 in the authors'
         code too, but of a mean over samples and clusters beside errors of pixels in [0, 1], which
         is 0.1 (MNIST) to 0.25 (SVHN) here.
-    finetune_epochs : int, default=40
+    finetune_epochs : int
         Passes over the samples in the clustering phase, at most. The authors' code has 300 epochs
         before it and 400 in all, without an early end.
-    finetune_lr : float, default=1e-4
+    finetune_lr : float
         Learning rate of the clustering phase. 1e-3 with AMSGrad in the authors' code, 1e-4 for the
         critic.
-    {{hardening}}
-    {{autoencoder}}
-    {{network}}
-    {{augmentation}}
-    whiten : bool, default=True
+    autoencoder : fitted estimator
+        An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
+        copy of its network takes the place of the training, and its `input_mean_` and
+        `input_scale_` are taken over; the parameters of network and training are ignored, and
+        there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
+        in :class:`sklearn.frozen.FrozenEstimator`.
+    max_epochs : int
+        Passes over the samples, before the clustering phase. 400 in the paper.
+    batch_size : int
+        Samples a step. 64 in the paper; 1,024 on SVHN and 512 on CIFAR-10 in the authors' code.
+    lr : float
+        Learning rate. 1e-4 in the paper.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 1.
+    whiten : bool
         Whether the latents are whitened by PCA before k-means. With ``base="idec"`` they are
         not, since the centres are trained with the latents.
-    {{kmeans}}
-    {{restarts}}
-    max_epochs : int, default=50
-        Passes over the samples, before the clustering phase. 400 in the paper.
-    batch_size : int, default=64
-        Samples a step. 64 in the paper; 1,024 on SVHN and 512 on CIFAR-10 in the authors' code.
-    lr : float, default=2e-3
-        Learning rate. 1e-4 in the paper.
-    {{optimizer}}
-    {{training}}
-
-    Attributes
-    ----------
-    {{network_}}
-    {{attributes}}
 
     See Also
     --------
@@ -291,7 +223,7 @@ class MCDCClustering(_BaseMixing):
     SVHN and CIFAR-10 (16 on MNIST). It trains on the training part and reports the accuracy of the
     test part, with k-means fitted to the training part's latents.
 
-    {{chosen}}
+    {{autoencoders}}
 
     References
     ----------
@@ -307,85 +239,15 @@ class MCDCClustering(_BaseMixing):
     (3, 5, 8, 8)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **_BaseMixing._parameter_constraints,
-        "base": [StrOptions({"ae", "vae", "idec"})],
-        "consistency_weight": [Interval(Real, 0, None, closed="left")],
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
-        "clustering_weight": [Interval(Real, 0, None, closed="left")],
-        "finetune_epochs": [Interval(Integral, 1, None, closed="left")],
-        "finetune_lr": [Interval(Real, 0, None, closed="neither")],
-        "update_interval": [None, Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, 1, closed="both")],
-        "autoencoder": [None, HasMethods(["fit", "inverse_transform"])],
-    }
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        base: str = "ae",
-        adversarial_weight: float = 5.0,
-        consistency_weight: float = 1.0,
-        gamma: float = 0.2,
-        kl_weight: float = 0.02,
-        clustering_weight: float = 0.1,
-        finetune_epochs: int = 40,
-        finetune_lr: float = 1e-4,
-        update_interval: int | None = None,
-        tol: float = 1e-3,
-        autoencoder: Any = None,
-        network: Callable[..., Any] | None = None,
-        decoder: Callable[..., Any] | None = None,
-        hidden_sizes: Sequence[int] = (500, 500, 2000),
-        latent_size: int | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        whiten: bool = True,
-        kmeans_n_init: int = 100,
-        n_init: int | str = "auto",
-        screening: float = 1.0,
-        max_epochs: int = 50,
-        batch_size: int = 64,
-        lr: float = 2e-3,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.base = base
-        self.adversarial_weight = adversarial_weight
-        self.consistency_weight = consistency_weight
-        self.gamma = gamma
-        self.kl_weight = kl_weight
-        self.clustering_weight = clustering_weight
-        self.finetune_epochs = finetune_epochs
-        self.finetune_lr = finetune_lr
-        self.update_interval = update_interval
-        self.tol = tol
-        self.autoencoder = autoencoder
-        self.network = network
-        self.decoder = decoder
-        self.hidden_sizes = hidden_sizes
-        self.latent_size = latent_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.whiten = whiten
-        self.kmeans_n_init = kmeans_n_init
-        self.n_init = n_init
-        self.screening = screening
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    base: str = param("ae", StrOptions({"ae", "vae", "idec"}))
+    consistency_weight: float = param(1.0, NOT_NEGATIVE)
+    kl_weight: float = param(0.02, NOT_NEGATIVE)
+    clustering_weight: float = param(0.1, NOT_NEGATIVE)
+    finetune_epochs: int = param(40, AT_LEAST_1)
+    finetune_lr: float = param(1e-4, POSITIVE)
+    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
+    max_epochs: int = 50
+    whiten: bool = True
 
     def _is_variational(self) -> bool:
         return self.base == "vae"
@@ -403,7 +265,7 @@ class MCDCClustering(_BaseMixing):
         if self.base == "idec":
             self._fit_head(network, X)
             network.head.is_learning = True
-            term = hardening_term(self, X, self.clustering_weight)
+            term = self._hardening(X, self.clustering_weight)
             objective = self._objective(term=term)
             yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from numbers import Integral, Real
-from os import PathLike
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor, nn
 
-from skdeepclust._docs import shared_docs
+from skdeepclust._parameters import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_LEAST_2,
+    BELOW_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    estimator,
+    param,
+)
+from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust.augment import RandomNoise, strong_augmentation
 from skdeepclust.base import BaseDeepClusterer
-from skdeepclust.cluster._simclr import (
-    LAST_LR_FACTOR,
-    ContrastiveMixin,
-    ContrastiveObjective,
-    cosine_to,
-)
+from skdeepclust.cluster._simclr import SimCLR, value_range
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import nearest_neighbors
-from skdeepclust.networks import RepresentationNetwork, SCANNetwork
+from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import CountingObjective, Objective
 from skdeepclust.samples import Samples
@@ -121,27 +123,67 @@ class SelfLabelObjective(_ClusteringObjective, CountingObjective):
         return {"confident": self.share()}
 
 
-class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
-    """What SCAN and ProFeat share: the representation, neighbours, heads and self-labelling."""
+@estimator
+class _BaseSCAN(BaseDeepClusterer):
+    """What SCAN and ProFeat share: the representation, neighbours, heads and self-labelling.
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDeepClusterer._parameter_constraints,
-        "representation": [None, StrOptions({"precomputed"}), HasMethods(["fit", "transform"])],
-        "projection_size": [Interval(Integral, 1, None, closed="left")],
-        "strong_augmentation": [StrOptions({"auto"}), None, callable],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "representation_epochs": [Interval(Integral, 1, None, closed="left")],
-        "representation_batch_size": [Interval(Integral, 2, None, closed="left")],
-        "representation_lr": [Interval(Real, 0, None, closed="neither")],
-        "representation_optimizer": [callable],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "entropy_weight": [Interval(Real, 0, None, closed="left")],
-        "self_label_epochs": [Interval(Integral, 0, None, closed="left")],
-        "self_label_batch_size": [Interval(Integral, 2, None, closed="left")],
-        "self_label_lr": [Interval(Real, 0, None, closed="neither")],
-        "confidence": [Interval(Real, 0, 1, closed="left")],
-        "checkpoint": [None, str, PathLike],
+    Parameters
+    ----------
+    representation : SimCLR, "precomputed" or None
+        The representation that is trained first, by its own parameters, such as
+        ``SimCLR(max_epochs=500)``; a search sets them by ``representation__lr``, say. A fitted
+        one, on samples of the same shape, is taken over instead: a copy of its network, and its
+        `input_mean_` and `input_scale_`. Where estimators are cloned, as in a grid search, a
+        fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X`
+        holds features, in which the neighbours are mined (Euclidean distances) and on which the
+        heads alone are trained, without augmentation; the last step of a pipeline, say. None:
+        ``SimCLR()``.
+    strong_augmentation : callable, "auto" or None
+        The augmentation of the clustering steps. "auto":
+        :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the
+        views for tabular data. None: no augmentation.
+    n_neighbors : int
+        Nearest neighbours of each sample, in the space of the projections, that it shares a cluster
+        with. With fewer samples, all of them. In SCAN's code the sample itself is one more.
+    n_heads : int
+        Linear heads that are trained side by side on the same features; the one with the lowest
+        training loss in the last epoch is kept. SCAN's code keeps the epoch and the head with the
+        lowest loss on validation samples and their 5 nearest neighbours, with an entropy weight
+        of 1.
+    entropy_weight : float
+        Weight of the entropy of the mean probabilities, which favours clusters of like size.
+    self_label_epochs : int
+        Passes over the samples with the clusters of confident samples as labels, each cluster
+        weighted alike. At most 200 in the papers, 100 on STL-10 in SCAN's code, none there in
+        ProFeat's paper. 0: no such step.
+    self_label_batch_size : int
+        Samples a step of it. 1,000 in the papers.
+    self_label_lr : float
+        Its learning rate.
+    confidence : float in [0, 1)
+        Probability above which a sample gets a label.
+    """
+
+    representation: Any = param(
+        None, None, StrOptions({"precomputed"}), HasMethods(["fit", "transform"])
+    )
+    strong_augmentation: Callable[[Tensor], Tensor] | str | None = param(
+        "auto", StrOptions({"auto"}), None, callable
+    )
+    n_neighbors: int = param(20, AT_LEAST_1)
+    n_heads: int = param(5, AT_LEAST_1)
+    entropy_weight: float = param(5.0, NOT_NEGATIVE)
+    self_label_epochs: int = param(20, AT_LEAST_0)
+    self_label_batch_size: int = param(256, AT_LEAST_2)
+    self_label_lr: float = param(1e-4, POSITIVE)
+    confidence: float = param(0.99, BELOW_1)
+
+    _PARTS: ClassVar[dict[str, str]] = {
+        "representation": (
+            "a SimCLR, 'precomputed' or None. With another transformer use 'precomputed' on what "
+            "it gives, as in make_pipeline(transformer, "
+            "SCANClustering(representation='precomputed'))"
+        )
     }
 
     # ------------------------------------------------------------------ the representation
@@ -149,38 +191,27 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
     def _is_precomputed(self) -> bool:
         return isinstance(self.representation, str)
 
-    def _given_representation(self) -> Any:
-        """Return the fitted SimCLR behind `representation`, which may be frozen."""
-        if self.representation is None or self._is_precomputed():
-            return None
-        given = getattr(self.representation, "estimator", self.representation)
-        network = getattr(given, "network_", None)
-        if not isinstance(network, RepresentationNetwork):
-            raise ValueError(
-                f"representation must be None, 'precomputed' or a fitted SimCLR; got "
-                f"{self.representation!r}. With another transformer use "
-                "representation='precomputed' on what it gives, as in make_pipeline(transformer, "
-                f"{type(self).__name__}(representation='precomputed')). Where it is cloned, as "
-                "GridSearchCV does, wrap it: sklearn.frozen.FrozenEstimator(simclr)."
-            )
-        return given
+    def _representation(self) -> SimCLR:
+        """Return the SimCLR that is trained first, or the fitted one that is taken over."""
+        return self._part("representation", SimCLR, SimCLR())
 
-    def _scaled_as(self) -> Any:
-        return self._given_representation()
+    def _scaled_as(self) -> SimCLR | None:
+        return self._fitted_part("representation", SimCLR)
 
-    def _prepared(self, X: Any) -> Tensor:
+    def _trains_representation(self) -> bool:
+        return not self._is_precomputed() and self._scaled_as() is None
+
+    def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)
-        self._check_augmentation("strong_augmentation", X)
+        if self._trains_representation():
+            views = self._representation().augmentation
+            self._check_augmentation(views, "representation: augmentation", X)
         return X
 
     def _check_parameters(self) -> None:
-        given = self._given_representation()
-        if given is not None and given.input_shape_ != self.input_shape_:
-            raise ValueError(
-                f"representation was fitted on samples of shape {given.input_shape_}, but X holds "
-                f"samples of shape {self.input_shape_}."
-            )
-        if self._is_precomputed() and len(self.input_shape_) != 1:
+        if not self._is_precomputed():
+            self._representation()
+        elif len(self.input_shape_) != 1:
             raise ValueError(
                 "representation='precomputed' needs X of shape (n_samples, n_features); got "
                 f"samples of shape {self.input_shape_}."
@@ -188,12 +219,12 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
 
     def _new_representation(self) -> tuple[nn.Module, int]:
         """Return g with its projector, new or given, and the number of its features."""
-        given = self._given_representation()
-        if given is not None:
-            return copy.deepcopy(given.network_), given._n_features_out
         if self._is_precomputed():
             return PrecomputedRepresentation(), self.input_shape_[0]
-        return self._build_representation()
+        given = self._scaled_as()
+        network = self._representation()._build_network() if given is None else given.network_
+        n_features = network.projector[0].in_features
+        return network if given is None else copy.deepcopy(network), n_features
 
     def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
         """Return what `strong_augmentation` stands for."""
@@ -203,7 +234,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             return self.strong_augmentation
         if len(self.input_shape_) == 1:
             return RandomNoise(std=0.2, dropout=0.2)
-        return strong_augmentation(self.input_shape_, self._value_range(X))
+        return strong_augmentation(self.input_shape_, value_range(X))
 
     def _finalize(self, network: SCANNetwork, X: Samples) -> None:
         if not self._is_precomputed():
@@ -213,25 +244,8 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
 
     # ------------------------------------------------------------------ phases
 
-    def _contrastive_phase(
-        self,
-        representation: nn.Module,
-        X: Samples,
-        max_epochs: int,
-        lr: float,
-        name: str,
-        pairs: nn.Module | None = None,
-    ) -> Phase:
-        return Phase(
-            ContrastiveObjective(self._views(X), self.temperature, pairs),
-            max_epochs,
-            name,
-            batch_size=self.representation_batch_size,
-            optimizer=self.representation_optimizer,
-            lr=lr,
-            lr_factor=cosine_to(LAST_LR_FACTOR, max_epochs),
-            network=representation,
-        )
+    def _representation_epochs(self) -> int:
+        return self._representation().max_epochs if self._trains_representation() else 0
 
     def _clustering_phases(self, model: SCANNetwork, X: Samples, name: str = "") -> Iterator[Phase]:
         """Yield SCAN's clustering step on the representation of `model`."""
@@ -269,7 +283,7 @@ class _BaseSCAN(ContrastiveMixin, BaseDeepClusterer):
             )
 
 
-@shared_docs
+@estimator
 class SCANClustering(_BaseSCAN):
     """Semantic clustering by adopting nearest neighbours (SCAN).
 
@@ -280,32 +294,20 @@ class SCANClustering(_BaseSCAN):
 
     Parameters
     ----------
-    {{n_clusters}}
-    {{representation}}
-    {{contrastive_network}}
-    {{views}}
-    {{strong_augmentation}}
-    {{representation_training}}
-    {{scan}}
-    {{self_labelling}}
-    max_epochs : int, default=50
+    max_epochs : int
         Passes over the samples with SCAN's loss. 50 in the paper on CIFAR-10.
-    batch_size : int, default=128
+    batch_size : int
         Samples a step of the clustering, each with a neighbour.
-    lr : float, default=1e-3
+    lr : float
         Learning rate of the clustering. 1e-4 in the paper, for many more steps.
-    optimizer : callable, default=torch.optim.Adam
+    optimizer : callable
         Called with the parameters and ``lr=``. The paper's has ``weight_decay=1e-4``.
-    {{restarts}}
-    {{checkpoint}}
-    {{training}}
 
     Attributes
     ----------
     network_ : SCANNetwork
         The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` logits,
         ``network_.representation(x)`` projections.
-    {{attributes}}
 
     See Also
     --------
@@ -314,7 +316,7 @@ class SCANClustering(_BaseSCAN):
 
     Notes
     -----
-    {{chosen_contrastive}}
+    {{contrastive}}
 
     References
     ----------
@@ -323,95 +325,21 @@ class SCANClustering(_BaseSCAN):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from skdeepclust import SCANClustering
+    >>> from skdeepclust import SCANClustering, SimCLR
     >>> images = load_digits().images[:200]
-    >>> scan = SCANClustering(10, representation_epochs=2, max_epochs=2, random_state=0)
+    >>> scan = SCANClustering(10, representation=SimCLR(max_epochs=2), max_epochs=2, random_state=0)
     >>> scan.fit_predict(images).shape
     (200,)
     """
-
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        representation: Any = None,
-        network: Callable[..., Any] | None = None,
-        projection_size: int = 128,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        strong_augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        temperature: float = 0.1,
-        representation_epochs: int = 50,
-        representation_batch_size: int = 256,
-        representation_lr: float = 1e-3,
-        representation_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        n_neighbors: int = 20,
-        n_heads: int = 5,
-        entropy_weight: float = 5.0,
-        self_label_epochs: int = 20,
-        self_label_batch_size: int = 256,
-        self_label_lr: float = 1e-4,
-        confidence: float = 0.99,
-        max_epochs: int = 50,
-        batch_size: int = 128,
-        lr: float = 1e-3,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        n_init: int | str = "auto",
-        screening: float = 1.0,
-        checkpoint: str | PathLike[str] | None = None,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.n_clusters = n_clusters
-        self.representation = representation
-        self.network = network
-        self.projection_size = projection_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.strong_augmentation = strong_augmentation
-        self.temperature = temperature
-        self.representation_epochs = representation_epochs
-        self.representation_batch_size = representation_batch_size
-        self.representation_lr = representation_lr
-        self.representation_optimizer = representation_optimizer
-        self.n_neighbors = n_neighbors
-        self.n_heads = n_heads
-        self.entropy_weight = entropy_weight
-        self.self_label_epochs = self_label_epochs
-        self.self_label_batch_size = self_label_batch_size
-        self.self_label_lr = self_label_lr
-        self.confidence = confidence
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.n_init = n_init
-        self.screening = screening
-        self.checkpoint = checkpoint
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
 
     def _build_network(self) -> SCANNetwork:
         representation, n_features = self._new_representation()
         return SCANNetwork(representation, n_features, self.n_clusters, self.n_heads)
 
     def _phases(self, network: SCANNetwork, X: Samples) -> Iterator[Phase]:
-        if self.representation is None:
-            yield self._contrastive_phase(
-                network.representation,
-                X,
-                self.representation_epochs,
-                self.representation_lr,
-                "simclr",
-            )
+        if self._trains_representation():
+            yield from self._representation()._phases(network.representation, X)
         yield from self._clustering_phases(network, X)
 
     def _planned_epochs(self, n_samples: int) -> int:
-        representation = self.representation_epochs if self.representation is None else 0
-        return representation + self.max_epochs + self.self_label_epochs
+        return self._representation_epochs() + self.max_epochs + self.self_label_epochs

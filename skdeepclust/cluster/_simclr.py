@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from numbers import Integral, Real
-from os import PathLike
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 
-from skdeepclust._docs import shared_docs
+from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust.augment import RandomNoise, simclr_augmentation
-from skdeepclust.base import BaseDeepEstimator
+from skdeepclust.base import AugmentationMixin, BaseDeepEstimator, EncoderMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
@@ -79,35 +76,14 @@ def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
     return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
 
 
-class ContrastiveMixin:
-    """What the estimators with a contrastive representation share: its network and training."""
-
-    def _value_range(self, X: Samples) -> tuple[float, float]:
-        """Return the standardised values of black and white: the extremes of the training set."""
-        low, high = X.aminmax()
-        return low, max(high, low + 1e-6)
-
-    def _views(self, X: Samples) -> Callable[[Tensor], Tensor]:
-        """Return what `augmentation` stands for."""
-        if self.augmentation != "auto":
-            return self._augmentation()
-        if len(self.input_shape_) == 1:
-            return RandomNoise(std=0.2, dropout=0.2)
-        return simclr_augmentation(self.input_shape_, self._value_range(X))
-
-    def _default_encoder(self) -> nn.Module:
-        if len(self.input_shape_) == 1:
-            return DenseEncoder(self.input_shape_)
-        is_colour = self.input_shape_[0] == 3
-        return ResNet18(self.input_shape_) if is_colour else SmallConvEncoder(self.input_shape_)
-
-    def _build_representation(self) -> tuple[RepresentationNetwork, int]:
-        encoder, n_features = self._build_encoder()
-        return RepresentationNetwork(encoder, n_features, self.projection_size), n_features
+def value_range(X: Samples) -> tuple[float, float]:
+    """Return the standardised values of black and white: the extremes of the training set."""
+    low, high = X.aminmax()
+    return low, max(high, low + 1e-6)
 
 
-@shared_docs
-class SimCLR(ContrastiveMixin, BaseDeepEstimator):
+@estimator
+class SimCLR(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
     """Contrastive representation of images: a transformer (SimCLR).
 
     An encoder is trained so that two augmented views of an image are alike and views of different
@@ -117,28 +93,40 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
 
     Parameters
     ----------
-    {{contrastive_network}}
-    {{views}}
-    max_epochs : int, default=50
+    projection_size : int
+        Size of the projections that are compared, which a network with one hidden layer makes of
+        the features.
+    temperature : float
+        Divides the cosines of the contrastive loss.
+    max_epochs : int
         Passes over the samples. 500 in SCAN and ProFeat on CIFAR-10.
-    batch_size : int, default=256
+    batch_size : int
         Samples a step, each with two views; the others of the batch are its negatives. 512 in the
         papers.
-    lr : float, default=1e-3
+    lr : float
         Learning rate of the first epoch; it falls to a thousandth along a cosine. The papers have
         0.4 with SGD.
-    optimizer : callable, default=torch.optim.Adam
+    optimizer : callable
         Called with the parameters and ``lr=``. The papers' is
         ``partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)``.
-    {{checkpoint}}
-    {{training}}
+    augmentation : callable, "auto" or None
+        Makes the views: from a standardised batch, a float32 tensor of shape (n, *input_shape) on
+        the device, to one of the same shape. "auto":
+        :func:`~skdeepclust.augment.simclr_augmentation` for images and
+        :class:`~skdeepclust.augment.RandomNoise`, noise and feature dropout of 0.2, for tabular
+        data. None: no augmentation.
+    network : torch.nn.Module or callable
+        The encoder g. A module from (n, *input_shape) to features, a pretrained one say, is copied;
+        a callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: :class:`~skdeepclust.networks.ResNet18` for images with
+        three channels, :class:`~skdeepclust.networks.SmallConvEncoder` for others and
+        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
 
     Attributes
     ----------
     network_ : RepresentationNetwork
         The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` projections of
         norm 1.
-    {{common_attributes}}
 
     See Also
     --------
@@ -161,58 +149,42 @@ class SimCLR(ContrastiveMixin, BaseDeepEstimator):
     (200,)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseDeepEstimator._parameter_constraints,
-        "projection_size": [Interval(Integral, 1, None, closed="left")],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "checkpoint": [None, str, PathLike],
-    }
+    projection_size: int = param(128, AT_LEAST_1)
+    temperature: float = param(0.1, POSITIVE)
+    batch_size: int = 256
 
-    def __init__(
-        self,
-        *,
-        network: Callable[..., Any] | None = None,
-        projection_size: int = 128,
-        image_shape: tuple[int, ...] | None = None,
-        augmentation: Callable[[Tensor], Tensor] | str | None = "auto",
-        temperature: float = 0.1,
-        max_epochs: int = 50,
-        batch_size: int = 256,
-        lr: float = 1e-3,
-        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-        checkpoint: str | PathLike[str] | None = None,
-        callbacks: list[Any] | None = None,
-        device: str | torch.device = "auto",
-        precision: str = "float32",
-        verbose: int | bool = 0,
-        random_state: Any = None,
-    ) -> None:
-        self.network = network
-        self.projection_size = projection_size
-        self.image_shape = image_shape
-        self.augmentation = augmentation
-        self.temperature = temperature
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.checkpoint = checkpoint
-        self.callbacks = callbacks
-        self.device = device
-        self.precision = precision
-        self.verbose = verbose
-        self.random_state = random_state
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 1:
+            return DenseEncoder(self.input_shape_)
+        is_colour = self.input_shape_[0] == 3
+        return ResNet18(self.input_shape_) if is_colour else SmallConvEncoder(self.input_shape_)
 
-    def _build_network(self) -> nn.Module:
-        return self._build_representation()[0]
+    def _build_network(self) -> RepresentationNetwork:
+        encoder, n_features = self._build_encoder()
+        return RepresentationNetwork(encoder, n_features, self.projection_size)
 
-    def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
-        yield Phase(
-            ContrastiveObjective(self._views(X), self.temperature),
-            self.max_epochs,
-            "simclr",
+    def _views(self, X: Samples) -> Callable[[Tensor], Tensor]:
+        """Return what `augmentation` stands for."""
+        if self.augmentation != "auto":
+            return self._augmentation()
+        if len(self.input_shape_) == 1:
+            return RandomNoise(std=0.2, dropout=0.2)
+        return simclr_augmentation(self.input_shape_, value_range(X))
+
+    def _phase(
+        self, network: nn.Module, X: Samples, pairs: nn.Module | None = None, **changed: Any
+    ) -> Phase:
+        """Return a phase of contrastive training, of views alone or of pairs too."""
+        max_epochs = changed.setdefault("max_epochs", self.max_epochs)
+        settings = {"name": "simclr", "lr": self.lr, **changed}
+        return Phase(
+            ContrastiveObjective(self._views(X), self.temperature, pairs),
             batch_size=self.batch_size,
             optimizer=self.optimizer,
-            lr=self.lr,
-            lr_factor=cosine_to(LAST_LR_FACTOR, self.max_epochs),
+            lr_factor=cosine_to(LAST_LR_FACTOR, max_epochs),
+            network=network,
+            **settings,
         )
+
+    def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
+        yield self._phase(network, X)

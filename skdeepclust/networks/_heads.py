@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +65,18 @@ class StudentTHead(nn.Module):
         self.offset = torch.zeros_like(self.offset) if offset is None else offset.to(device)
         self.whitening = None if whitening is None else whitening.to(device)
         self.centers = nn.Parameter(centers.to(device))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Take over centres and whitening of any number of components."""
+        centers, whitening = (state_dict.get(prefix + name) for name in ("centers", "whitening"))
+        if centers is not None and centers.shape != self.centers.shape:
+            self.centers = nn.Parameter(torch.empty_like(centers, device=self.offset.device))
+        if whitening is not None:
+            whitening = torch.empty_like(whitening, device=self.offset.device)
+        self.whitening = whitening
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def project(self, z: Tensor) -> Tensor:
         """Return the latents as they are compared with the centres."""

@@ -1,0 +1,418 @@
+"""What the methods with an auto-encoder share: its objective, k-means on latents, decoding."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from skdeepclust._parameters import AT_LEAST_1, estimator, param
+from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.engine import Phase
+from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.kmeans import k_means
+from skdeepclust.losses import negative_elbo
+from skdeepclust.networks import (
+    AutoencoderNetwork,
+    ConvDecoder,
+    ConvEncoder,
+    DenseNetwork,
+    Posterior,
+    StudentTHead,
+)
+from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.objective import Objective
+from skdeepclust.samples import Samples
+
+DENSE_LATENT_SIZE = 10
+
+
+class ClusteringTerm(nn.Module):
+    """What a method adds to the auto-encoder's loss to shape clusters."""
+
+    converged: bool | None = None
+
+    def before_step(self, network: AutoencoderNetwork, n_steps: int) -> None:
+        """Prepare what needs the whole data set, before each step."""
+
+    def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
+        """Return the loss of a batch with these latents."""
+        raise TypeError(f"{type(self).__name__} does not define `forward`")
+
+    def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
+        """Update what follows the network."""
+
+
+class AutoencoderObjective(Objective):
+    """Reconstruction, of a variational auto-encoder the ELBO, and perhaps a clustering term.
+
+    Parameters
+    ----------
+    augmentation : callable
+    kl_weight : float
+        Weight of the divergence from the prior; variational auto-encoders only.
+    reconstruction_weight : float
+        0 leaves the decoder out.
+    term : ClusteringTerm or None
+    """
+
+    def __init__(
+        self,
+        augmentation: Callable[[Tensor], Tensor],
+        kl_weight: float = 1.0,
+        reconstruction_weight: float = 1.0,
+        term: ClusteringTerm | None = None,
+    ) -> None:
+        super().__init__()
+        self.augmentation = augmentation
+        self.kl_weight = kl_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.term = term
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the clustering term has converged; None without a criterion."""
+        return None if self.term is None else self.term.converged
+
+    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+        critic = set() if network.critic is None else set(network.critic.parameters())
+        return {"main": [p for p in super().players(network)["main"] if p not in critic]}
+
+    def before_step(self, network: nn.Module, n_steps: int) -> None:
+        if self.term is not None:
+            self.term.before_step(network, n_steps)
+
+    def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+        if self.term is not None:
+            self.term.after_step(network, x, index)
+
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        posterior = self.encode(network, x)
+        loss = self.clustering_loss(network, posterior, index)
+        if self.reconstruction_weight:
+            decoded = network.decode(posterior.sample())
+            reconstruction = self.reconstruction(decoded, x, posterior)
+            loss = loss + self.reconstruction_weight * reconstruction
+        return loss
+
+    def encode(self, network: nn.Module, x: Tensor) -> Posterior:
+        # The augmented sample is encoded and the sample as it is decoded: what the augmentation
+        # does to a sample leaves the latents. Without augmentation these are the papers' losses.
+        # A copy is augmented: what works in place would change the target too.
+        return network.encode(self.augmentation(x.clone()))
+
+    def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
+        return negative_elbo(decoded, x, posterior.divergence(), self.kl_weight)
+
+    def clustering_loss(
+        self, network: nn.Module, posterior: Posterior, index: Tensor
+    ) -> Tensor | float:
+        return 0.0 if self.term is None else self.term(network, posterior, index)
+
+
+@estimator
+class BaseAutoencoderClusterer(BaseDeepClusterer):
+    """Base of the methods with an auto-encoder: networks, k-means on latents, decoding.
+
+    Parameters
+    ----------
+    kmeans_n_init : int
+        Starts of k-means on the latents, of which the best is kept. The MCDC paper has 1,000.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network: ``network_.embed(x)`` gives latents, ``network_.decode(z)`` samples,
+        ``network_(x)`` logits.
+    """
+
+    kmeans_n_init: int = param(100, AT_LEAST_1)
+    batch_size: int = 64
+
+    _PARTS: ClassVar[dict[str, str]] = {
+        "autoencoder": "an estimator of this package with an auto-encoder, or None"
+    }
+
+    def _whitens(self) -> bool:
+        return False
+
+    def _is_variational(self) -> bool:
+        return False
+
+    def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
+        """Return the fitted estimator behind `autoencoder`, if there is one."""
+        return self._fitted_part("autoencoder", BaseAutoencoderClusterer)
+
+    def _scaled_as(self) -> BaseAutoencoderClusterer | None:
+        return self._given_autoencoder()
+
+    def _resolved_n_init(self) -> int:
+        if self.n_init == "auto":
+            return 4 if self._given_autoencoder() is None else 1
+        return self.n_init
+
+    def _head(self, n_features: int) -> nn.Module:
+        return StudentTHead(n_features, self.n_clusters)
+
+    def _taken_over(self, network: AutoencoderNetwork) -> AutoencoderNetwork:
+        """Return a copy of a trained network, with a head for this estimator's clusters."""
+        network = copy.deepcopy(network)
+        network.head = self._head(network.head.offset.numel())
+        return network
+
+    def _phase(self, objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
+        return Phase(
+            objective,
+            max_epochs,
+            name,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=lr,
+        )
+
+    # ------------------------------------------------------------------ k-means on the latents
+
+    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
+        """Put the centres of k-means on the latents into the head."""
+        with evaluation_mode(network):
+            latents = forward_in_slices(network.embed, X)
+        offset, whitening = latents.mean(0), None
+        if not latents.std(0).any():
+            warnings.warn(
+                f"{type(self).__name__}: the latents of all samples are the same, so that there is "
+                "nothing to cluster. Check X and the network, or try a smaller lr.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        elif self._whitens():
+            pca = PCA(whiten=True, svd_solver="full", random_state=0)
+            pca.fit(latents.cpu().numpy())
+            used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+            scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
+            whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
+        network.head.set_centers(network.head.centers.detach(), offset, whitening)
+        points = network.head.project(latents)
+        if points.device.type == "mps":  # which k_means doesn't take
+            points = points.cpu()
+        centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
+        network.head.set_centers(centers, offset, whitening)
+
+    def _finalize(self, network: ClusterNetwork, X: Samples) -> None:
+        reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
+        if not network.head.is_learning:
+            self._fit_head(network, X)
+
+    # ------------------------------------------------------------------ decoding
+
+    def _decoded(self, z: np.ndarray) -> np.ndarray:
+        """Return what latents stand for, on the scale of the training samples."""
+        device = next(self.network_.parameters()).device
+        z = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
+        decoded = self._in_units_of_X(self._forward(self.network_.decode, z))
+        return decoded.reshape(-1, *self._sample_shape)
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """Decode latents.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_features_out)
+            Latents, as :meth:`transform` gives them.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
+        """
+        check_is_fitted(self, "network_")
+        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z has {Z.shape[1]} features a sample, but the latents of this "
+                f"{type(self).__name__} have {self._n_features_out}."
+            )
+        return self._decoded(Z)
+
+    def interpolate(self, X1: Any, X2: Any, n_steps: int = 7) -> np.ndarray:
+        """Decode points on the lines between the latents of pairs of samples.
+
+        Parameters
+        ----------
+        X1, X2 : array-like or Tensor
+            As many samples each, of the shape seen in `fit`.
+        n_steps : int, default=7
+            Points a pair, at least 2; the first and last are the reconstructions of the pair.
+
+        Returns
+        -------
+        X : ndarray of shape (n_pairs, n_steps, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
+        """
+        if not isinstance(n_steps, Integral) or n_steps < 2:
+            raise ValueError(f"n_steps must be an integer of at least 2; got {n_steps!r}.")
+        first, last = self.transform(X1), self.transform(X2)
+        first, last = np.asarray(first), np.asarray(last)
+        if len(first) != len(last):
+            raise ValueError(
+                f"X1 and X2 must hold as many samples each; got {len(first)} and {len(last)}."
+            )
+        share = np.linspace(0, 1, n_steps, dtype=np.float32)[:, None]
+        z = first[:, None] * (1 - share) + last[:, None] * share
+        decoded = self._decoded(z.reshape(-1, z.shape[-1]))
+        return decoded.reshape(len(first), n_steps, *self._sample_shape)
+
+    @available_if(lambda self: self._is_variational())
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+        """Draw samples from the generative model: decoded draws from the prior N(0, I).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...), float32 or float64
+            Samples in the layout and units that `fit` got; float64 where float32 would round them.
+        """
+        check_is_fitted(self, "network_")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
+        random_state = check_random_state(random_state)
+        return self._decoded(random_state.standard_normal((n_samples, self._n_features_out)))
+
+
+@estimator
+class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer):
+    """Base of the methods that train an auto-encoder and then run k-means on its latents.
+
+    Parameters
+    ----------
+    decoder : torch.nn.Module or callable
+        From latents, (n, n_features), to (n, *input_shape). A module is copied; a callable gets
+        n_features and the input shape. None: :class:`~skdeepclust.networks.ConvDecoder` for
+        images, and the default encoder's mirror image for tabular data.
+    hidden_sizes : sequence of int
+        Widths of the layers between input and latents, tabular data only.
+    latent_size : int
+        Size of the latents. None: 10 for tabular data; for images a quarter of the values of a
+        grey image (256 at 32x32, 16 at 8x8), as the encoder's last maps have them.
+    whiten : bool
+        Whether the latents are whitened by PCA before k-means, as in the paper.
+    network : torch.nn.Module or callable
+        The encoder. A module from (n, *input_shape) to features is copied, and each restart
+        begins with its weights; a callable (a class, say) gets the input shape,
+        (channels, height, width) or (n_features,), and returns a new module. None:
+        :class:`~skdeepclust.networks.ConvEncoder` for images, and
+        :class:`~skdeepclust.networks.DenseNetwork` for tabular data.
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. Its result is encoded, and the decoder is trained to give the
+        sample as it was before, so that what the augmentation does leaves the latents; a departure
+        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 4, each of which costs a full training. The
+        paper has one.
+    """
+
+    decoder: Callable[..., Any] | None = param(None, None, callable)
+    hidden_sizes: Sequence[int] = param((500, 500, 2000), "array-like")
+    latent_size: int | None = param(None, None, AT_LEAST_1)
+    whiten: bool = param(False, "boolean")
+    max_epochs: int = 25
+    lr: float = 2e-3
+
+    def _whitens(self) -> bool:
+        return self.whiten
+
+    # ------------------------------------------------------------------ networks
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 3:
+            return ConvEncoder(self.input_shape_, self.latent_size)
+        latent_size = self.latent_size or DENSE_LATENT_SIZE
+        return DenseNetwork([*self.input_shape_, *self._hidden_sizes(), latent_size])
+
+    def _hidden_sizes(self) -> list[int]:
+        return [int(size) for size in self.hidden_sizes]  # NumPy's integers too
+
+    def _default_decoder(self, n_features: int) -> nn.Module:
+        if len(self.input_shape_) == 3:
+            return ConvDecoder(n_features, self.input_shape_)
+        return DenseNetwork([n_features, *self._hidden_sizes()[::-1], *self.input_shape_])
+
+    def _build_network(self) -> AutoencoderNetwork:
+        given = self._given_autoencoder()
+        if given is not None:
+            return self._taken_over(given.network_)
+        network = super()._build_network()
+        n_features = network.head.offset.numel()
+        if self.decoder is None:
+            decoder = self._default_decoder(n_features)
+        elif isinstance(self.decoder, nn.Module):
+            decoder = copy.deepcopy(self.decoder)
+        else:
+            decoder = self.decoder(n_features, self.input_shape_)
+        self._check_decoder(decoder, n_features)
+        posterior = nn.Linear(n_features, 2 * n_features) if self._is_variational() else None
+        if posterior is not None:  # starts at the encoder's features, with small variances
+            with torch.no_grad():
+                posterior.weight.zero_()[:n_features].fill_diagonal_(1)
+                posterior.bias.zero_()[n_features:].fill_(-4)
+        return AutoencoderNetwork(network.encoder, decoder, network.head, posterior)
+
+    def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
+        problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
+        problem += f"of {n_features} features"
+        try:
+            with torch.no_grad(), evaluation_mode(decoder):
+                decoded = decoder(torch.zeros(2, n_features))
+        except RuntimeError as error:
+            raise ValueError(f"{problem}: {error}") from error
+        if not isinstance(decoded, Tensor):
+            raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
+        if decoded.shape[1:] != self.input_shape_:
+            raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
+
+    def _check_parameters(self) -> None:
+        for size in self.hidden_sizes:
+            if not isinstance(size, Integral) or size < 1:
+                raise ValueError(
+                    f"hidden_sizes must hold positive integers; got {self.hidden_sizes!r}."
+                )
+        given = getattr(self, "autoencoder", None)
+        if given is None:
+            return
+        if self._given_autoencoder() is None:
+            raise ValueError(
+                f"autoencoder must be a fitted estimator with an auto-encoder; got {given!r}, "
+                "which is not fitted. Where it is cloned, as GridSearchCV does, wrap the fitted "
+                "one: sklearn.frozen.FrozenEstimator(autoencoder)."
+            )
+        self._part("autoencoder", BaseAutoencoderClusterer, None)  # of samples like these
+
+    # ------------------------------------------------------------------ phases
+
+    def _objective(self) -> Objective:
+        """Return what the auto-encoder is trained on."""
+        raise TypeError(f"{type(self).__name__} does not define `_objective`")
+
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
+        if self._given_autoencoder() is None:
+            yield self._phase(self._objective(), self.max_epochs, "auto-encoder", self.lr)
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        return self.max_epochs if self._given_autoencoder() is None else 0

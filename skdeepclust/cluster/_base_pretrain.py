@@ -1,0 +1,100 @@
+"""Base of the methods that train an auto-encoder first and then clusters with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from skdeepclust._parameters import estimator, param
+from skdeepclust._sklearn import HasMethods
+from skdeepclust.base import AugmentationMixin
+from skdeepclust.cluster._autoencoder import AutoencoderClustering
+from skdeepclust.cluster._base_autoencoder import (
+    AutoencoderObjective,
+    BaseAutoencoderClusterer,
+    ClusteringTerm,
+)
+from skdeepclust.engine import Phase
+from skdeepclust.networks import (
+    AutoencoderNetwork,
+)
+from skdeepclust.samples import Samples
+
+
+@estimator
+class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
+    """Base of the methods that pretrain an auto-encoder and then train it with the clusters.
+
+    Parameters
+    ----------
+    autoencoder : estimator with an auto-encoder
+        What is trained first, by its own parameters, such as ``VAEClustering(max_epochs=50)``; a
+        search sets them by ``autoencoder__lr``, say. A fitted one, on samples of the same shape,
+        is taken over instead: a copy of its network, and its `input_mean_` and `input_scale_`;
+        there is one restart by default then. Where estimators are cloned, as in a grid search, a
+        fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. None:
+        :class:`AutoencoderClustering`, with the `augmentation`, `batch_size` and `optimizer` of
+        this estimator.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 4, or 1 if `autoencoder` is given. The paper
+        has one.
+    screening : float in (0, 1]
+        Share of the epochs after which only the best restart goes on; with the defaults, the end of
+        the pretraining.
+    """
+
+    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
+    screening: float = 0.25
+    max_epochs: int = 75
+    lr: float = 1e-4
+
+    _reconstruction_weight = 1.0
+
+    def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
+        """Return what shapes the clusters, given k-means' centres in the network's head."""
+        raise TypeError(f"{type(self).__name__} does not define `_term`")
+
+    def _autoencoder(self) -> BaseAutoencoderClusterer:
+        """Return the estimator that is trained first, or the fitted one that is taken over."""
+        default = AutoencoderClustering(
+            augmentation=self.augmentation, batch_size=self.batch_size, optimizer=self.optimizer
+        )
+        return self._part("autoencoder", BaseAutoencoderClusterer, default)
+
+    def _prepared(self, X: Any) -> Samples:
+        X = super()._prepared(X)
+        if self._given_autoencoder() is None:
+            augmentation = self._autoencoder().augmentation
+            self._check_augmentation(augmentation, "autoencoder: augmentation", X)
+        return X
+
+    def _check_parameters(self) -> None:
+        self._autoencoder()
+
+    def _build_network(self) -> AutoencoderNetwork:
+        given = self._given_autoencoder()
+        network = self._autoencoder()._build_network() if given is None else given.network_
+        return self._taken_over(network)
+
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
+        autoencoder = self._autoencoder()
+        if self._given_autoencoder() is None:
+            for phase in autoencoder._phases(network, X):
+                yield dataclasses.replace(phase, name="pretraining")
+        self._fit_head(network, X)
+        network.head.is_learning = True
+        objective = AutoencoderObjective(
+            self._augmentation(),
+            # a variational auto-encoder goes on with the loss that it was trained on
+            kl_weight=getattr(autoencoder, "kl_weight", 1.0),
+            reconstruction_weight=self._reconstruction_weight,
+            term=self._term(network, X),
+        )
+        yield self._phase(objective, self.max_epochs, "clustering", self.lr)
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        given = self._given_autoencoder()
+        pretraining = 0 if given is not None else self._autoencoder()._planned_epochs(n_samples)
+        return pretraining + self.max_epochs

@@ -1,13 +1,14 @@
 """Estimators, one private file for each family of methods."""
 
 from skdeepclust.cluster._autoencoder import AutoencoderClustering, VAEClustering
-from skdeepclust.cluster._dac import DACClustering, STDACClustering
+from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
+from skdeepclust.cluster._st_dac import STDACClustering
 
 __all__ = [
     "ACAIClustering",

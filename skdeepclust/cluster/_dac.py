@@ -1,10 +1,8 @@
-"""Deep adaptive clustering (DAC, DAC*) and its variant with spatial transformers (ST-DAC)."""
+"""Deep adaptive clustering (DAC, DAC*)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
-from skdeepclust._sklearn import Interval, StrOptions
+from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
 from skdeepclust.engine import Phase
 from skdeepclust.inference import batch_norm_parts, batch_statistics
@@ -22,8 +20,8 @@ from skdeepclust.losses import (
     mutual_information,
     pairwise_loss,
 )
-from skdeepclust.networks import AllConvEncoder, DenseEncoder, SpatialTransformer, VGGEncoder
-from skdeepclust.networks._heads import dense_head, identity_head
+from skdeepclust.networks import AllConvEncoder, DenseEncoder
+from skdeepclust.networks._heads import identity_head
 from skdeepclust.objective import Objective, PseudoLabels
 from skdeepclust.samples import Samples
 
@@ -98,7 +96,7 @@ class PairObjective(Objective):
 
 
 @estimator
-class _BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
+class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
     """What DAC and ST-DAC share: all but the network, the defaults and the thresholds.
 
     Parameters
@@ -212,7 +210,7 @@ class _BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
 
 
 @estimator
-class DACClustering(_BaseDAC):
+class DACClustering(BaseDAC):
     """Deep adaptive clustering (DAC), and its simpler form DAC*.
 
     A network assigns each sample to clusters; pairs of samples whose assignments are alike
@@ -302,111 +300,3 @@ class DACClustering(_BaseDAC):
         # up to u = l in the last epoch, whatever their number; the paper's step is 0.0099
         lambda_ = (upper - lower) / 1.1 * share
         return upper - lambda_, lower + 0.1 * lambda_
-
-
-@estimator
-class STDACClustering(_BaseDAC):
-    """Deep adaptive clustering with spatial transformers (ST-DAC).
-
-    DAC* with a small VGG network in which spatial transformers learn to turn, shift and zoom
-    the images to a common pose [1]_. Tabular data get a fully connected network without
-    spatial transformers.
-
-    Parameters
-    ----------
-    n_st_layers : int in [0, 3]
-        Number of spatial transformers of the default network for images: at the input, after
-        the second block and after the third. The paper's run with three on MNIST has two in the
-        authors' code, which never uses the third. A given `network` is taken as it is; put a
-        :class:`~skdeepclust.networks.SpatialTransformer` into it where you want one.
-    max_epochs : int
-        Passes over the samples. The paper has 10, on 70,000 images; smaller data need more.
-    batch_size : int
-        Samples a step. 32 in the authors' code.
-    lr : float
-        Learning rate. The paper's is 1e-4, for 22,000 steps; from 1e-3 on, the network settles
-        on the clusters of its first epochs.
-    network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None: table 1
-        of the paper, :class:`~skdeepclust.networks.VGGEncoder`, or
-        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
-
-    Attributes
-    ----------
-    network_ : torch.nn.Module
-        The trained network; ``network_.embed(x)`` gives features, ``network_(x)`` logits.
-
-    See Also
-    --------
-    DACClustering : Deep adaptive clustering without spatial transformers.
-
-    Notes
-    -----
-    With the defaults a fit goes over the images 70 times: 8 restarts for 6 epochs, 4 epochs for
-    their consensus and 18 more for the best. `n_init`, `screening`, `max_epochs` and `lr` were
-    chosen on scikit-learn's 1,797 digits, with their labels in sight. Tens of thousands of images
-    need fewer epochs (the paper: 10), and a GPU.
-
-    The authors' code centres the images without dividing them by their deviation, and its network
-    differs in what :class:`~skdeepclust.networks.VGGEncoder` and
-    :class:`~skdeepclust.networks.SpatialTransformer` name.
-
-    References
-    ----------
-    .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
-       Transformer Layers. ICANN.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from skdeepclust import STDACClustering
-    >>> images = load_digits().images[:200]
-    >>> st_dac = STDACClustering(n_clusters=10, n_init=1, max_epochs=2, random_state=0)
-    >>> st_dac.fit_predict(images).shape
-    (200,)
-    """
-
-    n_st_layers: int = param(2, Interval(Integral, 0, 3, closed="both"))
-    batch_size: int = 32
-
-    def _default_encoder(self) -> nn.Module:
-        if len(self.input_shape_) == 1:
-            return DenseEncoder(self.input_shape_)
-        return VGGEncoder(self.input_shape_, self.n_st_layers)
-
-    def _head(self, n_features: int) -> nn.Module:
-        return dense_head(n_features, self.n_clusters)
-
-    def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
-        return linear_threshold(self.upper, self.lower, epoch / max(1, self.max_epochs - 1))
-
-    def spatial_transform(self, X: Any) -> np.ndarray:
-        """Return the images as the network's first spatial transformer passes them on.
-
-        Parameters
-        ----------
-        X : array-like or Tensor
-            Images of the shape seen in `fit`.
-
-        Returns
-        -------
-        images : ndarray of shape (n_samples, channels, height, width), float32 or float64
-            In the units of the training samples.
-
-        Raises
-        ------
-        ValueError
-            If the network does not begin with a spatial transformer.
-        """
-        X = self._checked(X)
-        encoder = self.network_.encoder
-        first = next((m for m in encoder.modules() if not isinstance(m, nn.Sequential)), None)
-        if not isinstance(first, SpatialTransformer):
-            raise ValueError(
-                "spatial_transform needs a network that begins with a spatial transformer; got "
-                f"n_st_layers={self.n_st_layers}, network={self.network!r} and samples of shape "
-                f"{self.input_shape_}."
-            )
-        return self._in_units_of_X(self._forward(first, X))

@@ -76,7 +76,7 @@ class MixingObjective(AutoencoderObjective):
 
 
 @estimator
-class _BaseMixing(BaseLatentKMeans):
+class BaseMixing(BaseLatentKMeans):
     """What ACAI and MCDC share.
 
     Parameters
@@ -113,7 +113,7 @@ class _BaseMixing(BaseLatentKMeans):
 
 
 @estimator
-class ACAIClustering(_BaseMixing):
+class ACAIClustering(BaseMixing):
     """Adversarially constrained auto-encoder interpolation (ACAI), then k-means on its latents.
 
     A critic learns to tell the share of each of two samples from what their mixed latents decode
@@ -164,7 +164,7 @@ class ACAIClustering(_BaseMixing):
 
 
 @estimator
-class MCDCClustering(HardeningMixin, _BaseMixing):
+class MCDCClustering(HardeningMixin, BaseMixing):
     """Mixing consistent deep clustering (MCDC).
 
     An auto-encoder is trained so that mixed latents of two samples decode to the sample that

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._run import Run
-from skdeepclust.cluster._scan import _BaseSCAN
+from skdeepclust.cluster._scan import BaseSCAN
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import pair_agreement
@@ -71,7 +71,7 @@ class AgreeingPairs(nn.Module):
 
 
 @estimator
-class ProFeatClustering(_BaseSCAN):
+class ProFeatClustering(BaseSCAN):
     """Progressive feature refinement in rounds of representation learning and clustering (ProFeat).
 
     The first round is :class:`SCANClustering`, on a copy g' of the representation g. Each further

@@ -45,7 +45,7 @@ class PrecomputedRepresentation(nn.Module):
         return x
 
 
-class _ClusteringObjective(Objective):
+class ClusteringObjective(Objective):
     """Base of the objectives that train g' and the heads."""
 
     def players(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -53,7 +53,7 @@ class _ClusteringObjective(Objective):
         return {"main": [*network.encoder.parameters(), *network.head.parameters()]}
 
 
-class SCANObjective(_ClusteringObjective):
+class SCANObjective(ClusteringObjective):
     """A sample and one of its neighbours have the same cluster, and clusters are alike in size.
 
     Parameters
@@ -97,7 +97,7 @@ class SCANObjective(_ClusteringObjective):
         return losses.sum()
 
 
-class SelfLabelObjective(_ClusteringObjective, CountingObjective):
+class SelfLabelObjective(ClusteringObjective, CountingObjective):
     """Strongly augmented samples get the cluster that the network gives them as they are.
 
     Parameters
@@ -124,7 +124,7 @@ class SelfLabelObjective(_ClusteringObjective, CountingObjective):
 
 
 @estimator
-class _BaseSCAN(BaseDeepClusterer):
+class BaseSCAN(BaseDeepClusterer):
     """What SCAN and ProFeat share: the representation, neighbours, heads and self-labelling.
 
     Parameters
@@ -284,7 +284,7 @@ class _BaseSCAN(BaseDeepClusterer):
 
 
 @estimator
-class SCANClustering(_BaseSCAN):
+class SCANClustering(BaseSCAN):
     """Semantic clustering by adopting nearest neighbours (SCAN).
 
     A representation is learnt by contrast (:class:`SimCLR`) and the nearest neighbours of each

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from skdeepclust._sklearn import check_feature_names, check_n_features
 from skdeepclust.samples import Samples
 
 MIN_SIDE = 8
@@ -125,7 +126,7 @@ def check_X(
     }
     if ndim <= 2:
         if reset and scaled_as is not None:
-            _check_feature_names(scaled_as, X, reset=False)
+            check_feature_names(scaled_as, X, reset=False)
         X = validate_data(estimator, X, reset=reset, **options)
     else:
         X = check_array(X, estimator=estimator, input_name="X", **options)
@@ -152,7 +153,7 @@ def check_X(
         X = np.array(X, order="C")  # torch takes neither read-only arrays nor negative strides
     if reset:
         if ndim > 2:  # as if the images had been given flat
-            _check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
+            check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
             if hasattr(estimator, "feature_names_in_"):
                 del estimator.feature_names_in_
         estimator.input_shape_ = input_shape

@@ -1,6 +1,17 @@
 """What the package takes from scikit-learn's private modules, so that one file alone can break."""
 
+from contextlib import suppress
+
 from sklearn.base import _fit_context as fit_context
+from sklearn.metrics import check_scoring
+from sklearn.metrics.cluster._supervised import check_clusterings
+from sklearn.model_selection import (
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+    validation_curve,
+)
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_n_features as check_n_features
@@ -9,7 +20,37 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "check_clusterings",
     "check_feature_names",
     "check_n_features",
     "fit_context",
+    "register_scorer",
 ]
+
+
+def register_scorer(name: str, scorer: object) -> None:
+    """Let scikit-learn know a scorer by its name."""
+    # scikit-learn has no public way to name a scorer: the name goes into its private registry, and
+    # into the sets of valid names that its parameter checks copied from it when they were imported.
+    # Should these move in a later release, the name goes and the scorer object still works.
+    with suppress(ImportError, AttributeError, KeyError):
+        from sklearn.metrics._scorer import _SCORERS
+        from sklearn.model_selection._search import BaseSearchCV
+
+        _SCORERS.setdefault(name, scorer)
+        functions = (
+            check_scoring,
+            cross_val_score,
+            cross_validate,
+            learning_curve,
+            permutation_test_score,
+            validation_curve,
+        )
+        checks = [function._skl_parameter_constraints for function in functions]
+        # The subclasses because the halving searches, once enabled, have a set of their own.
+        searches = (BaseSearchCV, *BaseSearchCV.__subclasses__())
+        checks += [search._parameter_constraints for search in searches]
+        for check in checks:
+            for constraint in check["scoring"]:
+                if isinstance(constraint, StrOptions):
+                    constraint.options.add(name)

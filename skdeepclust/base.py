@@ -218,7 +218,8 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         part = clone(default if given is None else getattr(given, "estimator", given))
         part._validate_params()
         vars(part).update(part._python_numbers())
-        part.input_shape_ = self.input_shape_
+        for fact in ("input_shape_", "input_mean_", "input_scale_", "_input_range"):
+            setattr(part, fact, getattr(self, fact))  # of the samples
         part._check_parameters()
         return part
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import check_scoring, make_scorer
+from sklearn.metrics import make_scorer
 from sklearn.metrics.cluster import contingency_matrix
-from sklearn.metrics.cluster._supervised import check_clusterings
-from sklearn.model_selection import (
-    cross_val_score,
-    cross_validate,
-    learning_curve,
-    permutation_test_score,
-    validation_curve,
-)
+
+from skdeepclust._sklearn import check_clusterings, register_scorer
 
 __all__ = ["clustering_accuracy_score", "clustering_accuracy_scorer"]
 
@@ -77,32 +69,4 @@ def clustering_accuracy_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 clustering_accuracy_scorer = make_scorer(clustering_accuracy_score)
 
 
-def _register_scorer(name: str, scorer: object) -> None:
-    # scikit-learn has no public way to name a scorer: the name goes into its private registry, and
-    # into the sets of valid names that its parameter checks copied from it when they were imported.
-    # Should these move in a later release, the name goes and the scorer object still works.
-    with suppress(ImportError, AttributeError, KeyError):
-        from sklearn.metrics._scorer import _SCORERS
-        from sklearn.model_selection._search import BaseSearchCV
-        from sklearn.utils._param_validation import StrOptions
-
-        _SCORERS.setdefault(name, scorer)
-        functions = (
-            check_scoring,
-            cross_val_score,
-            cross_validate,
-            learning_curve,
-            permutation_test_score,
-            validation_curve,
-        )
-        checks = [function._skl_parameter_constraints for function in functions]
-        # The subclasses because the halving searches, once enabled, have a set of their own.
-        searches = (BaseSearchCV, *BaseSearchCV.__subclasses__())
-        checks += [search._parameter_constraints for search in searches]
-        for check in checks:
-            for constraint in check["scoring"]:
-                if isinstance(constraint, StrOptions):
-                    constraint.options.add(name)
-
-
-_register_scorer("clustering_accuracy", clustering_accuracy_scorer)
+register_scorer("clustering_accuracy", clustering_accuracy_scorer)

@@ -163,6 +163,23 @@ def test_decoded_samples_have_the_layout_and_scale_of_the_input(images, layout):
     np.testing.assert_array_equal(drawn, model.sample(5, random_state=0))
 
 
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+def test_bernoulli_likelihood_decodes_to_the_range_of_the_samples(images):
+    X = (images > 8) * 9.0 + 3  # 3 and 12
+    trained = {"n_init": 1, "max_epochs": 60, "lr": 5e-3, "augmentation": None, "random_state": 0}
+    vae = VAEClustering(3, likelihood="bernoulli", **trained).fit(X)
+    decoded = vae.inverse_transform(vae.transform(X))
+    assert 3 <= decoded.min() < decoded.max() <= 12
+    error = np.square(decoded - X).mean()
+    assert error < 0.8 * X.var(axis=0).mean()
+    assert vae.history_[-1, "train_loss"] < 0.8 * vae.history_[0, "train_loss"]
+    idec = IDECClustering(3, autoencoder=vae, max_epochs=1, tol=0, random_state=0).fit(X)
+    assert idec.inverse_transform(idec.transform(X)).min() >= 3
+    part = VAEClustering(likelihood="bernoulli", **{**trained, "max_epochs": 5})
+    idec = IDECClustering(2, autoencoder=part, max_epochs=1, tol=0, n_init=1, random_state=0)
+    assert idec.fit(X).inverse_transform(idec.transform(X)).max() <= 12
+
+
 def test_only_generative_models_can_sample():
     assert hasattr(VAEClustering(), "sample")
     assert hasattr(MCDCClustering(base="vae"), "sample")

@@ -25,8 +25,8 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skdeepclust._sklearn import register_scorer
 from skdeepclust.metrics import (
-    _register_scorer,
     clustering_accuracy_score,
     clustering_accuracy_scorer,
 )
@@ -205,13 +205,13 @@ def test_name_is_registered_and_other_names_still_fail(blobs):
 
 
 def test_name_of_someone_else_is_kept():
-    _register_scorer("accuracy", clustering_accuracy_scorer)
+    register_scorer("accuracy", clustering_accuracy_scorer)
     assert get_scorer("accuracy")._score_func is not clustering_accuracy_score
 
 
 def test_registering_is_given_up_without_the_private_registry(monkeypatch):
     monkeypatch.delattr(sklearn.metrics._scorer, "_SCORERS")
-    _register_scorer("some_name", clustering_accuracy_scorer)
+    register_scorer("some_name", clustering_accuracy_scorer)
 
 
 @pytest.mark.parametrize("first", ["skdeepclust.metrics", "sklearn.model_selection"])

@@ -266,8 +266,8 @@ def test_representation_is_trained_first_by_its_own_parameters(images):
     assert scan.history_[0, "train_batch_count"] == 4
     assert not hasattr(simclr, "network_")  # a copy was trained
     default = SCANClustering(3, max_epochs=1, self_label_epochs=0)
-    default.input_shape_ = (64,)
-    assert default._planned_epochs(200) == SimCLR().max_epochs + 1
+    plan = default.fit(images[:20])._planned_epochs(20)
+    assert plan == SimCLR().max_epochs + 1 == len(default.history_)
 
 
 def test_grid_search_over_the_representation(images):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
-from skdeepclust._sklearn import HasMethods
+from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
+from skdeepclust.networks._autoencoder import AutoencoderNetwork, UnitRange
 from skdeepclust.objective import Objective
 
 
@@ -66,6 +69,10 @@ class VAEClustering(BaseLatentKMeans):
 
     Parameters
     ----------
+    likelihood : {"gaussian", "bernoulli"}
+        Of the samples, given latents. "bernoulli": the lowest and the highest value of `X` stand
+        for the probabilities 0 and 1, and what is decoded lies between them; for images of black
+        and white, as in [1]_.
     kl_weight : float
         Weight of the divergence of the posteriors from the prior. The loss is then the evidence
         lower bound with a Gaussian likelihood of this variance on standardised samples; with 1
@@ -98,10 +105,26 @@ class VAEClustering(BaseLatentKMeans):
     (3, 8, 8)
     """
 
+    likelihood: str = param("gaussian", StrOptions({"gaussian", "bernoulli"}))
     kl_weight: float = param(0.02, NOT_NEGATIVE)
 
     def _is_variational(self) -> bool:
         return True
 
+    def _value_range(self) -> tuple[float, float] | None:
+        """Return the standardised values of the probabilities 0 and 1."""
+        if self.likelihood == "gaussian":
+            return None
+        low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
+        return low, max(high, low + 1e-6)
+
+    def _build_network(self) -> AutoencoderNetwork:
+        network = super()._build_network()
+        if self._value_range() is not None:
+            network.decoder = nn.Sequential(network.decoder, UnitRange(*self._value_range()))
+        return network
+
     def _objective(self) -> Objective:
-        return AutoencoderObjective(self._augmentation(), self.kl_weight)
+        return AutoencoderObjective(
+            self._augmentation(), self.kl_weight, value_range=self._value_range()
+        )

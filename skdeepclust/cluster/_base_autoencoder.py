@@ -65,6 +65,8 @@ class AutoencoderObjective(Objective):
     reconstruction_weight : float
         0 leaves the decoder out.
     term : ClusteringTerm or None
+    value_range : tuple of two floats or None
+        Of a Bernoulli likelihood; None: a Gaussian one.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class AutoencoderObjective(Objective):
         kl_weight: float = 1.0,
         reconstruction_weight: float = 1.0,
         term: ClusteringTerm | None = None,
+        value_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
         self.kl_weight = kl_weight
         self.reconstruction_weight = reconstruction_weight
         self.term = term
+        self.value_range = value_range
 
     @property
     def converged(self) -> bool | None:
@@ -113,7 +117,8 @@ class AutoencoderObjective(Objective):
         return network.encode(self.augmentation(x.clone()))
 
     def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
-        return negative_elbo(decoded, x, posterior.divergence(), self.kl_weight)
+        divergence = posterior.divergence()
+        return negative_elbo(decoded, x, divergence, self.kl_weight, self.value_range)
 
     def clustering_loss(
         self, network: nn.Module, posterior: Posterior, index: Tensor
@@ -149,6 +154,10 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     def _is_variational(self) -> bool:
         return False
+
+    def _value_range(self) -> tuple[float, float] | None:
+        """Return the standardised values of a Bernoulli likelihood; None of a Gaussian one."""
+        return None
 
     def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
         """Return the fitted estimator behind `autoencoder`, if there is one."""

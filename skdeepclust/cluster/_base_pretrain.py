@@ -91,6 +91,7 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
             kl_weight=getattr(autoencoder, "kl_weight", 1.0),
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
+            value_range=autoencoder._value_range(),
         )
         yield self._phase(objective, self.max_epochs, "clustering", self.lr)
 

@@ -99,6 +99,24 @@ class AutoencoderNetwork(ClusterNetwork):
         return self.critic(x.clone()).float().flatten(1).mean(1)  # it may work in place
 
 
+class UnitRange(nn.Module):
+    """Squashes what a decoder gives to a range of values, for a Bernoulli likelihood.
+
+    Parameters
+    ----------
+    low, high : float
+        The values that the probabilities 0 and 1 stand for.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the range."""
+        return self.low + (self.high - self.low) * x.float().sigmoid()
+
+
 class DenseNetwork(nn.Sequential):
     """Fully connected layers with ReLU between them and none at the end.
 

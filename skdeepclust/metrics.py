@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
@@ -97,7 +98,7 @@ def _register_scorer(name: str, scorer: object) -> None:
         )
         checks = [function._skl_parameter_constraints for function in functions]
         # The subclasses because the halving searches, once enabled, have a set of their own.
-        searches = (BaseSearchCV, *BaseSearchCV.__subclasses__())
+        searches: tuple[Any, ...] = (BaseSearchCV, *BaseSearchCV.__subclasses__())
         checks += [search._parameter_constraints for search in searches]
         for check in checks:
             for constraint in check["scoring"]:

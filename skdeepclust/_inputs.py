@@ -135,7 +135,7 @@ def check_X(
     if X.ndim == 2 and X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features a sample, but image_shape={estimator.image_shape!r} "
-            f"asks for {n_features} = {' x '.join(map(str, image_shape))}."
+            f"asks for {n_features} = {' x '.join(map(str, input_shape))}."
         )
     if estimator.image_shape is not None and reset:
         expected = check_image_shape(estimator.image_shape)

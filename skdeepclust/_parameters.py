@@ -19,7 +19,7 @@ else:  # for editors and type checkers alone
         return lambda decorator: decorator
 
 
-Class = TypeVar("Class", bound=type)
+T = TypeVar("T")
 
 POSITIVE = Interval(Real, 0, None, closed="neither")
 NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -37,32 +37,33 @@ digits, with their labels in sight.""",
 }
 
 
-def param(default: Any, *allowed: Any, kw_only: bool = True) -> Any:
+def param(default: Any, *allowed: Any) -> Any:
     """Declare a parameter: its default, and what scikit-learn's validation lets pass.
 
     A subclass that changes the default alone needn't repeat what is allowed.
     """
-    return field(default=default, metadata={"allowed": list(allowed)}, kw_only=kw_only)
+    return field(default=default, metadata={"allowed": list(allowed)})
 
 
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(param,))
-def estimator(cls: Class) -> Class:
+# `param` is no field specifier: its result counts as the default, which it gets by position.
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(field,))
+def estimator(cls: type[T]) -> type[T]:
     """Give a class ``__init__``, constraints and docstring, from what it and its bases declare.
 
     The sections Parameters and Attributes of its docstring hold what is its own, or what is
     different in it; the bases' follow. Defaults are added from the declarations.
     """
     inherited = dict(getattr(cls, "_parameter_constraints", {}))
-    cls = dataclass(cls, eq=False, repr=False, kw_only=True)
+    made: Any = dataclass(cls, eq=False, repr=False, kw_only=True)
     defaults = {}
-    cls._parameter_constraints = {}
-    for parameter in fields(cls):
-        allowed = parameter.metadata.get("allowed") or _from_bases(cls, parameter.name, inherited)
-        cls._parameter_constraints[parameter.name] = allowed
+    made._parameter_constraints = {}
+    for parameter in fields(made):
+        allowed = parameter.metadata.get("allowed") or _from_bases(made, parameter.name, inherited)
+        made._parameter_constraints[parameter.name] = allowed
         defaults[parameter.name] = parameter.default
-    if cls.__doc__:  # python -OO has none
-        cls.__doc__ = _documented(cls, defaults)
-    return cls
+    if made.__doc__:  # python -OO has none
+        made.__doc__ = _documented(made, defaults)
+    return made
 
 
 def _from_bases(cls: type, name: str, inherited: dict[str, list[Any]]) -> list[Any]:

@@ -1,6 +1,7 @@
 """What the package takes from scikit-learn's private modules, so that one file alone can break."""
 
 from contextlib import suppress
+from typing import Any
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.metrics import check_scoring
@@ -48,7 +49,7 @@ def register_scorer(name: str, scorer: object) -> None:
         )
         checks = [function._skl_parameter_constraints for function in functions]
         # The subclasses because the halving searches, once enabled, have a set of their own.
-        searches = (BaseSearchCV, *BaseSearchCV.__subclasses__())
+        searches: tuple[Any, ...] = (BaseSearchCV, *BaseSearchCV.__subclasses__())
         checks += [search._parameter_constraints for search in searches]
         for check in checks:
             for constraint in check["scoring"]:

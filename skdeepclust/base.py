@@ -6,9 +6,10 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import field
 from numbers import Real
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,8 +44,18 @@ from skdeepclust.samples import Samples
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
 
 
+class _Fitted:
+    """What estimators and mixins know of the training samples."""
+
+    input_shape_: tuple[int] | tuple[int, int, int]
+    input_mean_: float
+    input_scale_: float
+    _sample_shape: tuple[int, ...]
+    _sample_dtype: Any  # np.float32 or np.float64
+
+
 @estimator
-class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base of all estimators: input, networks, device, training runs, the embedding.
 
     A method defines :meth:`_phases`, a generator of :class:`~skdeepclust.engine.Phase`, and
@@ -110,7 +121,8 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     _PARTS: ClassVar[dict[str, str]] = {}  # what estimators among the parameters should be
 
-    def _phases(self, network: ClusterNetwork, X: Samples) -> Iterator[Phase]:
+    # `network` is Any here, for each method to name the class that its `_build_network` makes.
+    def _phases(self, network: Any, X: Samples) -> Iterator[Phase]:
         """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
         raise TypeError(f"{type(self).__name__} does not define `_phases`")
 
@@ -125,7 +137,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the fitted estimator to standardise `X` as, or None to do so by `X` itself."""
         return None
 
-    def _finalize(self, network: ClusterNetwork, X: Samples) -> None:
+    def _finalize(self, network: Any, X: Samples) -> None:
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
 
@@ -392,7 +404,7 @@ class BaseDeepEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
 
 @estimator
-class EncoderMixin:
+class EncoderMixin(_Fitted):
     """For estimators that make an encoder of their own.
 
     Parameters
@@ -432,7 +444,7 @@ class EncoderMixin:
 
 
 @estimator
-class AugmentationMixin:
+class AugmentationMixin(_Fitted):
     """For estimators that augment the samples they train on.
 
     Parameters
@@ -444,7 +456,7 @@ class AugmentationMixin:
         :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
     """
 
-    augmentation: Callable[[Tensor], Tensor] | str | None = param(
+    augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(
         "auto", StrOptions({"auto"}), None, callable
     )
 
@@ -480,9 +492,13 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         when it was last compared) and whether it was "selected".
     """
 
-    n_clusters: int = param(8, AT_LEAST_1, kw_only=False)
-    n_init: int | str = param("auto", StrOptions({"auto"}), AT_LEAST_1)
+    n_clusters: int = field(default=8, metadata={"allowed": [AT_LEAST_1]}, kw_only=False)
+    n_init: int | Literal["auto"] = param("auto", StrOptions({"auto"}), AT_LEAST_1)
     screening: float = param(1.0, Interval(Real, 0, 1, closed="right"))
+
+    def _build_encoder(self) -> tuple[nn.Module, int]:
+        """Return a new encoder and its number of features."""
+        raise TypeError(f"{type(self).__name__} does not define `_build_encoder`")
 
     def _head(self, n_features: int) -> nn.Module:
         """Return the head that makes ``self.n_clusters`` logits of the encoder's features."""

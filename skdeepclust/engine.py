@@ -148,7 +148,7 @@ class Engine(NeuralNet):
         accepted = inspect.signature(self.optimizer).parameters
         if "fused" in accepted and torch.device(self.device).type in ("cpu", "cuda"):
             options.setdefault("fused", True)
-        self.players_ = {}
+        self.players_: dict[str, torch.optim.Optimizer] = {}
         for player, parameters in self.criterion_.players(self.module_).items():
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"
             setattr(self, name, self.optimizer(list(parameters), **options))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from skdeepclust.samples import Samples
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -69,7 +69,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
 
     The stored statistics stay as they are.
     """
-    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
+    norms = [m for m in network.modules() if isinstance(m, BatchNorm)]
     tracked = [m.track_running_stats for m in norms]
     buffers = [(m.running_mean, m.running_var) for m in norms]
     with _training_modes(network):
@@ -114,13 +114,13 @@ def reestimate_batch_norm(
     function : callable, default=None
         The pass, if it isn't ``network(x)``. Parts that it doesn't reach keep their statistics.
     """
-    norms = [m for m in network.modules() if isinstance(m, BATCH_NORMS)]
+    norms = [m for m in network.modules() if isinstance(m, BatchNorm)]
     if not norms:
         return
     momenta = {m: m.momentum for m in norms}
     reached = set()
 
-    def start(norm: nn.Module, args: Any) -> None:
+    def start(norm: BatchNorm, args: Any) -> None:
         if norm not in reached:
             reached.add(norm)
             norm.reset_running_stats()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -245,7 +245,7 @@ class _Problem:
         self.device = X.device
         slices = range(0, self.n, 2**14)
         # Float64 sums of finite float32 numbers are finite, so that they tell if all are.
-        total = sum(X[i : i + 2**14].double().sum(0) for i in slices)
+        total = cast(Tensor, sum(X[i : i + 2**14].double().sum(0) for i in slices))
         if not total.isfinite().all():
             raise ValueError("X should be finite, got NaN or infinity.")
         self.mean = (total / self.n).float().double()
@@ -556,9 +556,9 @@ class _Problem:
                 keep.append(i)
                 stay.append(bool(still) or n_iters[start] == max_iter)
             if len(keep) < len(active):
-                gone = [i for i in range(len(active)) if i not in set(keep)]
-                where = torch.tensor([active[i] for i in gone], device=self.device)
-                gone = torch.tensor(gone, device=self.device)
+                ended = [i for i in range(len(active)) if i not in set(keep)]
+                where = torch.tensor([active[i] for i in ended], device=self.device)
+                gone = torch.tensor(ended, device=self.device)
                 finished[where] = weights[:, gone, :-1].transpose(0, 1)
                 inertias[where] = inertia[gone]
                 active = [active[i] for i in keep]
@@ -576,7 +576,7 @@ class _Problem:
         """
         slack = 1e-6 * self.total
         lowest = inertias.min()
-        candidates = [inertias.argmin().item()]
+        candidates = [int(inertias.argmin())]
         if slack > 1e-6 * lowest * 10:
             candidates = (inertias <= lowest + slack).nonzero()[:, 0].tolist()
         results = []

@@ -49,7 +49,9 @@ class Objective(nn.Module):
 
     converged: bool | None = None
 
-    def players(self, network: nn.Module) -> Mapping[str, Parameters]:
+    # `network` is Any in the hooks, for each objective to name the class that it trains.
+
+    def players(self, network: Any) -> Mapping[str, Parameters]:
         """Return the parameters by player, each with an optimiser of its own.
 
         The first player's optimiser is the engine's ``optimizer_``, the one that skorch's
@@ -58,7 +60,7 @@ class Objective(nn.Module):
         """
         return {"main": [p for p in network.parameters() if p.requires_grad]}
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+    def loss(self, network: Any, x: Tensor, index: Tensor) -> Tensor:
         """Return the loss of the batch, which the first player minimises.
 
         To keep the device busy, nothing in here may depend on a tensor's value.
@@ -73,7 +75,7 @@ class Objective(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines neither `loss` nor `steps`")
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[Step]:
+    def steps(self, network: Any, x: Tensor, index: Tensor) -> Iterator[Step]:
         """Yield a (player, loss) for each step to take on the batch.
 
         In place of a player there can be a tuple of players, who all follow the loss. What
@@ -86,19 +88,19 @@ class Objective(nn.Module):
         """Return the indices of an epoch's samples, in order; None: all, shuffled."""
         return None
 
-    def before_step(self, network: nn.Module, n_steps: int) -> None:
+    def before_step(self, network: Any, n_steps: int) -> None:
         """Prepare a batch's first step, when `n_steps` batches of the phase are done.
 
         Unlike :meth:`loss`, it may read tensors' values, now and then.
         """
 
-    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
+    def on_epoch_begin(self, network: Any, X: Samples) -> None:
         """Prepare what needs the whole data set, before each epoch."""
 
-    def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+    def on_chunk_begin(self, network: Any, x: Tensor, index: Tensor) -> None:
         """Prepare what needs a chunk of several batches, before its first batch."""
 
-    def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+    def after_step(self, network: Any, x: Tensor, index: Tensor) -> None:
         """Update what follows the network, after each batch's last step."""
 
     def epoch_metrics(self) -> Mapping[str, Tensor | float]:
@@ -131,7 +133,7 @@ class PseudoLabels(Objective):
         self.augmentation = augmentation
         self.register_buffer("labels", labels)
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+    def loss(self, network: Any, x: Tensor, index: Tensor) -> Tensor:
         """Return the batch's cross-entropy."""
         return F.cross_entropy(network(self.augmentation(x)).float(), self.labels[index])
 
@@ -147,7 +149,7 @@ class CountingObjective(Objective):
         self.register_buffer("n_counted", torch.tensor(0))
         self.register_buffer("n_seen", torch.tensor(0))
 
-    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
+    def on_epoch_begin(self, network: Any, X: Samples) -> None:
         """Forget the last epoch's counts."""
         self.n_counted.zero_()
         self.n_seen.zero_()

@@ -69,7 +69,7 @@ def _digest(data: Any) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def fingerprint(estimator: BaseEstimator, X: Samples) -> dict[str, str]:
+def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
     """Return what has to be the same for a fit of `estimator` to `X` to go on from a file."""
     parameters = estimator.get_params(deep=False).items()
     digest = hashlib.sha256()

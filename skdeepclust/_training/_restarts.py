@@ -67,7 +67,8 @@ def train_restarts(
     Run
         A run that was interrupted is compared as it is.
     """
-    candidates, failure, was_screened = list(runs), None, False
+    candidates, was_screened = list(runs), False
+    failure: FloatingPointError | KeyboardInterrupt | None = None
     for until in [screen_at, None] if len(runs) > 1 else [None]:
         for run in candidates:
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
@@ -97,6 +98,7 @@ def train_restarts(
             reverse=True,
         )
         if not ranking:
+            assert failure is not None
             raise failure
         best, *others = ranking
         if any(run.interrupted for run in candidates):

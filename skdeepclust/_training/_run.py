@@ -6,7 +6,7 @@ import copy
 import json
 import warnings
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from skorch.history import History
@@ -114,7 +114,7 @@ class Run:
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
         if len(self._X.shape) == 4:
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
         self._phases = self._method._phases(network, self._X)
         self.network = network
         if self._checkpoint is not None:
@@ -156,12 +156,12 @@ class Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what stands between, on untrained networks
             for _ in range(state["n_phases"]):
-                phases.append(self._next_phase())
+                phases.append(cast(Phase, self._next_phase()))
         self._interposed = state["has_interposed"] or None
         started = phases[-1:]
         if state["interposed"] is not None:
             average = state["interposed"]["labels"].numpy()
-            interposed = self._method._consensus_phase(average)
+            interposed = cast(Phase, self._method._consensus_phase(average))
             self._interposed = interposed.objective
             started.append(interposed)
             self._progress.total += interposed.max_epochs * len(self._X)

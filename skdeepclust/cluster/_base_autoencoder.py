@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ from skdeepclust.networks import (
     Posterior,
     StudentTHead,
 )
-from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 
@@ -85,32 +84,32 @@ class AutoencoderObjective(Objective):
         self.value_range = value_range
 
     @property
-    def converged(self) -> bool | None:
+    def converged(self) -> bool | None:  # type: ignore[override]  # the term alone sets it
         """Whether the clustering term has converged; None without a criterion."""
         return None if self.term is None else self.term.converged
 
-    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+    def players(self, network: AutoencoderNetwork) -> Mapping[str, Sequence[nn.Parameter]]:
         critic = set() if network.critic is None else set(network.critic.parameters())
-        return {"main": [p for p in super().players(network)["main"] if p not in critic]}
+        return {"main": [p for p in network.parameters() if p.requires_grad and p not in critic]}
 
-    def before_step(self, network: nn.Module, n_steps: int) -> None:
+    def before_step(self, network: AutoencoderNetwork, n_steps: int) -> None:
         if self.term is not None:
             self.term.before_step(network, n_steps)
 
-    def after_step(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
+    def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
         if self.term is not None:
             self.term.after_step(network, x, index)
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+    def loss(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> Tensor:
         posterior = self.encode(network, x)
         loss = self.clustering_loss(network, posterior, index)
         if self.reconstruction_weight:
             decoded = network.decode(posterior.sample())
             reconstruction = self.reconstruction(decoded, x, posterior)
             loss = loss + self.reconstruction_weight * reconstruction
-        return loss
+        return cast(Tensor, loss)
 
-    def encode(self, network: nn.Module, x: Tensor) -> Posterior:
+    def encode(self, network: AutoencoderNetwork, x: Tensor) -> Posterior:
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
         # A copy is augmented: what works in place would change the target too.
@@ -121,7 +120,7 @@ class AutoencoderObjective(Objective):
         return negative_elbo(decoded, x, divergence, self.kl_weight, self.value_range)
 
     def clustering_loss(
-        self, network: nn.Module, posterior: Posterior, index: Tensor
+        self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor
     ) -> Tensor | float:
         return 0.0 if self.term is None else self.term(network, posterior, index)
 
@@ -171,7 +170,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             return 4 if self._given_autoencoder() is None else 1
         return self.n_init
 
-    def _head(self, n_features: int) -> nn.Module:
+    def _head(self, n_features: int) -> StudentTHead:
         return StudentTHead(n_features, self.n_clusters)
 
     def _taken_over(self, network: AutoencoderNetwork) -> AutoencoderNetwork:
@@ -217,7 +216,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
         network.head.set_centers(centers, offset, whitening)
 
-    def _finalize(self, network: ClusterNetwork, X: Samples) -> None:
+    def _finalize(self, network: AutoencoderNetwork, X: Samples) -> None:
         reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
         if not network.head.is_learning:
             self._fit_head(network, X)
@@ -227,8 +226,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         """Return what latents stand for, on the scale of the training samples."""
         device = next(self.network_.parameters()).device
-        z = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
-        decoded = self._in_units_of_X(self._forward(self.network_.decode, z))
+        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
+        decoded = self._in_units_of_X(self._forward(self.network_.decode, latents))
         return decoded.reshape(-1, *self._sample_shape)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
@@ -367,8 +366,8 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
         given = self._given_autoencoder()
         if given is not None:
             return self._taken_over(given.network_)
-        network = super()._build_network()
-        n_features = network.head.offset.numel()
+        encoder, n_features = self._build_encoder()
+        head = self._head(n_features)
         if self.decoder is None:
             decoder = self._default_decoder(n_features)
         elif isinstance(self.decoder, nn.Module):
@@ -381,7 +380,7 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
             with torch.no_grad():
                 posterior.weight.zero_()[:n_features].fill_diagonal_(1)
                 posterior.bias.zero_()[n_features:].fill_(-4)
-        return AutoencoderNetwork(network.encoder, decoder, network.head, posterior)
+        return AutoencoderNetwork(encoder, decoder, head, posterior)
 
     def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
         problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "

@@ -56,7 +56,7 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
         """Return what shapes the clusters, given k-means' centres in the network's head."""
         raise TypeError(f"{type(self).__name__} does not define `_term`")
 
-    def _autoencoder(self) -> BaseAutoencoderClusterer:
+    def _autoencoder(self) -> Any:
         """Return the estimator that is trained first, or the fitted one that is taken over."""
         default = AutoencoderClustering(
             augmentation=self.augmentation, batch_size=self.batch_size, optimizer=self.optimizer

@@ -136,8 +136,8 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
         start. The paper has one.
     """
 
-    upper: float = param(0.99, SHARE)
-    lower: float = param(0.8, SHARE)
+    upper: float | None = param(0.99, SHARE)
+    lower: float | None = param(0.8, SHARE)
     aux_weight: float = param(10.0, NOT_NEGATIVE)
     mi_weight: float = param(0.0, NOT_NEGATIVE)
     chunk_size: int = param(1000, AT_LEAST_2)
@@ -160,6 +160,10 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
             optimizer=self.optimizer,
             lr=self.lr,
         )
+
+    def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the upper and the lower threshold of an epoch, counted from 0."""
+        raise TypeError(f"{type(self).__name__} does not define `_thresholds`")
 
     def _starts_from_kmeans(self) -> bool:
         is_tabular = len(self.input_shape_) == 1
@@ -185,10 +189,8 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
             seed = int(torch.randint(2**31 - 1, ()))
             kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
             labels = kmeans.fit_predict(X[:].flatten(1).cpu().numpy())
-            objective = PseudoLabels(torch.from_numpy(labels).long(), augmentation)
-            yield Phase(
-                objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3
-            )
+            warm = PseudoLabels(torch.from_numpy(labels).long(), augmentation)
+            yield Phase(warm, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)
         objective = PairObjective(
             n_samples=len(X),
             n_clusters=self.n_clusters,

@@ -50,7 +50,7 @@ class RunningKMeansTerm(ClusteringTerm):
         self.labels[index] = labels
         # The paper's update is c_k += 1 and m_k += (z - m_k) / c_k for one sample after the other:
         # after a batch, the mean of all that the centre got.
-        centers = network.head.centers
+        centers: Tensor = network.head.centers
         members = F.one_hot(labels, len(centers)).to(z.dtype)
         added = members.sum(0)
         total = members.T @ network.head.project(z)

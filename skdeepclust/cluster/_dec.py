@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,8 +72,15 @@ class HardeningTerm(ClusteringTerm):
         return self.weight * assignment_hardening(network.head(posterior.mean), self.target[index])
 
 
+class _Clusterer:
+    """What the mixin needs of an estimator."""
+
+    batch_size: int
+    n_clusters: int
+
+
 @estimator
-class HardeningMixin:
+class HardeningMixin(_Clusterer):
     """For estimators that harden their assignments as DEC does.
 
     Parameters
@@ -144,7 +152,7 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
     (200,)
     """
 
-    augmentation: Callable[[Tensor], Tensor] | str | None = None
+    augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = None
 
     _reconstruction_weight = 0.0
 

@@ -43,10 +43,11 @@ class MixingObjective(AutoencoderObjective):
         self.consistency_weight = consistency_weight
         self.gamma = gamma
 
-    def players(self, network: nn.Module) -> Mapping[str, Sequence[nn.Parameter]]:
+    def players(self, network: AutoencoderNetwork) -> Mapping[str, Sequence[nn.Parameter]]:
+        assert network.critic is not None
         return {**super().players(network), "critic": list(network.critic.parameters())}
 
-    def steps(self, network: nn.Module, x: Tensor, index: Tensor) -> Iterator[Step]:
+    def steps(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> Iterator[Step]:
         n = len(x)
         posterior = self.encode(network, x)
         code = posterior.sample()
@@ -63,6 +64,7 @@ class MixingObjective(AutoencoderObjective):
             consistency = mixing_consistency(decoded_mixture, x)
             loss = loss + self.consistency_weight * consistency
         # the papers' 0.5 is beside errors of pixels: their variance divides it here
+        assert network.critic is not None
         network.critic.requires_grad_(False)  # of its gradients only those of its input
         estimate = network.estimate(decoded_mixture)
         loss = loss + self.adversarial_weight * adversarial_loss(estimate)

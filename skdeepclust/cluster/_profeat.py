@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -173,7 +174,7 @@ class ProFeatClustering(BaseSCAN):
     separate_embedding: bool = param(True, "boolean")
     threshold: float = param(0.99, BELOW_1)
     min_agreement: int | None = param(None, None, AT_LEAST_1)
-    min_connections: int | str = param("auto", StrOptions({"auto"}), AT_LEAST_1)
+    min_connections: int | Literal["auto"] = param("auto", StrOptions({"auto"}), AT_LEAST_1)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -230,10 +231,11 @@ class ProFeatClustering(BaseSCAN):
         if self.n_models == 1:
             kept = network.confidence[0] > (self.threshold if self.confident_only else -1)
             return ConfidentPairs(network.labels[0], kept)
-        min_connections = self.min_connections
-        if min_connections == "auto":
+        if self.min_connections == "auto":
             per_cluster = self._representation().batch_size / self.n_clusters
             min_connections = max(1, round(0.4 * per_cluster))
+        else:
+            min_connections = self.min_connections
         return AgreeingPairs(
             network.labels,
             self.n_models if self.min_agreement is None else self.min_agreement,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,28 +27,17 @@ from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import nearest_neighbors
-from skdeepclust.networks import SCANNetwork
+from skdeepclust.networks import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._contrastive import PrecomputedRepresentation
 from skdeepclust.objective import CountingObjective, Objective
 from skdeepclust.samples import Samples
-
-
-class PrecomputedRepresentation(nn.Module):
-    """Samples that are features already."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x`."""
-        return x
 
 
 class ClusteringObjective(Objective):
     """Base of the objectives that train g' and the heads."""
 
-    def players(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
+    def players(self, network: SCANNetwork) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of g' and of the heads."""
         return {"main": [*network.encoder.parameters(), *network.head.parameters()]}
 
@@ -87,12 +76,13 @@ class SCANObjective(ClusteringObjective):
         """Forget the last epoch's losses."""
         self.head_losses.zero_()
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+    def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
         drawn = torch.randint(self.neighbors.shape[1], (len(x), 1), device=x.device)
         neighbor = self.X[self.neighbors[index].gather(1, drawn).squeeze(1)]
         features = network.embed(self.augmentation(torch.cat([x, neighbor])))
-        losses = scan_loss(*network.head.all(features).chunk(2, 1), self.entropy_weight)
+        logits, neighbor_logits = network.head.all(features).chunk(2, 1)
+        losses = scan_loss(logits, neighbor_logits, self.entropy_weight)
         self.head_losses += losses.detach() * len(x)
         return losses.sum()
 
@@ -111,7 +101,7 @@ class SelfLabelObjective(ClusteringObjective, CountingObjective):
         self.augmentation = augmentation
         self.confidence = confidence
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+    def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the cross-entropy of the confident samples."""
         with torch.no_grad():
             given = network(x.clone()).float()  # it may work in place
@@ -167,7 +157,7 @@ class BaseSCAN(BaseDeepClusterer):
     representation: Any = param(
         None, None, StrOptions({"precomputed"}), HasMethods(["fit", "transform"])
     )
-    strong_augmentation: Callable[[Tensor], Tensor] | str | None = param(
+    strong_augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(
         "auto", StrOptions({"auto"}), None, callable
     )
     n_neighbors: int = param(20, AT_LEAST_1)
@@ -217,13 +207,15 @@ class BaseSCAN(BaseDeepClusterer):
                 f"samples of shape {self.input_shape_}."
             )
 
-    def _new_representation(self) -> tuple[nn.Module, int]:
+    def _new_representation(
+        self,
+    ) -> tuple[RepresentationNetwork | PrecomputedRepresentation, int]:
         """Return g with its projector, new or given, and the number of its features."""
         if self._is_precomputed():
             return PrecomputedRepresentation(), self.input_shape_[0]
         given = self._scaled_as()
         network = self._representation()._build_network() if given is None else given.network_
-        n_features = network.projector[0].in_features
+        n_features = cast(nn.Linear, network.projector[0]).in_features
         return network if given is None else copy.deepcopy(network), n_features
 
     def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
@@ -236,7 +228,7 @@ class BaseSCAN(BaseDeepClusterer):
             return RandomNoise(std=0.2, dropout=0.2)
         return strong_augmentation(self.input_shape_, value_range(X))
 
-    def _finalize(self, network: SCANNetwork, X: Samples) -> None:
+    def _finalize(self, network: Any, X: Samples) -> None:  # a SCANNetwork; in ProFeat several
         if not self._is_precomputed():
             reestimate_batch_norm(network.representation, X)
         # g' apart: it may share its batch normalisation with g, and may not
@@ -271,9 +263,8 @@ class BaseSCAN(BaseDeepClusterer):
         # with the lowest loss on validation samples, which there are none of here.
         model.head.select(objective.head_losses)
         if self.self_label_epochs:
-            objective = SelfLabelObjective(strong, self.confidence)
             yield Phase(
-                objective,
+                SelfLabelObjective(strong, self.confidence),
                 self.self_label_epochs,
                 f"{name}self-labelling",
                 batch_size=self.self_label_batch_size,

@@ -81,6 +81,8 @@ class STDACClustering(BaseDAC):
 
     n_st_layers: int = param(2, Interval(Integral, 0, 3, closed="both"))
     batch_size: int = 32
+    upper: float = 0.99
+    lower: float = 0.8
 
     def _default_encoder(self) -> nn.Module:
         if len(self.input_shape_) == 1:

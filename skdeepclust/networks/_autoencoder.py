@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_kl
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._heads import StudentTHead
 
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
@@ -53,7 +54,7 @@ class AutoencoderNetwork(ClusterNetwork):
         From (n, *input_shape) to features, of which all but the first axis are flattened.
     decoder : nn.Module
         From (n, n_features) to (n, *input_shape).
-    head : nn.Module
+    head : StudentTHead
         From (n, n_features) to (n, n_clusters).
     posterior : nn.Module, default=None
         Makes the auto-encoder variational: from the encoder's features, (n, n_features), to
@@ -63,11 +64,13 @@ class AutoencoderNetwork(ClusterNetwork):
         mixture (ACAI, MCDC).
     """
 
+    head: StudentTHead
+
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        head: nn.Module,
+        head: StudentTHead,
         posterior: nn.Module | None = None,
         critic: nn.Module | None = None,
     ) -> None:
@@ -164,6 +167,7 @@ def _initialize(network: nn.Module, gain: float) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
             nn.init.normal_(module.weight, std=gain * (fan_in * (1 + SLOPE**2)) ** -0.5)
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
 
 
@@ -215,7 +219,7 @@ class ConvEncoder(nn.Sequential):
         shape, n_poolings = latent_shape(input_shape, latent_channels)
         layers: list[nn.Module] = []
         if margins := _margins(input_shape, shape, n_poolings):
-            layers.append(nn.ReplicationPad2d(margins))
+            layers.append(nn.ReplicationPad2d(margins))  # type: ignore[arg-type]  # takes lists
         # The blocks are those of ACAI's published code, which MCDC's network builds on. MCDC's
         # text has the channels double within a block, which doesn't give 4x4x16 latents.
         layers.append(nn.Conv2d(input_shape[0], channels, 1))

@@ -37,4 +37,5 @@ def he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
             continue
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
             nn.init.zeros_(module.bias)

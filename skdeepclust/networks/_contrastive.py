@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +52,18 @@ class RepresentationNetwork(nn.Module):
         return F.normalize(self.projector(self.embed(x)).float(), dim=1)
 
 
+class PrecomputedRepresentation(nn.Module):
+    """Samples that are features already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`."""
+        return x
+
+
 class SCANNetwork(ClusterNetwork):
     """A representation and the clustering upon it: f(x) = h(g'(x)).
 
@@ -81,9 +95,11 @@ class SCANNetwork(ClusterNetwork):
     torch.Size([5, 3])
     """
 
+    head: MultiHead
+
     def __init__(
         self,
-        representation: RepresentationNetwork,
+        representation: RepresentationNetwork | PrecomputedRepresentation,
         n_features: int,
         n_clusters: int,
         n_heads: int,
@@ -127,7 +143,7 @@ class EnsembleNetwork(nn.Module):
 
     def __init__(self, models: list[SCANNetwork]) -> None:
         super().__init__()
-        self.models = nn.ModuleList(models)
+        self.models: Sequence[SCANNetwork] = cast(Any, nn.ModuleList(models))
         self.register_buffer("kept", torch.tensor(0))
 
     def start(self, n_rounds: int, X: Samples) -> None:

@@ -49,6 +49,7 @@ class _Fitted:
 
     input_shape_: tuple[int] | tuple[int, int, int]
     input_mean_: float
+    _input_range: tuple[float, float]
     input_scale_: float
     _sample_shape: tuple[int, ...]
     _sample_dtype: Any  # np.float32 or np.float64

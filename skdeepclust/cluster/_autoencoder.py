@@ -119,9 +119,9 @@ class VAEClustering(BaseLatentKMeans):
         return low, max(high, low + 1e-6)
 
     def _build_network(self) -> AutoencoderNetwork:
-        network = super()._build_network()
-        if self._value_range() is not None:
-            network.decoder = nn.Sequential(network.decoder, UnitRange(*self._value_range()))
+        network, value_range = super()._build_network(), self._value_range()
+        if value_range is not None:
+            network.decoder = nn.Sequential(network.decoder, UnitRange(*value_range))
         return network
 
     def _objective(self) -> Objective:

@@ -13,8 +13,10 @@ models are kept in benchmarks/cache/. Labels are used for the figures alone.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from ast import literal_eval
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,8 @@ def main(argv: list[str] | None = None) -> int:
         print(queue.listing(TABLES, args.device))
         return 0
     if args.table == "queue":
+        with suppress(AttributeError, OSError):  # where there is none
+            os.nice(10)
         failed = queue.work(TABLES.values(), 60 * args.budget_minutes, args.device, args.data_home)
         print(*failed, sep="\n", file=sys.stderr)
         return bool(failed)

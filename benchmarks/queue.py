@@ -5,13 +5,9 @@ Safe to kill at any moment: finished runs are there, and half-done ones go on fr
 
 from __future__ import annotations
 
-import _thread
-import os
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import report
-from benchmarks.run import Job, Wanted, run_if_missing
+from benchmarks.run import Job, Stopped, Wanted, run_if_missing
 
 LEAST = 60.0  # seconds left, for a run that will have to go on another time
 
@@ -97,18 +93,6 @@ def ranked(
     return [(seconds, job) for *_, seconds, job in sorted(jobs, key=lambda item: item[:3])]
 
 
-@contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread if the block takes longer."""
-    timer = threading.Timer(seconds, _thread.interrupt_main)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def work(
     tables: Iterable[ModuleType],
     seconds: float,
@@ -118,8 +102,6 @@ def work(
 ) -> list[str]:
     """Run what fits into `seconds`, the most valuable first; return the names of what failed."""
     tables = list(tables)
-    with suppress(AttributeError, OSError):  # where there is none
-        os.nice(10)
     end = clock() + seconds
     failed: dict[Path, str] = {}
     try:
@@ -135,17 +117,15 @@ def work(
             if job is None:
                 break
             try:
-                if needed > left or job.can_go_on():
-                    with interrupted_after(left):
-                        run_if_missing(job)
-                else:
-                    run_if_missing(job)
+                if job.can_go_on():
+                    job.until = time.monotonic() + left
+                run_if_missing(job)
             except Exception as error:  # the other rows may do better
                 failed[job.path] = f"{job.table_name} {job.name}: {error}"
                 traceback.print_exc()
             else:
                 report.render(job.table)
-    except KeyboardInterrupt:  # by the clock or by hand
+    except (KeyboardInterrupt, Stopped):  # by hand or by the clock
         print("stopped; what was half done goes on next time", flush=True)
     for table in tables:
         report.render(table)

@@ -15,10 +15,12 @@ A table is a module of `benchmarks.tables` with
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +103,7 @@ class Job:
     device: str = "cpu"
     data_home: Path | None = None
     verbose: int = 1
+    until: float = math.inf  # of time.monotonic(): stops there, if it can go on
 
     @property
     def of_paper(self) -> dict[str, Any]:
@@ -208,7 +211,25 @@ class Job:
         job = replace(self)
         job.parts = [(np.arange(128.0).reshape(2, 8, 8), np.arange(2))]
         job.before = Fit(None, 2, 0.0, {}, [], {})
-        return takes_checkpoint(job.estimator())
+        base = self.base
+        is_there = base is None or base.cached(".joblib").exists() or base.can_go_on()
+        return is_there and takes_checkpoint(job.estimator())
+
+
+class Stopped(SystemExit):
+    """A fit is over for now, and goes on another time."""
+
+
+class Deadline(Callback):
+    """Stops a fit between two epochs, right after its checkpoint may have been written."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Stop; KeyboardInterrupt would end the phase alone."""
+        if time.monotonic() >= self.until:
+            raise Stopped("the time is used; the fit goes on from its checkpoint")
 
 
 class Watch(Callback):
@@ -221,6 +242,17 @@ class Watch(Callback):
 
     def __deepcopy__(self, memo: dict) -> Watch:
         return self  # one fit: no copy of the data
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Measure the block's time, and pass Ctrl-C on, which would end the phase alone."""
+        start = time.perf_counter()
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Stopped("interrupted") from None
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a finding in a file, since callbacks begin anew when a fit goes on."""
@@ -246,14 +278,20 @@ def fitted(job: Job) -> Fit:
     estimator = job.estimator()
     checkpoint = job.cached(".pt")
     goes_on = checkpoint.exists()
-    own = {}  # what is given back afterwards
+    own, callbacks = {}, []  # what is given back afterwards, and what looks on
+    if "callbacks" in estimator.get_params(deep=False):
+        own["callbacks"] = estimator.callbacks
+        callbacks = list(estimator.callbacks or [])
+    watch = None
+    if own and hasattr(job.table, "WATCH"):
+        watch = job.table.WATCH(job, estimator)
+        callbacks.append(watch)
     if takes_checkpoint(estimator):
         own["checkpoint"] = None
         estimator.set_params(checkpoint=checkpoint)
-    watch = None
-    if hasattr(job.table, "WATCH") and "callbacks" in estimator.get_params(deep=False):
-        watch, own["callbacks"] = job.table.WATCH(job, estimator), estimator.callbacks
-        estimator.set_params(callbacks=[*(estimator.callbacks or []), watch])
+        callbacks.append(Deadline(job.until))
+    if callbacks:
+        estimator.set_params(callbacks=callbacks)
     X = job.table.training_part(job) if hasattr(job.table, "training_part") else job.X
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:

@@ -188,6 +188,21 @@ def test_settings_that_are_not_the_papers_are_in_the_name():
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_can_be_made_for_all_data(name):
+    """And asked whether it goes on after a stop, which takes no data and no fit."""
+    table = TABLES[name]
+    resumable = {
+        row: {Job(table, row, data).can_go_on() for data in table.DATA} for row in table.ROWS
+    }
+    has_checkpoint = ("SCAN", "(a)", "(d)", "ProFeat", "ProFeat_s", "ProFeat_e")
+    for row in resumable:
+        if row.removesuffix("Clustering") in has_checkpoint:
+            assert resumable[row] == {True}
+        if "means" in row.lower():
+            assert resumable[row] == {False}
+
+
 def test_settings_reach_the_estimator():
     job = Job(
         TABLES["st_dac"], "ST-DAC + 2", "mnist", 3, given={"max_epochs": 2, "batch_size": 7},

@@ -37,7 +37,6 @@ paper's settings.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -329,11 +328,13 @@ class WATCH(Watch):
     X: torch.Tensor | None = None
 
     def on_train_end(self, net: Any, X: Any = None, **kwargs: Any) -> None:
-        """Score the network as it is."""
-        model = net.module_
-        if not isinstance(model, ClusterNetwork):
-            return  # the contrastive training
-        start = time.perf_counter()
+        """Score the network as it is, but for the contrastive training."""
+        if isinstance(net.module_, ClusterNetwork):
+            with self.looking():
+                self.look(net, net.module_, X)
+
+    def look(self, net: Any, model: ClusterNetwork, X: Any) -> None:
+        """Score a network with the head that is or would be selected."""
         if self.X is None:
             self.X = standardised(self.estimator, self.job.test[0], X.device)
         losses = getattr(net.criterion_, "head_losses", None)  # of SCAN's step
@@ -344,7 +345,6 @@ class WATCH(Watch):
         found = metrics(self.job.test[1], logits.argmax(1).cpu().numpy())
         loss = float(model.head.loss if losses is None else losses.min())
         self.keep(net.phase.name, {**found, "loss": loss})
-        self.seconds += time.perf_counter() - start
 
 
 def of_round(found: dict[str, dict], number: int) -> dict[str, float] | None:

@@ -86,7 +86,7 @@ def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.write_text(json.dumps(result, indent=1, default=str) + "\n")
     partial.replace(path)
 
 

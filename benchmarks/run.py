@@ -197,12 +197,10 @@ class Job:
         rows = {**getattr(self.table, "STAGES", {}), **self.table.ROWS}
         estimator = rows[self.row](self)
         steps = [s for _, s in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+        ours = {"device": self.device, "precision": self.precision, "verbose": self.verbose}
         for step in steps:
-            common = {"random_state": self.random_state}
-            if "device" in step.get_params(deep=False):
-                common |= {"device": self.device, "precision": self.precision}
-                common |= {"verbose": self.verbose}
             known = step.get_params(deep=False)
+            common = {"random_state": self.random_state} | (ours if "device" in known else {})
             step.set_params(**{k: v for k, v in common.items() if k in known})
         return estimator.set_params(**self.parameters)
 
@@ -276,8 +274,7 @@ def fitted(job: Job) -> Fit:
         return fit
     print(f"fitting {job.table_name} {job.name}", flush=True)
     estimator = job.estimator()
-    checkpoint = job.cached(".pt")
-    goes_on = checkpoint.exists()
+    goes_on = job.cached(".pt").exists()
     own, callbacks = {}, []  # what is given back afterwards, and what looks on
     if "callbacks" in estimator.get_params(deep=False):
         own["callbacks"] = estimator.callbacks
@@ -288,7 +285,7 @@ def fitted(job: Job) -> Fit:
         callbacks.append(watch)
     if takes_checkpoint(estimator):
         own["checkpoint"] = None
-        estimator.set_params(checkpoint=checkpoint)
+        estimator.set_params(checkpoint=job.cached(".pt"))
         callbacks.append(Deadline(job.until))
     if callbacks:
         estimator.set_params(callbacks=callbacks)
@@ -300,16 +297,13 @@ def fitted(job: Job) -> Fit:
     seconds = time.perf_counter() - start - (watch.seconds if watch else 0.0)
     messages = sorted({str(w.message) for w in caught})
     if any("the fit was interrupted" in message for message in messages):
-        raise KeyboardInterrupt  # no record of half a training
+        raise Stopped("interrupted")  # no record of half a training
     estimator.set_params(**own)
     before = job.before.estimator if job.before else None
     parameters = {
         name: f"of the row {job.base.row}" if value is before is not None else value
         for name, value in estimator.get_params(deep=False).items()
         if name not in NOT_RECORDED
-    }
-    parameters = {
-        k: v if isinstance(v, int | float | str | None) else str(v) for k, v in parameters.items()
     }
     history = history_of(estimator)
     training = sum(phase["seconds"] for phase in history.values())
@@ -330,8 +324,7 @@ def fitted(job: Job) -> Fit:
         partial = model.with_suffix(".partial")
         joblib.dump(fit, partial)
         partial.replace(model)
-        if job.row not in job.table.ROWS:
-            clean(job)
+        clean(job)
     return fit
 
 

@@ -616,8 +616,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         -----
         Spearman's rank correlation on scikit-learn's digits, over 24 single runs in 12 settings:
         0.97 with the NMI, 0.69 with the accuracy; over 6 runs of one setting: 0.83 and 0.89
-        (``benchmarks/selection.py``). It looks at neighbours in pixels, so it favours clusterings
-        near that of k-means somewhat, and its worth on complex colour images is not known.
+        (``python -m benchmarks selection``). It looks at neighbours in pixels, so it favours
+        clusterings near that of k-means somewhat, and its worth on complex colour images is not
+        known.
         """
         X = self._checked(X)
         with neutral_settings():

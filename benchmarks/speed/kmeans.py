@@ -1,6 +1,6 @@
 """k_means against scikit-learn's KMeans, side by side in one run.
 
-    python benchmarks/kmeans.py [--device cuda] [--starts 100] [--reference-starts 4] [--rounds 2]
+    python -m benchmarks.speed.kmeans [--device cuda] [--starts 100] [--reference-starts 4]
 
 The data are latents of ten Gaussians that overlap, whitened. The two take turns, each with a seed
 of its own for each round. Scikit-learn always runs on the CPU and, to keep the run short, from
@@ -19,11 +19,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import RESULTS, default_device, described, environment, processor, save, table
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from benchmarks.records import (
+    RESULTS,
+    default_device,
+    described,
+    environment,
+    processor,
+    save,
+    table,
+)
 from skdeepclust.kmeans import _Problem, _workers, k_means
 
 

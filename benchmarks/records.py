@@ -1,4 +1,4 @@
-"""What the benchmarks share: where and on what they ran, and results that survive a restart."""
+"""Records of runs: where and on what they ran, files that survive a restart, tables."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import numpy as np
 import sklearn
 import skorch
 import torch
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import skdeepclust
 from skdeepclust.metrics import clustering_accuracy_score
@@ -83,8 +86,40 @@ def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.write_text(json.dumps(result, indent=1, default=str) + "\n")
     partial.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the record of a run in one of the tables, those of the former scripts too."""
+    record = json.loads(path.read_text())
+    before = dict(record)  # all at the top
+    record.setdefault("table", path.parent.name)
+    record.setdefault("row", record.get("method", record.get("setting")))
+    record.setdefault("data", "digits-unequal" if record.get("unequal") else "digits")
+    record.setdefault("n_samples", 1080 if record["data"] == "digits-unequal" else 1797)
+    record.setdefault("n_test", 0)
+    record.setdefault("precision", "float32")
+    record.setdefault("set", {})
+    record.setdefault("options", before | before.get("plan", before.get("parameters", {})))
+    record.setdefault("scores", before)
+    record.setdefault("seconds", None)
+    record["name"] = path.stem
+    return record
+
+
+def curve(record: dict[str, Any], name: str) -> list[float]:
+    """Return a column of the history of all phases, one value an epoch."""
+    history = record.get("history") or {}
+    if isinstance(history.get(name), list):  # of the former scripts
+        return history[name]
+    return [v for phase in history.values() if isinstance(phase, dict) for v in phase.get(name, [])]
+
+
+def n_epochs(record: dict[str, Any]) -> int:
+    """Return how many epochs a run took, 0 if the record doesn't say."""
+    restarts = record.get("restarts") or []
+    return len(curve(record, "train_loss")) or sum(r["n_epochs"] for r in restarts)
 
 
 def run_missing(
@@ -114,9 +149,20 @@ def table(header: list[str], rows: Iterable[list[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
+def machine(record: dict[str, Any]) -> str:
+    """Return what a run ran on."""
+    e = record["environment"]
+    return e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
+
+
 def described(result: dict[str, Any]) -> str:
     """Return the machine and versions of a result in one line."""
     e = result["environment"]
-    where = e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
     versions = ", ".join(f"{k} {e[k]}" for k in ("torch", "skorch", "scikit-learn"))
-    return f"{where}; Python {e['python']}, {versions}; {e['date']}"
+    return f"{machine(result)}; Python {e['python']}, {versions}; {e['date']}"
+
+
+def k_means(n_clusters: int) -> Pipeline:
+    """Return k-means on samples of any shape."""
+    flat = FunctionTransformer(lambda X: X.reshape(len(X), -1) / 1.0)
+    return make_pipeline(flat, KMeans(n_clusters, n_init=10))

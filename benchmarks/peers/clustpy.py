@@ -1,6 +1,6 @@
-"""One fit of ClustPy for peers.py, which starts it in ClustPy's own environment.
+"""One fit of ClustPy for __main__.py, which starts it in ClustPy's own environment.
 
-    python benchmarks/_peers_clustpy.py job.json result.json
+    python -m benchmarks.peers.clustpy job.json result.json
 
 It imports nothing of skdeepclust.
 """

@@ -1,8 +1,8 @@
 """DEC, IDEC and DCN beside ClustPy's, on 10,000 images of MNIST: seconds an epoch, ACC, NMI, ARI.
 
-    python benchmarks/peers.py --data-home DIRECTORY --peer-python clustpy/bin/python
-    python benchmarks/peers.py --losses same ...        # the same losses, too
-    python benchmarks/peers.py --render                 # only write the table
+    python -m benchmarks.peers --data-home DIRECTORY --peer-python clustpy/bin/python
+    python -m benchmarks.peers --losses same ...        # the same losses, too
+    python -m benchmarks.peers --render                 # only write the table
 
 ClustPy gets an environment of its own, of Python 3.11 or later, since it asks for newer versions
 than this package does:
@@ -58,12 +58,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import RESULTS, environment, mean_std, metrics, processor, run_missing, table
-from st_dac import load
 
-HERE = Path(__file__).parent
+from benchmarks.records import (
+    RESULTS,
+    environment,
+    mean_std,
+    metrics,
+    processor,
+    run_missing,
+    table,
+)
+from benchmarks.run import subset
+from skdeepclust.datasets import load_mnist
+
+ROOT = Path(__file__).parents[2]
 METHODS = ["DEC", "IDEC", "DCN"]
-PACKAGES = {"skdeepclust": HERE / "peers.py", "clustpy": HERE / "_peers_clustpy.py"}
+PACKAGES = {"skdeepclust": "benchmarks.peers", "clustpy": "benchmarks.peers.clustpy"}
 NAMES = {"skdeepclust": "skdeepclust", "clustpy": "ClustPy"}
 SETTING = {  # of a fit, by the flags
     "n_samples": 10_000,
@@ -81,7 +91,7 @@ NETWORK = {"hidden_sizes": [500, 500, 2000], "latent_size": 10}
 
 
 def fit(job: dict[str, Any]) -> dict[str, Any]:
-    """Fit skdeepclust's estimator; what _peers_clustpy.py does for ClustPy."""
+    """Fit skdeepclust's estimator; what clustpy.py does for ClustPy."""
     import skdeepclust
 
     torch.set_num_threads(job["threads"])
@@ -91,11 +101,15 @@ def fit(job: dict[str, Any]) -> dict[str, Any]:
         options["clustering_weight"] = CLUSTERING_WEIGHTS[job["method"]]
     estimator = getattr(skdeepclust, f"{job['method']}Clustering")(
         n_clusters=job["n_clusters"],
-        hidden_sizes=tuple(job["hidden_sizes"]),
-        latent_size=job["latent_size"],
-        pretrain_epochs=job["pretrain_epochs"],
+        autoencoder=skdeepclust.AutoencoderClustering(
+            hidden_sizes=tuple(job["hidden_sizes"]),
+            latent_size=job["latent_size"],
+            max_epochs=job["pretrain_epochs"],
+            lr=job["pretrain_lr"],
+            batch_size=job["batch_size"],
+            augmentation=None,
+        ),
         max_epochs=job["max_epochs"],
-        pretrain_lr=job["pretrain_lr"],
         lr=job["lr"],
         batch_size=job["batch_size"],
         augmentation=None,
@@ -159,10 +173,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """Fit in a process of its own and score the labels it comes back with."""
     job = dict(job)
     args, package = job.pop("args"), job["package"]
-    X, y = load("mnist", args)
+    X, y = subset(*load_mnist(data_home=args.data_home, return_X_y=True), args.n_samples)
     X = X.reshape(len(X), -1)
     scaled = X / 255.0
-    python = sys.executable if package == "skdeepclust" else args.peer_python
+    python = sys.executable if package == "skdeepclust" else Path(args.peer_python).absolute()
     threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with tempfile.TemporaryDirectory() as folder:
         data, todo, done = (Path(folder) / name for name in ("data.npz", "job.json", "done.json"))
@@ -176,7 +190,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         todo.write_text(json.dumps({**job, **details}))
         load_before = os.getloadavg()[0]
         process = subprocess.run(
-            [str(python), str(PACKAGES[package]), str(todo), str(done)],
+            [str(python), "-m", PACKAGES[package], str(todo), str(done)],
+            cwd=ROOT,
             env={**os.environ, **threads},
             stdout=subprocess.DEVNULL,  # progress
             stderr=subprocess.PIPE,
@@ -275,7 +290,7 @@ def tables(results: list[dict]) -> list[str]:
         table(["method", "time", "runs", "skdeepclust", "ClustPy", "ClustPy / skdeepclust"], speed)
         + "\n",
         "The ratio is that of the fits with the same random state, which ran one after the other. "
-        "What is alike and what is each package's own is in `benchmarks/peers.py`.\n",
+        "What is alike and what is each package's own is in `benchmarks/peers/__main__.py`.\n",
     ]
     short = [r for r in results if r["n_epochs"] != [job["pretrain_epochs"], job["max_epochs"]]]
     if short:
@@ -320,7 +335,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1].endswith(".json"):  # the script runs itself: one fit
+    if len(sys.argv) == 3 and sys.argv[1].endswith(".json"):  # it runs itself: one fit
         Path(sys.argv[2]).write_text(json.dumps(fit(json.loads(Path(sys.argv[1]).read_text()))))
     else:
         main()

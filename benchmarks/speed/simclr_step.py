@@ -1,7 +1,7 @@
 """Where the time of a SimCLR step goes: ResNet-18, random colour images of 32x32.
 
-    python benchmarks/simclr_step.py [--batch-size 512] [--rounds 10] [--compile]
-    python benchmarks/simclr_step.py --batch-size 32 --steps 1 --rounds 2 --threads 1   # on a CPU
+    python -m benchmarks.speed.simclr_step [--batch-size 512] [--rounds 10] [--compile]
+    python -m benchmarks.speed.simclr_step --batch-size 32 --steps 1 --rounds 2 --threads 1
 
 Loops: an epoch of the package's engine, as SimCLR trains, the same without augmentation, and a bare
 loop over plain tensors with the same network and loss, without augmentation. They take turns, and
@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import RESULTS, default_device, described, environment, save, table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.records import RESULTS, default_device, described, environment, save, table
 from skdeepclust.augment import simclr_augmentation
 from skdeepclust.cluster._simclr import ContrastiveObjective
 from skdeepclust.engine import Engine, Phase

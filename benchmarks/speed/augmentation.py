@@ -1,6 +1,6 @@
 """simclr_augmentation against kornia's equivalent and beside a training step, in one run.
 
-    python benchmarks/augmentation.py [--device cuda] [--rounds 20] [--threads 2] [--resnet]
+    python -m benchmarks.speed.augmentation [--device cuda] [--rounds 20] [--threads 2] [--resnet]
 
 All take turns, and medians count. A step is the loss of SimCLR of two views and its gradients,
 without the augmentation, which a step needs twice. With --resnet also for a ResNet-18. kornia (no
@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from _common import RESULTS, default_device, described, environment, save, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.records import RESULTS, default_device, described, environment, save, table
 from skdeepclust.augment import simclr_augmentation
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}

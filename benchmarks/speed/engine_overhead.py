@@ -1,6 +1,6 @@
 """What the engine costs: against a bare loop and default skorch, same work, in one run.
 
-    python benchmarks/engine_overhead.py [--rounds 7]
+    python -m benchmarks.speed.engine_overhead [--rounds 7]
 
 The contenders take turns, so that what else the machine does meets them alike. Reported are
 medians over the rounds of the time a step and of its ratio to the bare loop of the same round.
@@ -13,12 +13,12 @@ import time
 
 import numpy as np
 import torch
-from _common import RESULTS, default_device, described, environment, save, table
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.records import RESULTS, default_device, described, environment, save, table
 from skdeepclust.augment import RandomAffine
 from skdeepclust.cluster._dac import PairObjective, linear_threshold
 from skdeepclust.cluster._mcdc import MixingObjective
@@ -33,7 +33,7 @@ from skdeepclust.networks import (
     StudentTHead,
     VGGEncoder,
 )
-from skdeepclust.networks._convolutional import dense_head
+from skdeepclust.networks._heads import dense_head
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 

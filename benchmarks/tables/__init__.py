@@ -1,0 +1,12 @@
+"""A module a table."""
+
+from benchmarks.tables import dec, digits, mcdc, profeat, selection, st_dac
+
+TABLES = {
+    "digits": digits,
+    "st_dac": st_dac,
+    "mcdc": mcdc,
+    "dec": dec,
+    "profeat": profeat,
+    "selection": selection,
+}

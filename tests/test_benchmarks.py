@@ -1,0 +1,385 @@
+"""The benchmarks: every table on few samples, the committed records, the queue; no download."""
+
+import importlib
+import json
+import runpy
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("benchmarks", reason="run from the root of the repository")
+
+from benchmarks import __main__ as command
+from benchmarks import queue, records, report
+from benchmarks import run as running
+from benchmarks.run import Job, Wanted
+from benchmarks.tables import TABLES
+from skdeepclust import AutoencoderClustering, SCANClustering, SimCLR
+
+COMMITTED = records.RESULTS
+TINY = 40
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Results and cache that are empty at first."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(running, "CACHE", tmp_path / "cache")
+    (tmp_path / "results" / "figures").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def data(folders, digits, monkeypatch):
+    """Every table on a few digits."""
+    images, y = digits[0][:200].astype("uint8"), digits[1][:200]
+
+    def load(data_home=None):
+        return images, y
+
+    def load_parts(data_home=None):
+        return images, y, images[:100], y[:100]
+
+    for table in TABLES.values():
+        parts = load_parts if table is TABLES["profeat"] else load
+        monkeypatch.setattr(table, "DATA", dict.fromkeys(table.DATA, parts))
+    return folders
+
+
+SMOKE = {  # rows and what is set, so that each takes about a second
+    "digits": (
+        ["KMeans", "DACClustering", "DECClustering", 'MCDCClustering(base="idec")'],
+        {"max_epochs": 1, "n_init": 1},
+    ),
+    "st_dac": (["DAC", "DAC*", "ST-DAC + 0", "ST-DAC + 2"], {"max_epochs": 1}),
+    "mcdc": (
+        ["AE", "ACAI", "VAE", "MCDC", "MCDC + VAE", "IDEC", "MCDC + IDEC"],
+        {
+            "side": 8, "channels": 4, "max_epochs": 1, "finetune_epochs": 1, "kmeans_n_init": 2,
+            "tol": 0.0,
+        },
+    ),
+    "dec": (["AE", "DEC", "IDEC"], {"updates": 1, "max_epochs": 1}),
+    "profeat": (
+        ["k-means", "SimCLR + k-means", "SCAN", "(a)", "ProFeat_s", "ProFeat_e"],
+        {
+            "small": True, "simclr_epochs": 1, "scan_epochs": 1, "self_label_epochs": 1,
+            "refine_epochs": 1, "rounds": 2, "n_models": 2, "n_heads": 2,
+        },
+    ),
+    "selection": (["k-means", "default", "lr=1e-3"], {"max_epochs": 1}),
+}  # fmt: skip
+
+
+def jobs_of(name, n_samples=TINY, states=(0,)):
+    table = TABLES[name]
+    rows, given = SMOKE[name]
+    for state in states:
+        for row in rows:
+            own = {} if row in ("KMeans", "k-means") else dict(given)
+            if "tol" in own and "IDEC" not in row:
+                del own["tol"]
+            data = next(iter(table.DATA))
+            yield Job(table, row, data, state, n_samples, own, device="cpu", verbose=0)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_runs_is_kept_and_rendered(name, data):
+    jobs = list(jobs_of(name))
+    for job in jobs:
+        assert running.run_if_missing(job)
+        assert not list(running.CACHE.rglob("*.pt*")), "checkpoints go with the record"
+    for job in jobs:
+        record = json.loads(job.path.read_text())
+        expected = {"table": name, "row": job.row, "data": job.data, "random_state": 0}
+        assert expected.items() <= record.items()
+        assert record["n_samples"] == TINY
+        assert record["seconds"] > 0
+        assert {"acc", "nmi", "ari"} <= set(record["scores"])
+        assert {"machine", "torch", "n_threads", "date"} <= set(record["environment"])
+        assert set(record["set"]) <= set(job.given)
+        if "means" not in job.row.lower():
+            assert all(phase["train_loss"] for phase in record["history"].values())
+        assert job.base is None or record["base"]["seconds"] > 0
+    text = report.render(TABLES[name])
+    for job in jobs:
+        assert job.row in text or name == "selection"  # whose table is of all samples
+    assert not any(running.run_if_missing(job) for job in jobs)  # nothing to do
+
+
+def test_figures_from_models(data):
+    for name in ("st_dac", "mcdc"):
+        jobs = [job for job in jobs_of(name, n_samples=None) if job.row in ("ST-DAC + 2", "AE")]
+        for job in jobs:
+            running.run_if_missing(job)
+        TABLES[name].draw(jobs, records.RESULTS / "figures")
+    drawn = {path.name for path in (records.RESULTS / "figures").glob("*.png")}
+    assert {"mnist-ST-DAC+2-figure4.png", "mnist-mcdc-figure5.png"} <= drawn
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if (COMMITTED / f"{name}.md").exists()])
+def test_committed_records_give_the_committed_tables(name):
+    assert report.text(TABLES[name]) == (COMMITTED / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_committed_records_have_the_names_that_jobs_have(name):
+    for record in report.read_all(TABLES[name]):
+        changed = record["name"].removeprefix(running.plain(f"{record['data']}-{record['row']}"))
+        assert changed.endswith(f"-{record['random_state']}"), record["name"]
+
+
+def test_a_run_with_the_former_settings_is_not_run_again():
+    for name in ("mcdc", "profeat"):  # the first are what was run on a CPU
+        wanted = TABLES[name].WANTED[0]
+        for job in some(TABLES[name], wanted):
+            assert job.path.exists(), job.path.name
+    wanted = [job.name for _, job in queue.wanted(TABLES.values(), "cpu")]
+    assert not any(name.startswith("digits-KMeans") for name in wanted)
+    assert "digits-DACClustering-4" in wanted
+
+
+def some(table, w):
+    return [
+        Job(table, row, data, state, w.n_samples, w.given, w.precision)
+        for data in w.data for row in w.rows for state in w.random_states
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr=1e-3", ("lr", 1e-3)),
+        ("augmentation=None", ("augmentation", None)),
+        ("autoencoder__lr=0.1", ("autoencoder__lr", 0.1)),
+        ("hidden_sizes=(5, 5)", ("hidden_sizes", (5, 5))),
+        ("init=kmeans", ("init", "kmeans")),
+        ("small=True", ("small", True)),
+    ],
+)
+def test_setting(text, expected):
+    assert command.setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["lr", "=3", "lr="])
+def test_what_is_no_setting_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        command.parse(["digits", "--set", text])
+    assert "is not key=value" in capsys.readouterr().err
+
+
+def test_settings_that_are_not_the_papers_are_in_the_name():
+    mcdc = TABLES["mcdc"]
+    given = {"lr": 1e-3, "max_epochs": 400, "augmented": True, "finetune_epochs": 5}
+    job = Job(mcdc, "AE", "mnist", 2, 100, {**given, "image_shape": None}, "bf16")
+    assert job.name == "mnist-AE-n100-augmented-image_shapeNone-lr0.001-bf16-2"
+    idec = Job(mcdc, "IDEC", "mnist", 0, given=given)
+    assert idec.name == "mnist-IDEC-augmented-finetune_epochs5-lr0.001-0"
+    assert idec.base.name == "mnist-AE-augmented-lr0.001-0"
+    names = [Job(TABLES["st_dac"], row, "mnist").name for row in TABLES["st_dac"].ROWS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_can_be_made_for_all_data(name):
+    """And asked whether it goes on after a stop, which takes no data and no fit."""
+    table = TABLES[name]
+    resumable = {
+        row: {Job(table, row, data).can_go_on() for data in table.DATA} for row in table.ROWS
+    }
+    for row, found in resumable.items():
+        # not k-means and what ends with it, nor what begins with a schedule, which is a callback
+        is_kmeans = row.lower().replace("-", "").endswith("kmeans") and "=" not in row
+        assert found == {not is_kmeans and name != "dec"}, row
+
+
+def test_settings_reach_the_estimator():
+    job = Job(
+        TABLES["st_dac"], "ST-DAC + 2", "mnist", 3, given={"max_epochs": 2, "batch_size": 7},
+        precision="bf16",
+    )  # fmt: skip
+    estimator = job.estimator()
+    expected = {"max_epochs": 2, "batch_size": 7, "random_state": 3, "precision": "bf16"}
+    assert expected.items() <= estimator.get_params().items()
+
+
+def test_the_command_line_goes_on_where_it_was(data, capsys):
+    line = ["selection", "--row", "k-means", "--n-samples", "60", "--random-states", "0", "1"]
+    assert not command.main([*line, "--device", "cpu"])
+    assert capsys.readouterr().out.count("running") == 2
+    assert not command.main([*line, "--device", "cpu"])
+    assert "running" not in capsys.readouterr().out
+
+
+def test_the_command_line_lists_tables(folders, capsys):
+    command.main(["--list", "--device", "cpu"])
+    out = capsys.readouterr().out
+    assert all(f"{name}: " in out for name in TABLES)
+    assert "options: side" in out
+    assert "mnist-ST-DAC+2-n10000-max_epochs8-0" in out
+
+
+@pytest.mark.parametrize(
+    "line", [["nothing"], ["queue"], [], ["digits", "--row", "no"], ["digits", "--data", "no"]]
+)
+def test_the_command_line_refuses(line, capsys):
+    with pytest.raises(SystemExit):
+        command.parse(line)
+    capsys.readouterr()
+
+
+# The queue, on tables of its own
+
+
+def make_table(name, rows, wanted, images):
+    table = types.ModuleType(f"benchmarks.tables.{name}")
+    table.__doc__ = "A table."
+    table.DATA = {"few": lambda data_home: (images, np.arange(len(images)) % 10)}
+    table.SIZES, table.STATES, table.REMARKS = {"few": len(images)}, (0,), "Few."
+    table.ROWS, table.WANTED = rows, wanted
+    return table
+
+
+def k_means(job):
+    return records.k_means(10)
+
+
+def test_the_queue_takes_the_most_valuable_that_fits(folders, images, capsys):
+    rows = dict.fromkeys(["low", "high", "long", "gpu"], k_means)
+    wanted = [
+        Wanted(["low"], ["few"], [0], value=1, seconds=(1, None)),
+        Wanted(["long"], ["few"], [0], value=9, seconds=(10_000, None)),
+        Wanted(["high"], ["few"], [1, 0], value=5, seconds=(2, None)),
+        Wanted(["gpu"], ["few"], [0], value=9, seconds=(None, 1)),
+    ]
+    table = make_table("fake", rows, wanted, images)
+    assert queue.work([table], seconds=30, device="cpu") == []
+    out = capsys.readouterr().out
+    ran = [line.split()[-1] for line in out.splitlines() if line.startswith("running")]
+    assert ran == ["few-high-0", "few-high-1", "few-low-0"]
+    assert "missing on cpu: 1 runs" in out
+    assert "few-long-0" in out
+    assert (records.RESULTS / "fake.md").exists()
+
+
+def test_the_queue_stops_when_the_budget_is_used(folders, images, capsys):
+    table = make_table(
+        "fake", {"a": k_means}, [Wanted(["a"], ["few"], range(5), 1, seconds=(4, None))], images
+    )
+    now = iter(range(0, 1000, 3))
+    queue.work([table], seconds=10, device="cpu", clock=lambda: next(now))
+    assert 1 <= len(list((records.RESULTS / "fake").glob("*.json"))) < 5
+    capsys.readouterr()
+
+
+def test_a_failure_doesn_t_stop_the_queue(folders, images, capsys):
+    def fails(job):
+        raise RuntimeError("out of memory")
+
+    wanted = [Wanted(["bad", "good"], ["few"], [0], 1, seconds=(1, None))]
+    table = make_table("fake", {"bad": fails, "good": k_means}, wanted, images)
+    table.base = None
+    (failed,) = queue.work([table], seconds=30, device="cpu")
+    assert "few-bad-0: out of memory" in failed
+    assert (records.RESULTS / "fake" / "few-good-0.json").exists()
+    capsys.readouterr()
+
+
+class Slow:
+    """An augmentation that takes its time, until it is told not to."""
+
+    seconds = 0.05
+
+    def __call__(self, x):
+        time.sleep(self.seconds)
+        return x + 0
+
+    def __repr__(self):
+        return "Slow()"
+
+
+def test_the_queue_goes_on_with_what_was_half_done(folders, images, capsys, monkeypatch):
+    """Stopped by the clock in the middle, it goes on from the checkpoint the next time."""
+    monkeypatch.setattr("skdeepclust._training._checkpoint.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(queue, "LEAST", 0.0)
+    epochs = 40
+
+    def scan(job):
+        simclr = SimCLR(max_epochs=epochs, batch_size=64, augmentation=Slow())
+        return SCANClustering(
+            10, representation=simclr, max_epochs=1, self_label_epochs=0, n_heads=1, n_init=1,
+        )  # fmt: skip
+
+    wanted = [Wanted(["scan"], ["few"], [0], 1, seconds=(10_000, None))]
+    table = make_table("fake", {"scan": scan}, wanted, images)
+    job = Job(table, "scan", "few")
+    assert job.can_go_on()
+    queue.work([table], seconds=2.5, device="cpu")
+    assert not job.path.exists()
+    assert job.cached(".pt").exists()
+    assert "(begun)" in capsys.readouterr().out
+    begun = json.loads(torch.load(job.cached(".pt"), weights_only=True)["run"]["history"])
+    assert 1 <= len(begun) < epochs
+    monkeypatch.setattr(Slow, "seconds", 0.0)
+    queue.work([table], seconds=600, device="cpu")
+    record = records.read(job.path)
+    assert record["went on"]
+    assert len(records.curve(record, "train_loss")) == epochs + 1
+    assert not list(running.CACHE.rglob("*.pt*"))
+    capsys.readouterr()
+
+
+def test_estimates_are_of_records_where_there_are_some(folders, images):
+    def row(job):
+        return AutoencoderClustering(10, n_init=1, max_epochs=2)
+
+    w = Wanted(["row"], ["few"], [0, 1], 1, seconds=(1000, None), given={"max_epochs": 1})
+    table = make_table("fake", {"row": row}, [w], images)
+    assert [seconds for seconds, _ in queue.ranked([table], "cpu")] == [1000, 1000]
+    job = Job(table, "row", "few", 0, given={"max_epochs": 1}, verbose=0)
+    running.run_if_missing(job)
+    seconds = json.loads(job.path.read_text())["seconds"]
+    ((estimate, missing),) = queue.ranked([table], "cpu")
+    assert missing.random_state == 1
+    assert estimate == pytest.approx(seconds)
+
+
+# The examples
+
+
+@pytest.mark.parametrize("name", ["plot_digits", "plot_interpolation"])
+def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
+    """With a sixth of the data and single short runs."""
+    import matplotlib.pyplot as plt
+    import sklearn.datasets
+
+    import skdeepclust
+
+    few = types.SimpleNamespace(images=digits[0][:300], target=digits[1][:300])
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
+    for cls in ("STDACClustering", "MCDCClustering"):
+        whole = getattr(skdeepclust, cls)
+
+        def short(*args, whole=whole, **kwargs):
+            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": 1, "verbose": 0})
+
+        monkeypatch.setattr(skdeepclust, cls, short)
+    path = tmp_path / "picture.png"
+    monkeypatch.setattr(sys, "argv", [name, "--output", str(path)])
+    example = Path(__file__).parents[1] / "examples" / f"{name}.py"
+    runpy.run_path(str(example))
+    assert path.stat().st_size > 0
+    assert "KMeans" in capsys.readouterr().out
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["speed", "peers"])
+def test_what_has_commands_of_its_own_can_be_imported(name):
+    folder = Path(running.__file__).parent / name
+    for path in sorted(folder.glob("*.py")):
+        importlib.import_module(f"benchmarks.{name}.{path.stem}")

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.inference import batch_norm_parts, batch_statistics
 from skdeepclust.losses import (
@@ -96,7 +96,7 @@ class PairObjective(Objective):
 
 
 @estimator
-class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
+class BaseDAC(WarmStartMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer):
     """What DAC and ST-DAC share: all but the network, the defaults and the thresholds.
 
     Parameters
@@ -122,10 +122,6 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
         statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
         in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
         on MNIST, where 2 to 4 % of the pairs are similar.
-    init : {"auto", "random", "kmeans"}
-        "random": as in the paper. "kmeans": the network first learns the labels of k-means on
-        the input, which spreads less and keeps close to k-means; a departure from the paper.
-        "auto": "kmeans" for tabular data and "random" for images.
     consensus : bool
         Whether the restart that goes on first learns, for 4 epochs, the average of the better
         half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
@@ -142,7 +138,6 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
     mi_weight: float = param(0.0, NOT_NEGATIVE)
     chunk_size: int = param(1000, AT_LEAST_2)
     label_batch_size: int | None = param(None, None, AT_LEAST_2)
-    init: str = param("auto", StrOptions({"auto", "random", "kmeans"}))
     consensus: bool = param(True, "boolean")
     screening: float = 0.25
     max_epochs: int = 24
@@ -165,14 +160,6 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
         """Return the upper and the lower threshold of an epoch, counted from 0."""
         raise TypeError(f"{type(self).__name__} does not define `_thresholds`")
 
-    def _starts_from_kmeans(self) -> bool:
-        is_tabular = len(self.input_shape_) == 1
-        return self.init == "kmeans" or (self.init == "auto" and is_tabular)
-
-    def _warm_epochs(self, n_samples: int) -> int:
-        """Return the epochs of the warm start: at least 100 batches."""
-        return max(5, -(-100 // -(-n_samples // self.batch_size)))
-
     def _planned_epochs(self, n_samples: int) -> int:
         warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
         return warm + self.max_epochs
@@ -185,12 +172,7 @@ class BaseDAC(EncoderMixin, AugmentationMixin, BaseDeepClusterer):
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         augmentation = self._augmentation()
         if self._starts_from_kmeans():
-            # a departure from the paper: the network first learns k-means' clusters
-            seed = int(torch.randint(2**31 - 1, ()))
-            kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-            labels = kmeans.fit_predict(X[:].flatten(1).cpu().numpy())
-            warm = PseudoLabels(torch.from_numpy(labels).long(), augmentation)
-            yield Phase(warm, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)
+            yield self._warm_start(X, augmentation)
         objective = PairObjective(
             n_samples=len(X),
             n_clusters=self.n_clusters,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +18,16 @@ from skdeepclust._parameters import (
     estimator,
     param,
 )
-from skdeepclust._sklearn import HasMethods, StrOptions
+from skdeepclust._sklearn import StrOptions
 from skdeepclust.augment import RandomNoise, strong_augmentation
-from skdeepclust.base import BaseDeepClusterer
-from skdeepclust.cluster._simclr import SimCLR, value_range
+from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
+from skdeepclust.cluster._simclr import value_range
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import nearest_neighbors
-from skdeepclust.networks import RepresentationNetwork, SCANNetwork
+from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.networks._contrastive import PrecomputedRepresentation
 from skdeepclust.objective import CountingObjective, Objective
 from skdeepclust.samples import Samples
 
@@ -114,20 +112,11 @@ class SelfLabelObjective(ClusteringObjective, CountingObjective):
 
 
 @estimator
-class BaseSCAN(BaseDeepClusterer):
-    """What SCAN and ProFeat share: the representation, neighbours, heads and self-labelling.
+class BaseSCAN(BaseRepresentationClusterer):
+    """What SCAN and ProFeat share: neighbours, heads and self-labelling.
 
     Parameters
     ----------
-    representation : SimCLR, "precomputed" or None
-        The representation that is trained first, by its own parameters, such as
-        ``SimCLR(max_epochs=500)``; a search sets them by ``representation__lr``, say. A fitted
-        one, on samples of the same shape, is taken over instead: a copy of its network, and its
-        `input_mean_` and `input_scale_`. Where estimators are cloned, as in a grid search, a
-        fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X`
-        holds features, in which the neighbours are mined (Euclidean distances) and on which the
-        heads alone are trained, without augmentation; the last step of a pipeline, say. None:
-        ``SimCLR()``.
     strong_augmentation : callable, "auto" or None
         The augmentation of the clustering steps. "auto":
         :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the
@@ -154,9 +143,6 @@ class BaseSCAN(BaseDeepClusterer):
         Probability above which a sample gets a label.
     """
 
-    representation: Any = param(
-        None, None, StrOptions({"precomputed"}), HasMethods(["fit", "transform"])
-    )
     strong_augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(
         "auto", StrOptions({"auto"}), None, callable
     )
@@ -167,56 +153,6 @@ class BaseSCAN(BaseDeepClusterer):
     self_label_batch_size: int = param(256, AT_LEAST_2)
     self_label_lr: float = param(1e-4, POSITIVE)
     confidence: float = param(0.99, BELOW_1)
-
-    _PARTS: ClassVar[dict[str, str]] = {
-        "representation": (
-            "a SimCLR, 'precomputed' or None. With another transformer use 'precomputed' on what "
-            "it gives, as in make_pipeline(transformer, "
-            "SCANClustering(representation='precomputed'))"
-        )
-    }
-
-    # ------------------------------------------------------------------ the representation
-
-    def _is_precomputed(self) -> bool:
-        return isinstance(self.representation, str)
-
-    def _representation(self) -> SimCLR:
-        """Return the SimCLR that is trained first, or the fitted one that is taken over."""
-        return self._part("representation", SimCLR, SimCLR())
-
-    def _scaled_as(self) -> SimCLR | None:
-        return self._fitted_part("representation", SimCLR)
-
-    def _trains_representation(self) -> bool:
-        return not self._is_precomputed() and self._scaled_as() is None
-
-    def _prepared(self, X: Any) -> Samples:
-        X = super()._prepared(X)
-        if self._trains_representation():
-            views = self._representation().augmentation
-            self._check_augmentation(views, "representation: augmentation", X)
-        return X
-
-    def _check_parameters(self) -> None:
-        if not self._is_precomputed():
-            self._representation()
-        elif len(self.input_shape_) != 1:
-            raise ValueError(
-                "representation='precomputed' needs X of shape (n_samples, n_features); got "
-                f"samples of shape {self.input_shape_}."
-            )
-
-    def _new_representation(
-        self,
-    ) -> tuple[RepresentationNetwork | PrecomputedRepresentation, int]:
-        """Return g with its projector, new or given, and the number of its features."""
-        if self._is_precomputed():
-            return PrecomputedRepresentation(), self.input_shape_[0]
-        given = self._scaled_as()
-        network = self._representation()._build_network() if given is None else given.network_
-        n_features = cast(nn.Linear, network.projector[0]).in_features
-        return network if given is None else copy.deepcopy(network), n_features
 
     def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
         """Return what `strong_augmentation` stands for."""
@@ -233,11 +169,6 @@ class BaseSCAN(BaseDeepClusterer):
             reestimate_batch_norm(network.representation, X)
         # g' apart: it may share its batch normalisation with g, and may not
         reestimate_batch_norm(ClusterNetwork(network.encoder, network.head), X)
-
-    # ------------------------------------------------------------------ phases
-
-    def _representation_epochs(self) -> int:
-        return self._representation().max_epochs if self._trains_representation() else 0
 
     def _clustering_phases(self, model: SCANNetwork, X: Samples, name: str = "") -> Iterator[Phase]:
         """Yield SCAN's clustering step on the representation of `model`."""

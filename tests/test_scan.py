@@ -259,6 +259,7 @@ def test_given_representation_is_taken_and_left_as_it_was(simclr, images):
     assert torch.equal(representation, simclr.network_.encoder[0].weight)  # g' was trained
 
 
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
 def test_representation_is_trained_first_by_its_own_parameters(images):
     simclr = SimCLR(max_epochs=3, batch_size=50, lr=5e-3, temperature=0.3)
     scan = SCANClustering(**{**SHORT, "representation": simclr}).fit(images)

@@ -33,6 +33,17 @@ def neighbor_distances(X: Samples, n_neighbors: int) -> Tensor:
     return (points - points[last]).norm(dim=1)
 
 
+def scaled_normal(scale: float) -> Callable[[nn.Module], None]:
+    """Return what draws a layer's weights with a deviation of `scale` / sqrt(inputs)."""
+
+    def draw(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
+            nn.init.zeros_(module.bias)
+
+    return draw
+
+
 class IMSATObjective(Objective):
     """R_VAT - lambda (mu H(mean p) - mean H(p)).
 
@@ -102,9 +113,9 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
     n_neighbors : int
         Rank of that neighbour; with fewer samples, the last one.
     probe : float
-        Length of the random perturbation at which the power iteration takes its gradient: xi, in
-        units of the samples' standard deviation, in which the paper does not give it. Of no effect
-        with "rpt".
+        Length of the random perturbation at which the power iteration takes its gradient: xi. It is
+        in units of the samples' standard deviation; the paper's 10 is taken over as it is. Of no
+        effect with "rpt".
     mi_weight : float
         Weight of the mutual information of samples and clusters beside the change under
         perturbation: lambda.
@@ -130,8 +141,10 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
 
     Notes
     -----
-    The defaults are the paper's, but for the input: samples are centred and scaled by their global
-    mean and standard deviation.
+    The defaults are the paper's, but for the input, which is centred and scaled by its global mean
+    and standard deviation, and for `n_neighbors`, which doesn't count the sample itself. On a few
+    hundred samples 50 epochs are few steps, and clusters may stay empty: a smaller `batch_size` or
+    more epochs help.
 
     References
     ----------
@@ -183,14 +196,3 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
             optimizer=self.optimizer,
             lr=self.lr,
         )
-
-
-def scaled_normal(scale: float) -> Callable[[nn.Module], None]:
-    """Return what draws a layer's weights with a deviation of `scale` / sqrt(inputs)."""
-
-    def draw(module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
-            nn.init.zeros_(module.bias)
-
-    return draw

@@ -35,6 +35,7 @@ METHODS = {  # what a row of the table is: a class and what is not a default
     "DECClustering": {},
     "IDECClustering": {},
     "DCNClustering": {},
+    "IMSATClustering": {},
     "SimCLR + KMeans": {},
     "SCANClustering": {},
     "ProFeatClustering": {},

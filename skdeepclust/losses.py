@@ -12,6 +12,7 @@ Berthelot et al. 2019 (ACAI) and   2, 4      `mixture`, `critic_loss`
 Lutscher et al. 2020 (MCDC)        6, 7      `adversarial_loss`, `mixing_consistency`
 Chang et al. 2017 (DAC) and Souza  1 to 3    `pairwise_loss`, with `label_features` and
 and Zanchettin 2019 (ST-DAC)                 `binary_cross_entropy`
+Hu et al. 2017 (IMSAT)                       `prediction_change` and `mutual_information`
 Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
 \                                  3         `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
@@ -127,19 +128,26 @@ def pairwise_loss(
     return (selected * pairs).sum() / selected.sum().clamp_min(1)
 
 
-def mutual_information(probabilities: Tensor) -> Tensor:
-    """Mutual information of samples and clusters, H(mean p) - mean H(p), in nats.
+def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Tensor:
+    """Mutual information of samples and clusters, mu H(mean p) - mean H(p), in nats.
 
     Parameters
     ----------
     probabilities : Tensor of shape (n, n_clusters)
         Non-negative rows that sum to one.
+    entropy_weight : float, default=1.0
+        mu of [1]_, which favours clusters of like size; with 1 it is the mutual information.
 
     Returns
     -------
     Tensor, a scalar
-        In [0, log n_clusters]: high if each sample is assigned with confidence and the
+        In [0, log n_clusters] with mu = 1: high if each sample is assigned with confidence and the
         clusters are all used.
+
+    References
+    ----------
+    .. [1] Hu et al. (2017). Learning Discrete Representations via Information Maximizing
+       Self-Augmented Training. ICML.
 
     Examples
     --------
@@ -152,7 +160,40 @@ def mutual_information(probabilities: Tensor) -> Tensor:
     def entropy(p: Tensor) -> Tensor:
         return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
 
-    return entropy(probabilities.mean(0)) - entropy(probabilities).mean()
+    return entropy_weight * entropy(probabilities.mean(0)) - entropy(probabilities).mean()
+
+
+def prediction_change(logits: Tensor, perturbed_logits: Tensor) -> Tensor:
+    """Kullback-Leibler divergence KL(p(x) || p(T(x))) of each sample, R_SAT of [1]_.
+
+    Where T(x) is a step in the worst direction it is virtual adversarial training.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_clusters)
+        Of samples as they are; they are held fixed.
+    perturbed_logits : Tensor of shape (n, n_clusters)
+        Of perturbed samples, with gradient.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        In nats.
+
+    References
+    ----------
+    .. [1] Hu et al. (2017). Learning Discrete Representations via Information Maximizing
+       Self-Augmented Training. ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import prediction_change
+    >>> prediction_change(torch.tensor([[9.0, -9.0]]), torch.zeros(1, 2))
+    tensor([0.6931])
+    """
+    log_p, log_q = logits.detach().float().log_softmax(1), perturbed_logits.float().log_softmax(1)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -106,6 +106,10 @@ def cheap(Estimator):
     return with_part(Estimator, cheaper, of_part)
 
 
+AUGMENTED = [E for E in ESTIMATORS if of_part(E(), "augmentation") in fast(E).get_params()]
+every_augmented = pytest.mark.parametrize("Estimator", AUGMENTED, ids=lambda e: e.__name__)
+
+
 @parametrize_with_checks([cheap(Estimator) for Estimator in ESTIMATORS])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -300,7 +304,6 @@ def test_pipeline_and_grid_search(Estimator, digits):
         ({"device": "abacus"}, "device must be 'auto' or a device .* got 'abacus'"),
         ({"network": 3}, "'network' parameter .* Got 3"),
         ({"network": torch.nn.Linear(7, 3)}, r"does not take samples of shape \(1, 8, 8\)"),
-        ({"augmentation": "strong"}, "'augmentation' parameter .* Got 'strong'"),
         ({"n_init": 0}, "'n_init' parameter .* Got 0"),
         ({"screening": 0.0}, "'screening' parameter .* Got 0.0"),
         ({"callbacks": "print"}, "'callbacks' parameter .* Got 'print'"),
@@ -354,11 +357,15 @@ def test_bf16_is_for_the_training_alone(Estimator, images):
 
 @every_clusterer
 def test_nan_loss_names_phase_and_epoch_and_leaves_no_fit(Estimator, images):
-    def spoil(x):
-        return x * torch.nan
+    class Spoiled(torch.nn.Sequential):
+        def __init__(self, input_shape):
+            super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, 8))
+
+        def forward(self, x):
+            return super().forward(x) * torch.nan
 
     estimator = fast(Estimator).fit(images)
-    estimator.set_params(**{of_part(estimator, "augmentation"): spoil})
+    estimator.set_params(**{of_part(estimator, "network"): Spoiled})
     with pytest.raises(FloatingPointError, match=r"became nan in phase '.+', epoch 1.*lr="):
         estimator.fit(images)
     with pytest.raises(NotFittedError):
@@ -437,6 +444,14 @@ class LinearEncoder(torch.nn.Sequential):
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 16))
 
 
+class ShapedEncoder(torch.nn.Sequential):
+    """Looks at the shape of its input, where a method's own encoder flattens images."""
+
+    def __init__(self, input_shape):
+        n_values = int(np.prod(input_shape))
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 8 * len(input_shape)))
+
+
 class LinearDecoder(torch.nn.Sequential):
     def __init__(self, n_features, input_shape):
         layers = torch.nn.Linear(n_features, int(np.prod(input_shape)))
@@ -494,6 +509,7 @@ WHERE = {
     "MCDCClustering.kl_weight": {"base": "vae"},
     "MCDCClustering.tol": {"base": "idec", "update_interval": 1, "finetune_epochs": 2},
     "confident_only": {"threshold": 0.9},
+    "IMSATClustering.image_shape": {"network": ShapedEncoder},
 }
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
 WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}

@@ -23,6 +23,7 @@ from skdeepclust.losses import (
     negative_elbo,
     pair_agreement,
     pairwise_loss,
+    prediction_change,
     scan_loss,
 )
 
@@ -101,11 +102,32 @@ def test_mutual_information(probabilities):
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     slow = entropy(mean) - sum(map(entropy, rows)) / len(rows)
     assert mutual_information(probabilities).item() == pytest.approx(slow)
+    weighted = 4 * entropy(mean) - sum(map(entropy, rows)) / len(rows)  # IMSAT's mu
+    assert mutual_information(probabilities, 4.0).item() == pytest.approx(weighted)
     assert mutual_information(torch.eye(4)).item() == pytest.approx(math.log(4))
     certain = torch.tensor([[200.0, 0.0]], requires_grad=True)  # the second probability is 0
     mutual_information(certain.softmax(1)).backward()
     assert torch.isfinite(certain.grad).all()
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_prediction_change(probabilities):
+    """The divergence in loops; the sample as it is is held fixed."""
+    logits = probabilities.log().requires_grad_()
+    perturbed = probabilities.flip(0).log().requires_grad_()
+    change = prediction_change(logits, perturbed)
+    rows, others = probabilities.tolist(), probabilities.flip(0).tolist()
+    slow = [
+        sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+        for p, q in zip(rows, others, strict=True)
+    ]
+    np.testing.assert_allclose(change.tolist(), slow, rtol=1e-5, atol=1e-6)
+    change.sum().backward()
+    assert logits.grad is None
+    np.testing.assert_allclose(perturbed.grad, probabilities.flip(0) - probabilities, atol=1e-6)
+    certain = torch.tensor([[200.0, 0.0]])  # the second probability is 0
+    assert prediction_change(certain, certain) == 0
+    assert torch.isfinite(prediction_change(certain, -certain)).all()
 
 
 def slow_contrastive_loss(z, positives, kept, temperature):
@@ -260,4 +282,4 @@ def test_index_names_every_function():
         for name, value in vars(losses).items()
         if inspect.isfunction(value) and value.__module__ == losses.__name__
     }
-    assert set(re.findall(r"`(\w+)`", losses.__doc__)) == functions - {"mutual_information"}
+    assert set(re.findall(r"`(\w+)`", losses.__doc__)) == functions

@@ -13,7 +13,14 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.callbacks import Checkpoint as SkorchCheckpoint
-from test_common import CLUSTERERS, every_clusterer, every_estimator, fast, of_part
+from test_common import (
+    CLUSTERERS,
+    every_augmented,
+    every_clusterer,
+    every_estimator,
+    fast,
+    of_part,
+)
 
 from skdeepclust import (
     AutoencoderClustering,
@@ -201,10 +208,11 @@ def test_decoders_that_return_tuples(images):
         fast(AutoencoderClustering, decoder=Pair).fit(images)
 
 
-@every_estimator
+@every_augmented
 @pytest.mark.parametrize(
     ("augmentation", "message"),
     [
+        ("strong", "augmentation' parameter of .* Got 'strong'"),
         (lambda x: x[..., 1:], r"augmentation must return a tensor of the shape.*\(2, 1, 8, 7\)"),
         (lambda x: (x, x), "augmentation must return a tensor of the shape that it gets.*tuple"),
         (lambda x: x @ torch.ones(7, 7), r"augmentation=.* does not take samples of shape"),

@@ -18,7 +18,7 @@ from skdeepclust._sklearn import check_feature_names, check_n_features
 from skdeepclust.samples import Samples
 
 MIN_SIDE = 8
-SLICE = 4096  # samples that are converted at once, to bound the memory
+SLICE = 2**22  # values that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
 DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
 # Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
@@ -166,9 +166,11 @@ def check_X(
             estimator.input_scale_ = scaled_as.input_scale_
             estimator._input_range = scaled_as._input_range
         # what decoded samples are given in: rounding is to be far below the deviation
-        step = np.spacing(np.float32(max(map(abs, estimator._input_range))))
-        is_coarse = step > estimator.input_scale_ / 1000
-        estimator._sample_dtype = np.float64 if is_coarse else np.float32
+        largest = max(map(abs, estimator._input_range))
+        is_fine = (
+            largest < 1e38 and np.spacing(np.float32(largest)) <= estimator.input_scale_ / 1000
+        )
+        estimator._sample_dtype = np.float32 if is_fine else np.float64
     if not reset or scaled_as is not None:
         _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
     # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
@@ -178,7 +180,7 @@ def check_X(
         values = torch.from_numpy(X.view(np.uint8)).view(-1, *input_shape)
         return Samples(values.to(device), levels.to(device))
     values = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
-    for result, part in zip(values.split(SLICE), _slices(X), strict=True):
+    for result, part in zip(values.split(_slice_size(X)), _slices(X), strict=True):
         result.copy_(((part - mean) / scale).view_as(result))
     return Samples(values.to(device))
 
@@ -201,8 +203,13 @@ def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:
 
 def _slices(X: np.ndarray) -> Iterator[Tensor]:
     """Yield `X` in slices of float64: the same values give the same result in any dtype."""
-    for start in range(0, len(X), SLICE):
-        yield torch.from_numpy(X[start : start + SLICE]).double()
+    size = _slice_size(X)
+    for start in range(0, len(X), size):
+        yield torch.from_numpy(X[start : start + size]).double()
+
+
+def _slice_size(X: np.ndarray) -> int:
+    return max(1, SLICE * len(X) // X.size)
 
 
 def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:
@@ -213,4 +220,5 @@ def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:
         raise ValueError(
             f"X has values too large to be scaled: their variance is {variance}. Scale X first."
         )
-    return mean, math.sqrt(variance) or 1.0
+    deviation = math.sqrt(variance)
+    return mean, deviation if deviation > 8 * np.spacing(abs(mean)) else 1.0  # but for rounding

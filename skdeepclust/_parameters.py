@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,13 +28,17 @@ SHARE = Interval(Real, 0, 1, closed="both")
 BELOW_1 = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = (Interval(Integral, n, None, closed="left") for n in range(3))
 
-CHOSEN = {
-    "autoencoders": """
-The defaults of the numbers of epochs, the learning rates, `n_init`, `whiten` and `kl_weight` were
-chosen on scikit-learn's 1,797 digits, with their labels in sight.""",
-    "contrastive": """
-The defaults of the learning rates and the numbers of epochs were chosen on scikit-learn's 1,797
-digits, with their labels in sight.""",
+CHOSEN = {  # text, and parameters that it names where the class has them
+    "autoencoders": (
+        "The defaults of the numbers of epochs, the learning rates and {names} were chosen on "
+        "scikit-learn's 1,797 digits, with their labels in sight.",
+        ("n_init", "whiten", "kl_weight"),
+    ),
+    "contrastive": (
+        "The defaults of the learning rates and the numbers of epochs were chosen on "
+        "scikit-learn's 1,797 digits, with their labels in sight.",
+        (),
+    ),
 }
 
 
@@ -76,8 +81,10 @@ def _from_bases(cls: type, name: str, inherited: dict[str, list[Any]]) -> list[A
 
 def _documented(cls: Any, defaults: dict[str, Any]) -> str:
     doc = inspect.cleandoc(cls.__doc__)
-    for name, text in CHOSEN.items():
-        doc = doc.replace("{{" + name + "}}", text.strip())
+    for name, (text, chosen) in CHOSEN.items():
+        known = ", ".join(f"`{n}`" for n in chosen if n in defaults)
+        note = textwrap.fill(text.format(names=known), 94)
+        doc = doc.replace("{{" + name + "}}", note)
     for section in ("Parameters", "Attributes"):
         head, own, rest = _split(doc, section)
         entries = dict(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import RLock
@@ -12,6 +13,22 @@ from torch import Tensor
 # A process has one random state and one default dtype of torch. Initialisers, dropout and users'
 # modules take no generator of their own, so fits in several threads take turns.
 _LOCK = RLock()
+_changed = False  # whether a fit has changed the default dtype, for now
+
+
+def _new_lock() -> None:
+    global _LOCK
+    _LOCK = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a thread that holds it isn't there in a forked process
+    os.register_at_fork(after_in_child=_new_lock)
+
+
+def _set_dtype(dtype: torch.dtype, *, changed: bool) -> None:
+    global _changed
+    torch.set_default_dtype(dtype)
+    _changed = changed
 
 
 @contextmanager
@@ -25,12 +42,12 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
     """
     with ExitStack() as stack:
         dtype = torch.get_default_dtype()
-        if exclusive or dtype != torch.float32:
+        if exclusive or _changed or dtype != torch.float32:
             stack.enter_context(_LOCK)
             dtype = torch.get_default_dtype()  # another thread's, until now
         if dtype != torch.float32:
-            torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, dtype)
+            _set_dtype(torch.float32, changed=True)
+            stack.callback(_set_dtype, dtype, changed=False)
         if torch.get_default_device().type != "cpu":  # as a mode it costs time
             stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():

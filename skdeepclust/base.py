@@ -21,6 +21,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -79,10 +80,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         A file that the state of the training is written to: at most once a minute between epochs,
         and at the end. A fit that finds it there, with the same parameters and data, goes on from
         it as if it had not been interrupted; after the end it returns the same result at once.
-        Further restarts have their number appended. Callbacks begin anew.
+        Where there are several restarts, their number is appended. Callbacks begin anew.
     callbacks : list
-        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each phase of each
-        restart gets copies. There is no validation set: monitor "train_loss".
+        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each phase gets
+        copies. There is no validation set: monitor "train_loss".
     device : str or torch.device
         "auto": CUDA if there is one, else MPS, else the CPU.
     precision : {"float32", "bf16"}
@@ -96,12 +97,13 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     Attributes
     ----------
     history_ : skorch.history.History
-        One row an epoch, of the kept restart: "phase", "train_loss", "dur" (seconds), and what
+        One row an epoch (of the kept restart): "phase", "train_loss", "dur" (seconds), and what
         callbacks record; ``history_[:, "train_loss"]`` gives a column.
     input_shape_ : tuple of int
         (channels, height, width), or (n_features,).
     input_mean_, input_scale_ : float
-        Global mean and standard deviation of the training samples.
+        Global mean and standard deviation of the training samples, or of those of a fitted
+        estimator that was given.
     n_features_in_ : int
         Number of values a sample.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -179,11 +181,14 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     f"{name}={augmentation!r} does not take samples of shape {self.input_shape_}: "
                     f"{error}"
                 ) from error
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        if shape != (2, *self.input_shape_):
+        made = type(out).__name__
+        if isinstance(out, Tensor):
+            made = f"{out.dtype} of shape {tuple(out.shape)}"
+        expected = f"{torch.float32} of shape {(2, *self.input_shape_)}"
+        if made != expected:
             raise ValueError(
-                f"{name} must return a tensor of the shape that it gets; {augmentation!r} made "
-                f"{shape} of {(2, *self.input_shape_)}."
+                f"{name} must return a tensor of the shape that it gets, and of its type: "
+                f"{expected}; {augmentation!r} made {made}."
             )
 
     @contextmanager
@@ -207,7 +212,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _fitted_part(self, name: str, kind: type) -> Any:
         """Return the estimator that the parameter `name` holds, if it is fitted, else None."""
         given = getattr(self, name, None)
-        part = getattr(given, "estimator", given)  # of a FrozenEstimator
+        part = given.estimator if isinstance(given, FrozenEstimator) else given
         if part is None or isinstance(part, str):
             return None
         if not isinstance(part, kind):
@@ -226,10 +231,18 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     f"{name} was fitted on samples of shape {fitted.input_shape_}, but X holds "
                     f"samples of shape {self.input_shape_}."
                 )
+            fitted = copy.copy(fitted)
+            vars(fitted).update(fitted._python_numbers())
             return fitted
         given = getattr(self, name)
-        part = clone(default if given is None else getattr(given, "estimator", given))
+        given = given.estimator if isinstance(given, FrozenEstimator) else given
+        part = clone(default if given is None else given)
         part._validate_params()
+        if part.checkpoint is not None or part.callbacks:
+            raise ValueError(
+                f"{name} must have neither checkpoint nor callbacks, which are those of "
+                f"{type(self).__name__}; got {given!r}."
+            )
         vars(part).update(part._python_numbers())
         for fact in ("input_shape_", "input_mean_", "input_scale_", "_input_range"):
             setattr(part, fact, getattr(self, fact))  # of the samples
@@ -334,7 +347,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         for name in run.unconverged:
             warnings.warn(
                 f"{type(self).__name__}: phase {name!r} did not converge: it reached its last "
-                f"epoch before its criterion. Try a larger max_epochs or tol.",
+                "epoch before its criterion. Try more epochs or a larger tol.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -366,6 +379,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _checked(self, X: Any) -> Samples:
         check_is_fitted(self, "network_")
+        self.network_.eval()  # whatever a user has done with it
         return check_X(self, X, reset=False, device=next(self.network_.parameters()).device)
 
     def _in_units_of_X(self, standardised: np.ndarray) -> np.ndarray:
@@ -411,11 +425,10 @@ class EncoderMixin(_Fitted):
     Parameters
     ----------
     network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None: the
-        paper's :class:`~skdeepclust.networks.AllConvEncoder`, or
-        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+        The encoder. A module from (n, *input_shape) to features is copied, with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: the paper's :class:`~skdeepclust.networks.AllConvEncoder`,
+        or :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
     """
 
     network: Callable[..., Any] | None = param(None, None, callable)

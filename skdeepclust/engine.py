@@ -146,8 +146,10 @@ class Engine(NeuralNet):
         """Make one optimiser for each player; the first player's is ``optimizer_``."""
         options = {"lr": self.lr, **self.phase.optimizer_params}
         accepted = inspect.signature(self.optimizer).parameters
-        if "fused" in accepted and torch.device(self.device).type in ("cpu", "cuda"):
-            options.setdefault("fused", True)
+        decided = {*options, *getattr(self.optimizer, "keywords", {})}  # of a partial
+        is_open = not decided & {"fused", "foreach", "capturable", "differentiable"}
+        if "fused" in accepted and is_open and torch.device(self.device).type in ("cpu", "cuda"):
+            options["fused"] = True
         self.players_: dict[str, torch.optim.Optimizer] = {}
         for player, parameters in self.criterion_.players(self.module_).items():
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"

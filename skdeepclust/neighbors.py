@@ -22,6 +22,7 @@ def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
     -------
     Tensor of shape (n, n_neighbors)
     """
+    X = X - X.mean(0)  # far from the origin, float32 would round the differences away
     squares = X.square().sum(1)
     result = []
     for start in range(0, len(X), 1024):

@@ -69,6 +69,12 @@ class Samples(Dataset):
         return low.item(), high.item()
 
 
+def n_batches(n_samples: int, batch_size: int) -> int:
+    """Return the batches of an epoch: a last one of one sample joins the one before."""
+    full, rest = divmod(n_samples, batch_size)
+    return max(1, full + (rest > 1))
+
+
 class Chunks:
     """Shuffled chunks of samples, each gathered at once and cut into batches.
 

@@ -19,7 +19,7 @@ from skdeepclust import (
     STDACClustering,
     VAEClustering,
 )
-from skdeepclust.cluster._autoencoder import AutoencoderObjective
+from skdeepclust.cluster._base_autoencoder import AutoencoderObjective
 from skdeepclust.networks import (
     AutoencoderNetwork,
     ConvDecoder,

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from skdeepclust import AutoencoderClustering, DCNClustering, DECClustering, IDECClustering
-from skdeepclust.cluster._autoencoder import AutoencoderObjective
+from skdeepclust.cluster._base_autoencoder import AutoencoderObjective
 from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
 from skdeepclust.cluster._dec import HardeningTerm
 from skdeepclust.losses import assignment_hardening, target_distribution

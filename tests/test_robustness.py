@@ -1,8 +1,13 @@
 """What users do around a fit: no silent wrong answer and no lost work, for every estimator."""
 
 import contextlib
+import gc
+import subprocess
+import sys
 import threading
 import warnings
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,13 +30,17 @@ from test_common import (
 from skdeepclust import (
     AutoencoderClustering,
     DECClustering,
+    IDECClustering,
     MCDCClustering,
+    ProFeatClustering,
     SCANClustering,
     SimCLR,
     STDACClustering,
+    VAEClustering,
     k_means,
 )
 from skdeepclust.metrics import clustering_accuracy_scorer
+from skdeepclust.neighbors import nearest_neighbors
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
@@ -459,3 +468,167 @@ def test_long_narrow_images(Estimator, shape):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = fast(Estimator, batch_size=6).fit(X)
     assert len(fitted.transform(X)) == 12
+
+
+# ---------------------------------------------------------------------- parts
+
+
+def test_a_search_is_no_part(images):
+    search = GridSearchCV(fast(SimCLR), {"lr": [1e-3]}, cv=2, scoring=lambda *args: 0.0).fit(images)
+    with pytest.raises(ValueError, match=r"representation must be a SimCLR.*got GridSearchCV"):
+        fast(SCANClustering, representation=search).fit(images)
+
+
+def test_parts_that_cluster_are_refused_unless_fitted(images):
+    inner = fast(IDECClustering, n_clusters=5)
+    with pytest.raises(ValueError, match="autoencoder must be one that is trained without cluster"):
+        fast(DECClustering, autoencoder=inner).fit(images)
+    with pytest.raises(ValueError, match="autoencoder must be one that is trained without cluster"):
+        fast(DECClustering, autoencoder=MCDCClustering(base="idec")).fit(images)
+    fitted = fast(DECClustering, autoencoder=inner.fit(images)).fit(images)
+    assert fitted.predict_proba(images).shape == (200, 3)
+
+
+@pytest.mark.parametrize("setting", [{"checkpoint": "fit.pt"}, {"callbacks": [Callback()]}])
+def test_parts_have_no_checkpoint_and_callbacks_of_their_own(setting, images):
+    with pytest.raises(ValueError, match="representation must have neither checkpoint nor call"):
+        fast(SCANClustering, representation=SimCLR(**setting)).fit(images)
+
+
+def test_fitted_parts_may_have_numpy_numbers(images):
+    simclr = SimCLR(max_epochs=np.int64(1), batch_size=np.int64(64), random_state=0).fit(images)
+    fast(ProFeatClustering, representation=simclr).fit(images)
+    assert isinstance(simclr.batch_size, np.int64)
+
+
+def test_the_loss_of_an_autoencoder_goes_on_however_often_it_is_taken_over(images):
+    vae = fast(VAEClustering, likelihood="bernoulli", kl_weight=0.3).fit(images)
+    dec = fast(DECClustering, autoencoder=vae).fit(images)
+    idec = fast(IDECClustering, autoencoder=dec).fit(images)
+    mcdc = fast(MCDCClustering, base="idec", kl_weight=0.7, autoencoder=vae).fit(images)
+    again = fast(AutoencoderClustering, autoencoder=vae).fit(images)
+    for model in (dec, idec, mcdc, again):
+        assert model.network_.kl_weight == 0.3
+        assert model.network_.value_range == vae.network_.value_range
+        assert model.inverse_transform(model.transform(images)).max() <= images.max() + 1e-3
+
+
+# ---------------------------------------------------------------------- restarts
+
+
+class Diverge(Callback):
+    """Spoils the run that is in its second stage, once."""
+
+    spoiled = False
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3 and not Diverge.spoiled:
+            Diverge.spoiled = True
+            for p in net.module_.parameters():
+                p.data.fill_(torch.nan)
+
+
+def test_the_second_best_restart_goes_on_where_the_best_fails(images):
+    Diverge.spoiled = False
+    model = fast(IDECClustering, n_init=3, max_epochs=5, screening=0.5, callbacks=[Diverge()])
+    model.set_params(autoencoder__max_epochs=1)
+    with pytest.warns(ConvergenceWarning, match="One of 3 restarts failed and is left out"):
+        model.fit(images)
+    (selected,) = (run for run in model.restarts_ if run["selected"])
+    assert selected["n_epochs"] == 6
+    assert sorted(run["score"] is None for run in model.restarts_) == [False, False, True]
+    np.testing.assert_array_equal(model.predict(images), model.labels_)
+
+
+def test_restarts_that_do_not_go_on_give_back_their_memory(images, monkeypatch):
+    networks = []
+    build = STDACClustering._build_network
+
+    def remember(self):
+        network = build(self)
+        networks.append(weakref.ref(network))
+        return network
+
+    monkeypatch.setattr(STDACClustering, "_build_network", remember)
+    alive = []
+
+    class Count(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            gc.collect()
+            alive.append(sum(ref() is not None for ref in networks))
+
+    parameters = {"n_init": 4, "max_epochs": 4, "screening": 0.5, "consensus": False}
+    fast(STDACClustering, **parameters, callbacks=[Count()]).fit(images)
+    assert max(alive) == 4
+    assert alive[-1] == 2  # the best one and the second best
+
+
+def test_a_forked_process_can_fit_while_another_thread_does(images):
+    code = """
+import os, threading, warnings
+warnings.simplefilter("ignore")
+import numpy as np, torch
+torch.set_num_threads(1)
+from skdeepclust._torch_state import neutral_settings
+entered, done = threading.Event(), threading.Event()
+def hold():
+    with neutral_settings(exclusive=True):
+        entered.set(); done.wait(60)
+thread = threading.Thread(target=hold); thread.start(); entered.wait()
+child = os.fork()
+if child == 0:
+    with neutral_settings(exclusive=True):
+        os._exit(7)
+_, status = os.waitpid(child, 0)
+done.set(); thread.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.stdout.strip() == "7", run.stderr
+
+
+# ---------------------------------------------------------------------- numbers
+
+
+def test_neighbours_far_from_the_origin():
+    X = torch.randn(300, 10, generator=torch.Generator().manual_seed(0))
+    X[:, 0] = 0
+    far = X.clone()
+    far[:, 0] = 1e4  # one column, of no consequence
+    assert (nearest_neighbors(far, 5) == nearest_neighbors(X, 5)).float().mean() > 0.99
+
+
+def test_constant_samples_that_rounding_makes_vary():
+    model = fast(AutoencoderClustering)
+    with pytest.warns(ConvergenceWarning, match="latents of all samples are the same"):
+        model.fit(np.full((50, 5), 0.1))
+    assert model.input_scale_ == 1
+
+
+def test_values_beyond_float32_are_decoded_in_float64(images):
+    X = images.reshape(200, 64) * 1e60
+    model = fast(AutoencoderClustering).fit(X)
+    decoded = model.inverse_transform(model.transform(X))
+    assert np.isfinite(decoded).all()
+    assert decoded.dtype == np.float64
+
+
+def test_predictions_are_in_evaluation_mode_whatever_a_user_did(images):
+    model = fast(STDACClustering).fit(images)
+    expected = model.transform(images)
+    model.network_.train()
+    np.testing.assert_array_equal(model.transform(images), expected)
+
+
+def test_optimisers_that_decide_how_they_run(images):
+    for setting in ({"foreach": True}, {"fused": False}, {"capturable": False}):
+        fast(STDACClustering, optimizer=partial(torch.optim.Adam, **setting)).fit(images)
+
+
+def test_an_epoch_whose_last_sample_joins_the_batch_before():
+    from skdeepclust.samples import Chunks, Samples, n_batches
+
+    for n in range(2, 40):
+        chunks = Chunks(Samples(torch.zeros(n, 3)), batch_size=8)
+        counted = sum(1 for x, index in chunks() for _ in chunks.batches(x, index))
+        assert n_batches(n, 8) == counted

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 from test_common import CLUSTERERS, ESTIMATORS, fast, known_of
@@ -20,7 +21,7 @@ from skdeepclust import (
     SimCLR,
     STDACClustering,
 )
-from skdeepclust._training import _checkpoint
+from skdeepclust._training import _checkpoint, _run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
@@ -191,6 +192,13 @@ def weaker(x):
     return x * 0.9
 
 
+def scaling(factor):
+    def scaled(x):
+        return x * factor
+
+    return scaled
+
+
 def trained(images, random_state):
     return SimCLR(max_epochs=1, random_state=random_state).fit(images)
 
@@ -212,6 +220,9 @@ DIFFERENCES = {
     "representation__augmentation": lambda X: (stronger, weaker),
     "lambda representation__augmentation": lambda X: (lambda x: x * 1.1, lambda x: x * 0.9),
     "setting of representation__augmentation": lambda X: (Scaled(1.1), Scaled(0.9)),
+    "closure strong_augmentation": lambda X: (scaling(1.1), scaling(0.9)),
+    "default strong_augmentation": lambda X: (lambda x, f=1.1: x * f, lambda x, f=0.9: x * f),
+    "method strong_augmentation": lambda X: (Scaled(1.1).forward, Scaled(0.9).forward),
     "strong_augmentation": lambda X: (None, stronger),
     "optimizer": lambda X: (torch.optim.Adam, torch.optim.SGD),
     "setting of optimizer": lambda X: (
@@ -277,6 +288,44 @@ def test_foreign_files_are_no_checkpoints(content, images, tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint='.*fit.pt' is a file that is not a check"):
         SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt").fit(images)
     assert (tmp_path / "fit.pt").exists()
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello world", b"tfoo", b"", b"PK\x03\x04"])
+def test_files_of_any_kind_are_no_checkpoints(content, images, tmp_path):
+    (tmp_path / "fit.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"is a file that is not a checkpoint \(\w+ on reading"):
+        SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt").fit(images)
+
+
+def test_interruptions_of_a_resumed_fit(images, tmp_path, monkeypatch):
+    """While the file is restored, or while a finished fit is judged again."""
+    model = short(STDACClustering, n_init=3, screening=0.5, checkpoint=tmp_path / "fit.pt")
+    labels = model.fit(images).labels_
+    best = next(i for i, run in enumerate(model.restarts_) if run["selected"])
+    restore = _run.Run._restore
+
+    def interrupted(self, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_run.Run, "_restore", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        clone(model).fit(images)
+    monkeypatch.setattr(_run.Run, "_restore", restore)
+    finalize, calls = STDACClustering._finalize, []
+
+    def last(self, *args):
+        calls.append(1)
+        if len(calls) == (2 if best == 2 else 1):
+            raise KeyboardInterrupt
+        return finalize(self, *args)
+
+    monkeypatch.setattr(STDACClustering, "_finalize", last)
+    again = clone(model)
+    with pytest.warns(ConvergenceWarning, match="was interrupted"):
+        again.fit(images)
+    np.testing.assert_array_equal(again.predict(images), again.labels_)
+    monkeypatch.setattr(STDACClustering, "_finalize", finalize)
+    np.testing.assert_array_equal(clone(model).fit(images).labels_, labels)
 
 
 def test_checkpoint_that_cannot_be_written_is_found_before_training(images, tmp_path):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import math
 import time
 import warnings
 from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ NOT_COMPARED = ("callbacks", "checkpoint", "device", "verbose")  # parameters th
 def described(value: Any) -> str:
     """Return what tells a parameter's value from another, in any process.
 
-    Modules and fitted estimators are told apart by their weights, functions by their names (those
-    without one by their code), data by their bytes.
+    Modules and fitted estimators are told apart by their weights, functions by their names, code,
+    defaults and closures, data by their bytes.
     """
     if isinstance(value, Tensor):
         value = value.detach().cpu().contiguous().flatten()
@@ -53,16 +54,30 @@ def described(value: Any) -> str:
         return f"{type(value).__qualname__}{described(own)} with {described(network)}"
     if isinstance(value, np.random.RandomState):
         return "a RandomState"  # what it drew is in the checkpoint
-    code = getattr(value, "__code__", None)
-    if code is not None and code.co_name == "<lambda>":
-        constants = [c for c in code.co_consts if not hasattr(c, "co_code")]
-        return f"lambda {_digest(code.co_code)} {code.co_names} {constants}"
     name = getattr(value, "__qualname__", getattr(value, "__name__", None))
     if callable(value) and name is not None:
-        return f"{value.__module__}.{name}"
+        owner = getattr(value, "__self__", None)
+        if owner is not None and not inspect.ismodule(owner):  # a bound method
+            return f"{name} of {described(owner)}"
+        return f"{value.__module__}.{name}{_code(getattr(value, '__func__', value))}"
     if type(value).__repr__ is object.__repr__:  # which shows an address
         return f"{type(value).__qualname__}{described(getattr(value, '__dict__', {}))}"
     return str(value)
+
+
+def _code(function: Any) -> str:
+    """Return what tells functions of one name apart: their code, defaults and closures."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+
+    def instructions(code: Any) -> list[Any]:
+        nested = [instructions(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+        return [code.co_code.hex(), code.co_names, nested]
+
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    around = [function.__defaults__, function.__kwdefaults__, cells]
+    return " " + _digest(described([instructions(code), around]).encode())
 
 
 def _digest(data: Any) -> str:
@@ -73,7 +88,7 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
     """Return what has to be the same for a fit of `estimator` to `X` to go on from a file."""
     parameters = estimator.get_params(deep=False).items()
     digest = hashlib.sha256()
-    for x in X.slices(4096):  # the same numbers in any type
+    for x in X.slices(max(1, 2**22 // math.prod(X.shape[1:]))):  # the same numbers in any type
         digest.update(x.cpu().contiguous().numpy().data)
     return {
         **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
@@ -125,9 +140,10 @@ class Checkpoint:
             return None
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+        except Exception as error:  # torch raises many kinds, with advice that isn't ours
             raise ValueError(
-                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint: {error}"
+                f"checkpoint={str(self.path)!r} is a file that is not a checkpoint "
+                f"({type(error).__name__} on reading it). Use another path."
             ) from error
         if not isinstance(saved, dict) or {"fingerprint", "run"} - set(saved):
             raise ValueError(

@@ -65,11 +65,13 @@ def train_restarts(
     Returns
     -------
     Run
-        A run that was interrupted is compared as it is.
+        A run that was interrupted is compared as it is. If the best one fails later, the second
+        best goes on in its place.
     """
     candidates, was_screened = list(runs), False
     failure: FloatingPointError | KeyboardInterrupt | None = None
     for until in [screen_at, None] if len(runs) > 1 else [None]:
+        judged: list[Run] = []
         for run in candidates:
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
@@ -77,39 +79,39 @@ def train_restarts(
                 if until is not None and run.screened is not None:
                     # one from a checkpoint, that may have gone on since
                     run.quality, was_screened = run.screened, True
+                    judged.append(run)
                     continue
                 run.quality = despite_interruption(run, judge)
             except FloatingPointError as error:
                 run.quality, failure = None, error
-                if len(runs) > 1:
+                if len(candidates) > 1:
                     message = f"One of {len(runs)} restarts failed and is left out: {error}"
                     warnings.warn(message, ConvergenceWarning, stacklevel=5)
                 continue
             except KeyboardInterrupt as error:  # before its first epoch, or a second one
                 run.quality, run.interrupted, failure = None, True, error
                 break
+            judged.append(run)
             if until is not None:
                 run.screened = run.quality
-            if run.interrupted:
+            if run.interrupted or until is None:  # the second best is for where the best fails
                 break
-        ranking = sorted(
-            (run for run in candidates if run.quality is not None),
-            key=lambda run: run.quality,
-            reverse=True,
-        )
-        if not ranking:
+        if not judged:
             assert failure is not None
             raise failure
-        best, *others = ranking
+        best, *others = sorted(judged, key=lambda run: run.quality, reverse=True)
         if any(run.interrupted for run in candidates):
             best.interrupted = True  # it would have gone on
+            if best.probabilities is None:  # it came from a checkpoint
+                best.quality = judge(best)
             break
         if until is not None and not was_screened:
-            better_half = ranking[: max(2, -(-len(ranking) // 2))]
+            better_half = [best, *others][: max(2, -(-len(judged) // 2))]
             phase = consensus_phase(consensus([run.probabilities for run in better_half]))
             if phase is not None:
                 best.interpose(phase)
-        for run in others:
-            run.release()
-        candidates = [best]
+        for run in others[1:] if until is not None else candidates:
+            if run is not best:
+                run.release()
+        candidates = [best, *others[:1]]
     return best

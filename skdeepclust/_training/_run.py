@@ -87,7 +87,10 @@ class Run:
 
     def release(self) -> None:
         """Give back the memory of a run that doesn't go on."""
+        if self.network is not None:
+            del self._phases  # which holds the network and the samples
         self._engines, self.network, self.probabilities = [], None, None
+        self._objective = self._interposed = None
 
     def advance(self, until: int | None = None) -> None:
         """Train to the end, or until `until` epochs are done in all."""
@@ -114,13 +117,17 @@ class Run:
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
         if len(self._X.shape) == 4:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in stubs
+            # torch's stubs don't have it
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._phases = self._method._phases(network, self._X)
         self.network = network
-        if self._checkpoint is not None:
-            state = self._checkpoint.load()
-            if state is not None:
+        state = None if self._checkpoint is None else self._checkpoint.load()
+        if state is not None:
+            try:
                 self._restore(state)
+            except BaseException:
+                self.network = None  # Ctrl-C in the middle leaves nothing that was trained
+                raise
 
     def _next_phase(self) -> Phase | None:
         phase = next(self._phases, None)
@@ -157,6 +164,7 @@ class Run:
             warnings.simplefilter("ignore")  # of what stands between, on untrained networks
             for _ in range(state["n_phases"]):
                 phases.append(cast(Phase, self._next_phase()))
+                phases[-1].objective.to(self._X.device)
         self._interposed = state["has_interposed"] or None
         started = phases[-1:]
         if state["interposed"] is not None:

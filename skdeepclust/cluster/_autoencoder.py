@@ -8,9 +8,8 @@ from torch import nn
 
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
 from skdeepclust._sklearn import HasMethods, StrOptions
-from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
+from skdeepclust.cluster._base_autoencoder import BaseLatentKMeans
 from skdeepclust.networks._autoencoder import AutoencoderNetwork, UnitRange
-from skdeepclust.objective import Objective
 
 
 @estimator
@@ -58,9 +57,6 @@ class AutoencoderClustering(BaseLatentKMeans):
     """
 
     autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
-
-    def _objective(self) -> Objective:
-        return AutoencoderObjective(self._augmentation())
 
 
 @estimator
@@ -111,20 +107,10 @@ class VAEClustering(BaseLatentKMeans):
     def _is_variational(self) -> bool:
         return True
 
-    def _value_range(self) -> tuple[float, float] | None:
-        """Return the standardised values of the probabilities 0 and 1."""
-        if self.likelihood == "gaussian":
-            return None
-        low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
-        return low, max(high, low + 1e-6)
-
     def _build_network(self) -> AutoencoderNetwork:
-        network, value_range = super()._build_network(), self._value_range()
-        if value_range is not None:
-            network.decoder = nn.Sequential(network.decoder, UnitRange(*value_range))
+        network = super()._build_network()
+        if self.likelihood == "bernoulli":
+            low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
+            network.value_range = low, max(high, low + 1e-6)
+            network.decoder = nn.Sequential(network.decoder, UnitRange(*network.value_range))
         return network
-
-    def _objective(self) -> Objective:
-        return AutoencoderObjective(
-            self._augmentation(), self.kl_weight, value_range=self._value_range()
-        )

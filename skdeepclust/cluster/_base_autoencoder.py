@@ -154,10 +154,6 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _is_variational(self) -> bool:
         return False
 
-    def _value_range(self) -> tuple[float, float] | None:
-        """Return the standardised values of a Bernoulli likelihood; None of a Gaussian one."""
-        return None
-
     def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
         """Return the fitted estimator behind `autoencoder`, if there is one."""
         return self._fitted_part("autoencoder", BaseAutoencoderClusterer)
@@ -226,6 +222,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         """Return what latents stand for, on the scale of the training samples."""
         device = next(self.network_.parameters()).device
+        self.network_.eval()  # whatever a user has done with it
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
         decoded = self._in_units_of_X(self._forward(self.network_.decode, latents))
         return decoded.reshape(-1, *self._sample_shape)
@@ -319,10 +316,9 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
     whiten : bool
         Whether the latents are whitened by PCA before k-means, as in the paper.
     network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None:
-        :class:`~skdeepclust.networks.ConvEncoder` for images, and
+        The encoder. A module from (n, *input_shape) to features is copied with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: :class:`~skdeepclust.networks.ConvEncoder` for images, and
         :class:`~skdeepclust.networks.DenseNetwork` for tabular data.
     augmentation : callable, "auto" or None
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
@@ -380,14 +376,17 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
             with torch.no_grad():
                 posterior.weight.zero_()[:n_features].fill_diagonal_(1)
                 posterior.bias.zero_()[n_features:].fill_(-4)
-        return AutoencoderNetwork(encoder, decoder, head, posterior)
+        network = AutoencoderNetwork(encoder, decoder, head, posterior)
+        network.kl_weight = getattr(self, "kl_weight", 1.0)
+        return network
 
     def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
         problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
         problem += f"of {n_features} features"
         try:
             with torch.no_grad(), evaluation_mode(decoder):
-                decoded = decoder(torch.zeros(2, n_features))
+                device = next(decoder.parameters(), torch.empty(0)).device
+                decoded = decoder(torch.zeros(2, n_features, device=device))
         except RuntimeError as error:
             raise ValueError(f"{problem}: {error}") from error
         if not isinstance(decoded, Tensor):
@@ -414,13 +413,15 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
 
     # ------------------------------------------------------------------ phases
 
-    def _objective(self) -> Objective:
+    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
         """Return what the auto-encoder is trained on."""
-        raise TypeError(f"{type(self).__name__} does not define `_objective`")
+        return AutoencoderObjective(
+            self._augmentation(), network.kl_weight, value_range=network.value_range, **kwargs
+        )
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         if self._given_autoencoder() is None:
-            yield self._phase(self._objective(), self.max_epochs, "auto-encoder", self.lr)
+            yield self._phase(self._objective(network), self.max_epochs, "auto-encoder", self.lr)
 
     def _planned_epochs(self, n_samples: int) -> int:
         return self.max_epochs if self._given_autoencoder() is None else 0

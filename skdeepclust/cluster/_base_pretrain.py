@@ -13,6 +13,7 @@ from skdeepclust.cluster._autoencoder import AutoencoderClustering
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseAutoencoderClusterer,
+    BaseLatentKMeans,
     ClusteringTerm,
 )
 from skdeepclust.engine import Phase
@@ -30,15 +31,17 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
     ----------
     autoencoder : estimator with an auto-encoder
         What is trained first, by its own parameters, such as ``VAEClustering(max_epochs=50)``; a
-        search sets them by ``autoencoder__lr``, say. A fitted one, on samples of the same shape,
-        is taken over instead: a copy of its network, and its `input_mean_` and `input_scale_`;
-        there is one restart by default then. Where estimators are cloned, as in a grid search, a
-        fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. None:
+        search sets them by ``autoencoder__lr``, say. What concerns its own clusters and restarts,
+        its device, precision and random state is of no effect. A fitted one, on samples of the
+        same shape, is taken over instead: a copy of its network, and its `input_mean_` and
+        `input_scale_`; there is one restart by default then. Where estimators are cloned, as in a
+        grid search, a fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. None:
         :class:`AutoencoderClustering`, with the `augmentation`, `batch_size` and `optimizer` of
         this estimator.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters, then
-        the one with the highest :meth:`score`. "auto": 4, or 1 if `autoencoder` is given. The paper
+        the one with the highest :meth:`score`. "auto": 4, or 1 if a fitted `autoencoder` is
+        given. The paper
         has one.
     screening : float in (0, 1]
         Share of the epochs after which only the best restart goes on; with the defaults, the end of
@@ -71,7 +74,13 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
         return X
 
     def _check_parameters(self) -> None:
-        self._autoencoder()
+        part = self._autoencoder()
+        trains_clusters = not isinstance(part, BaseLatentKMeans) or hasattr(part, "tol")
+        if self._given_autoencoder() is None and trains_clusters:
+            raise ValueError(
+                "autoencoder must be one that is trained without clusters, such as "
+                f"AutoencoderClustering or VAEClustering, or a fitted one; got {part!r}."
+            )
 
     def _build_network(self) -> AutoencoderNetwork:
         given = self._given_autoencoder()
@@ -79,19 +88,18 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
         return self._taken_over(network)
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
-        autoencoder = self._autoencoder()
         if self._given_autoencoder() is None:
-            for phase in autoencoder._phases(network, X):
+            for phase in self._autoencoder()._phases(network, X):
                 yield dataclasses.replace(phase, name="pretraining")
         self._fit_head(network, X)
         network.head.is_learning = True
         objective = AutoencoderObjective(
             self._augmentation(),
             # a variational auto-encoder goes on with the loss that it was trained on
-            kl_weight=getattr(autoencoder, "kl_weight", 1.0),
+            kl_weight=network.kl_weight,
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
-            value_range=autoencoder._value_range(),
+            value_range=network.value_range,
         )
         yield self._phase(objective, self.max_epochs, "clustering", self.lr)
 

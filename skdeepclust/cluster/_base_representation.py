@@ -24,7 +24,8 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
     ----------
     representation : SimCLR, "precomputed" or None
         The representation that is trained first, by its own parameters, such as
-        ``SimCLR(max_epochs=500)``; a search sets them by ``representation__lr``, say. A fitted
+        ``SimCLR(max_epochs=500)``; a search sets them by ``representation__lr``, say.
+        Its device, precision and random state are of no effect. A fitted
         one, on samples of the same shape, is taken over instead: a copy of its network, and its
         `input_mean_` and `input_scale_`. Where estimators are cloned, as in a grid search, a
         fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X`

@@ -14,7 +14,7 @@ from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.inference import evaluation_mode, forward_in_slices
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork, Posterior
-from skdeepclust.samples import Samples
+from skdeepclust.samples import Samples, n_batches
 
 
 class HardeningTerm(ClusteringTerm):
@@ -99,7 +99,7 @@ class HardeningMixin(_Clusterer):
     def _hardening(self, X: Samples, weight: float) -> HardeningTerm:
         interval = self.update_interval
         if interval is None:
-            interval = -(-len(X) // self.batch_size)
+            interval = n_batches(len(X), self.batch_size)
         return HardeningTerm(X, self.n_clusters, weight, interval, self.tol)
 
 

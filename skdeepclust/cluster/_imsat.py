@@ -125,10 +125,10 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
     batch_size : int
         Samples a step.
     network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None: the paper's two
-        layers of 1200, for images too, which are flattened.
+        The encoder. A module from (n, *input_shape) to features is copied with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: the paper's two layers of 1200, for images too, which are
+        flattened.
 
     Attributes
     ----------

@@ -104,12 +104,14 @@ class BaseMixing(BaseLatentKMeans):
             network.critic = self._new_encoder()  # the same layers as the encoder's
         return network
 
-    def _objective(self, **kwargs: Any) -> Objective:
+    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
         return MixingObjective(
             self.adversarial_weight,
             self.consistency_weight,
             self.gamma,
             augmentation=self._augmentation(),
+            kl_weight=network.kl_weight,
+            value_range=network.value_range,
             **kwargs,
         )
 
@@ -185,7 +187,8 @@ class MCDCClustering(HardeningMixin, BaseMixing):
     kl_weight : float
         Weight of the divergence from the prior, only with ``base="vae"``.
     clustering_weight : float
-        Weight of KL(P || Q), only with ``base="idec"``, like the next five. 0.1 in the authors'
+        Weight of KL(P || Q), only with ``base="idec"``, like `finetune_epochs`,
+        `finetune_lr`, `update_interval`, `tol` and `autoencoder`. 0.1 in the authors'
         code too, but of a mean over samples and clusters beside errors of pixels in [0, 1], which
         is 0.1 (MNIST) to 0.25 (SVHN) here.
     finetune_epochs : int
@@ -268,11 +271,8 @@ class MCDCClustering(HardeningMixin, BaseMixing):
             self._fit_head(network, X)
             network.head.is_learning = True
             term = self._hardening(X, self.clustering_weight)
-            objective = self._objective(term=term)
+            objective = self._objective(network, term=term)
             yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
-
-    def _objective(self, **kwargs: Any) -> Objective:
-        return super()._objective(kl_weight=self.kl_weight, **kwargs)
 
     def _resolved_n_init(self) -> int:
         return 1 if self.n_init == "auto" else self.n_init

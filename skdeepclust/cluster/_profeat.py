@@ -123,10 +123,11 @@ class ProFeatClustering(BaseSCAN):
     representation : SimCLR or None
         The representation that is trained first, by its own parameters, such as
         ``SimCLR(max_epochs=500)``; its batches, optimiser, temperature and views also serve the
-        refinement. A search sets them by ``representation__lr``, say. A fitted one, on samples of
-        the same shape, is taken over instead: a copy of its network, and its `input_mean_` and
-        `input_scale_`. Where estimators are cloned, as in a grid search, a fitted one stays
-        fitted in a :class:`sklearn.frozen.FrozenEstimator`. None: ``SimCLR()``.
+        refinement. A search sets them by ``representation__lr``, say. Its device, precision and
+        random state are of no effect. A fitted one, on samples of the same shape, is taken over
+        instead: a copy of its network, and its `input_mean_` and `input_scale_`. Where estimators
+        are cloned, as in a grid search, a fitted one stays fitted in a
+        :class:`sklearn.frozen.FrozenEstimator`. None: ``SimCLR()``.
 
     Attributes
     ----------

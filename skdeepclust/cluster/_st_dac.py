@@ -38,11 +38,11 @@ class STDACClustering(BaseDAC):
         Learning rate. The paper's is 1e-4, for 22,000 steps; from 1e-3 on, the network settles
         on the clusters of its first epochs.
     network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, and each restart
-        begins with its weights; a callable (a class, say) gets the input shape,
-        (channels, height, width) or (n_features,), and returns a new module. None: table 1
-        of the paper, :class:`~skdeepclust.networks.VGGEncoder`, or
-        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+        The encoder. A module from (n, *input_shape) to features is copied with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: table 1 of the paper,
+        :class:`~skdeepclust.networks.VGGEncoder`, or :class:`~skdeepclust.networks.DenseEncoder`
+        for tabular data.
 
     Attributes
     ----------

@@ -78,6 +78,9 @@ class AutoencoderNetwork(ClusterNetwork):
         self.decoder = decoder
         self.posterior = posterior
         self.critic = critic
+        # of the loss that it is trained on, which whoever takes it over goes on with
+        self.kl_weight = 1.0
+        self.value_range: tuple[float, float] | None = None
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the latents, of shape (n, n_features); of a variational one the means."""

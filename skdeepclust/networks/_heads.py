@@ -134,7 +134,9 @@ class MultiHead(nn.Module):
 
     def select(self, losses: Tensor) -> None:
         """Select the head with the lowest of `losses`, of shape (n_heads,)."""
-        self.loss, self.selected = losses.min(0)
+        loss, selected = losses.min(0)
+        self.loss.copy_(loss)
+        self.selected.copy_(selected)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of the selected head, of shape (n, n_clusters)."""

@@ -121,7 +121,9 @@ class BaseDAC(WarmStartMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer
         Samples of these whose label features are computed together, with the batch normalisation
         statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
         in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
-        on MNIST, where 2 to 4 % of the pairs are similar.
+        on MNIST, where 2 to 4 % of the pairs are similar. On 10,000 of its images (ST-DAC with 2
+        spatial transformers, 8 epochs, 3 random states) ACC was 0.850 ± 0.096 with 32 and 0.815 ±
+        0.063 with None, higher with 32 in each; NMI 0.813 and 0.820; in as much time.
     consensus : bool
         Whether the restart that goes on first learns, for 4 epochs, the average of the better
         half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects

@@ -102,15 +102,14 @@ class MCDC(Classification):
 
     def network(self) -> nn.Module:
         shape = (1, 32, 32)
+        head, critic = StudentTHead(256, 10), ConvEncoder(shape)
         network = AutoencoderNetwork(
-            ConvEncoder(shape), ConvDecoder(256, shape), StudentTHead(256, 10)
+            ConvEncoder(shape), ConvDecoder(256, shape), head, critic=critic
         )
-        network.critic = ConvEncoder(shape)  # the bare loop's; the engine's is the objective's
         return network.to(self.device, memory_format=torch.channels_last)
 
     def objective(self) -> Objective:
-        critic = ConvEncoder((1, 32, 32)).to(self.device, memory_format=torch.channels_last)
-        return MixingObjective(critic, 0.5, 1.0, 0.2, augmentation=nn.Identity())
+        return MixingObjective(0.5, 1.0, 0.2, augmentation=nn.Identity())
 
     def bare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         if network not in self.critic_optimizers:

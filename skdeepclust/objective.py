@@ -61,7 +61,7 @@ class Objective(nn.Module):
         return {"main": [p for p in network.parameters() if p.requires_grad]}
 
     def loss(self, network: Any, x: Tensor, index: Tensor) -> Tensor:
-        """Return the loss of the batch, which the first player minimises.
+        """Return the loss of the batch, which the player "main" minimises.
 
         To keep the device busy, nothing in here may depend on a tensor's value.
 
@@ -79,10 +79,10 @@ class Objective(nn.Module):
         """Yield a (player, loss) for each step to take on the batch.
 
         In place of a player there can be a tuple of players, who all follow the loss. What
-        stands after a ``yield`` runs once their optimisers have stepped. By default the first
-        player minimises :meth:`loss`.
+        stands after a ``yield`` runs once their optimisers have stepped. By default "main"
+        minimises :meth:`loss`.
         """
-        yield next(iter(self.players(network))), self.loss(network, x, index)
+        yield "main", self.loss(network, x, index)
 
     def order(self, n_samples: int, device: torch.device) -> Tensor | None:
         """Return the indices of an epoch's samples, in order; None: all, shuffled."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import HasMethods, StrOptions
+from skdeepclust.augment import RandomNoise, strong_augmentation
 from skdeepclust.base import BaseDeepClusterer
-from skdeepclust.cluster._simclr import SimCLR
+from skdeepclust.cluster._simclr import SimCLR, value_range
 from skdeepclust.networks import RepresentationNetwork
 from skdeepclust.networks._contrastive import PrecomputedRepresentation
 from skdeepclust.samples import Samples
@@ -32,11 +34,19 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
         holds features, in which the neighbours are mined (Euclidean distances) and on which the
         heads alone are trained, without augmentation; the last step of a pipeline, say. None:
         ``SimCLR()``.
+    strong_augmentation : callable, "auto" or None
+        The augmentation of the clustering steps. "auto":
+        :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the
+        views for tabular data. None: no augmentation.
     """
 
     representation: Any = param(
         None, None, StrOptions({"precomputed"}), HasMethods(["fit", "transform"])
     )
+    strong_augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(
+        "auto", StrOptions({"auto"}), None, callable
+    )
+
     _PARTS: ClassVar[dict[str, str]] = {
         "representation": (
             "a SimCLR, 'precomputed' or None. With another transformer use 'precomputed' on what "
@@ -84,6 +94,16 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
         network = self._representation()._build_network() if given is None else given.network_
         n_features = cast(nn.Linear, network.projector[0]).in_features
         return network if given is None else copy.deepcopy(network), n_features
+
+    def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
+        """Return what `strong_augmentation` stands for."""
+        if self.strong_augmentation is None or self._is_precomputed():
+            return nn.Identity()
+        if self.strong_augmentation != "auto":
+            return self.strong_augmentation
+        if len(self.input_shape_) == 1:
+            return RandomNoise(std=0.2, dropout=0.2)
+        return strong_augmentation(self.input_shape_, value_range(X))
 
     def _representation_epochs(self) -> int:
         return self._representation().max_epochs if self._trains_representation() else 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._consensus import ConsensusMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.inference import batch_norm_parts, batch_statistics
@@ -22,10 +22,8 @@ from skdeepclust.losses import (
 )
 from skdeepclust.networks import AllConvEncoder, DenseEncoder
 from skdeepclust.networks._heads import identity_head
-from skdeepclust.objective import Objective, PseudoLabels
+from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
-
-CONSENSUS_EPOCHS = 4
 
 
 def linear_threshold(start: float, end: float, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +94,7 @@ class PairObjective(Objective):
 
 
 @estimator
-class BaseDAC(WarmStartMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer):
+class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer):
     """What DAC and ST-DAC share: all but the network, the defaults and the thresholds.
 
     Parameters
@@ -124,10 +122,6 @@ class BaseDAC(WarmStartMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer
         on MNIST, where 2 to 4 % of the pairs are similar. On 10,000 of its images (ST-DAC with 2
         spatial transformers, 8 epochs, 3 random states) ACC was 0.850 ± 0.096 with 32 and 0.815 ±
         0.063 with None, higher with 32 in each; NMI 0.813 and 0.820; in as much time.
-    consensus : bool
-        Whether the restart that goes on first learns, for 4 epochs, the average of the better
-        half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
-        many of the mistakes that a single restart would make final.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
@@ -140,23 +134,9 @@ class BaseDAC(WarmStartMixin, EncoderMixin, AugmentationMixin, BaseDeepClusterer
     mi_weight: float = param(0.0, NOT_NEGATIVE)
     chunk_size: int = param(1000, AT_LEAST_2)
     label_batch_size: int | None = param(None, None, AT_LEAST_2)
-    consensus: bool = param(True, "boolean")
     screening: float = 0.25
     max_epochs: int = 24
     lr: float = 3e-4
-
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        if not self.consensus:
-            return None
-        objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
-        return Phase(
-            objective,
-            CONSENSUS_EPOCHS,
-            "consensus",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
 
     def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the upper and the lower threshold of an epoch, counted from 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,7 @@ from skdeepclust._parameters import (
     estimator,
     param,
 )
-from skdeepclust._sklearn import StrOptions
-from skdeepclust.augment import RandomNoise, strong_augmentation
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
-from skdeepclust.cluster._simclr import value_range
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
@@ -117,10 +114,6 @@ class BaseSCAN(BaseRepresentationClusterer):
 
     Parameters
     ----------
-    strong_augmentation : callable, "auto" or None
-        The augmentation of the clustering steps. "auto":
-        :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the
-        views for tabular data. None: no augmentation.
     n_neighbors : int
         Nearest neighbours of each sample, in the space of the projections, that it shares a cluster
         with. With fewer samples, all of them. In SCAN's code the sample itself is one more.
@@ -143,9 +136,6 @@ class BaseSCAN(BaseRepresentationClusterer):
         Probability above which a sample gets a label.
     """
 
-    strong_augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(
-        "auto", StrOptions({"auto"}), None, callable
-    )
     n_neighbors: int = param(20, AT_LEAST_1)
     n_heads: int = param(5, AT_LEAST_1)
     entropy_weight: float = param(5.0, NOT_NEGATIVE)
@@ -153,16 +143,6 @@ class BaseSCAN(BaseRepresentationClusterer):
     self_label_batch_size: int = param(256, AT_LEAST_2)
     self_label_lr: float = param(1e-4, POSITIVE)
     confidence: float = param(0.99, BELOW_1)
-
-    def _strong_views(self, X: Samples) -> Callable[[Tensor], Tensor]:
-        """Return what `strong_augmentation` stands for."""
-        if self.strong_augmentation is None or self._is_precomputed():
-            return nn.Identity()
-        if self.strong_augmentation != "auto":
-            return self.strong_augmentation
-        if len(self.input_shape_) == 1:
-            return RandomNoise(std=0.2, dropout=0.2)
-        return strong_augmentation(self.input_shape_, value_range(X))
 
     def _finalize(self, network: Any, X: Samples) -> None:  # a SCANNetwork; in ProFeat several
         if not self._is_precomputed():

@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
+from skorch.callbacks import Callback
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -159,9 +160,16 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return X
 
     def _check_callbacks(self) -> None:
-        for callback in self.callbacks or []:
-            callback = callback[-1] if isinstance(callback, tuple) else callback  # with a name
-            callback = callback() if isinstance(callback, type) else callback
+        for given in self.callbacks or []:
+            named = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
+            callback = given[1] if named else given
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                callback = callback()
+            if not isinstance(callback, Callback):
+                raise ValueError(
+                    "callbacks must be a list of skorch callbacks or of pairs (name, callback), "
+                    f"got {given!r} in it."
+                )
             monitor = getattr(callback, "monitor", None)
             if isinstance(monitor, str) and monitor.startswith("valid"):
                 raise ValueError(

@@ -489,6 +489,12 @@ def test_parts_that_cluster_are_refused_unless_fitted(images):
     assert fitted.predict_proba(images).shape == (200, 3)
 
 
+@pytest.mark.parametrize("wrong", [("name",), ("name", Callback(), 1), "progress", int, len])
+def test_callbacks_that_are_none(wrong, images):
+    with pytest.raises(ValueError, match=r"callbacks must be a list of skorch callbacks .* got "):
+        fast(STDACClustering, callbacks=[wrong]).fit(images)
+
+
 @pytest.mark.parametrize("setting", [{"checkpoint": "fit.pt"}, {"callbacks": [Callback()]}])
 def test_parts_have_no_checkpoint_and_callbacks_of_their_own(setting, images):
     with pytest.raises(ValueError, match="representation must have neither checkpoint nor call"):

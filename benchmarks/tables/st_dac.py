@@ -185,17 +185,20 @@ def figures(found: list[dict], folder: Path) -> None:
 
     groups: dict[str, list[list[float]]] = {}
     for r in found:
-        settings = "".join(f", {k}={v}" for k, v in r["set"].items())
+        settings = "".join(f",\n{k}={v}" for k, v in r["set"].items())
         name = f"{r['row']}, {r['data']}, {r['n_samples']:,} images{settings}"
         groups.setdefault(name, []).append(curve(r, "acc"))
     histories = {
-        name: [
+        f"{name} (runs: {len(curves)})": [
             {"phase": "dac", "epoch": epoch, "ACC": float(np.mean(values))}
             for epoch, values in enumerate(zip(*curves, strict=False), start=1)
         ]
         for name, curves in sorted(groups.items())
     }
     display = TrainingCurvesDisplay.from_histories(histories, "ACC")
+    (axes,) = display.axes_
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves
+    display.figure_.set_figwidth(9)
     display.figure_.savefig(folder / "st_dac-figure6.png", dpi=120, bbox_inches="tight")
     plt.close(display.figure_)
 

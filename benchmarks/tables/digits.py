@@ -20,6 +20,7 @@ from skdeepclust import (
     DACClustering,
     DCNClustering,
     DECClustering,
+    DeepClustering,
     IDECClustering,
     IMSATClustering,
     MCDCClustering,
@@ -38,6 +39,7 @@ SIZES = {"digits": 1797, "digits-unequal": 1080}
 STATES = range(5)
 ROWS = {
     "KMeans": lambda job: records.k_means(10),
+    "DeepClustering": lambda job: DeepClustering(10),
     "DACClustering": lambda job: DACClustering(10),
     "STDACClustering": lambda job: STDACClustering(10),
     "AutoencoderClustering": lambda job: AutoencoderClustering(10),

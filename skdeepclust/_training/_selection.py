@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import xlogy
 from torch import Tensor
 
 from skdeepclust.neighbors import nearest_neighbors
@@ -50,3 +51,50 @@ class NeighborCriterion:
         marginal = joint.sum(0)
         entropies = torch.special.entr(marginal).sum() * 2 - torch.special.entr(joint).sum()
         return max(0.0, entropies.item())
+
+
+def merge_clusters(joint: np.ndarray, n_clusters: int) -> Tensor:
+    """Merge pairs of clusters, each time the one that loses least mutual information.
+
+    Parameters
+    ----------
+    joint : ndarray of shape (n, n), float64
+        How often a sample of one cluster has a neighbour of another, in any unit.
+    n_clusters : int
+        How many are left; at most n.
+
+    Returns
+    -------
+    Tensor of shape (n,), int64
+        What each cluster becomes a part of, in [0, n_clusters).
+    """
+    joint = (joint + joint.T) / (2 * joint.sum())
+    groups = [[i] for i in range(len(joint))]
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return xlogy(x, x)
+
+    # Information is sum f(joint) - 2 sum f(marginal). Of each pair, f of its summed rows, summed:
+    rows = np.stack([f(joint + row).sum(1) for row in joint])
+    while len(groups) > n_clusters:
+        own, sizes, each = np.diag(joint), joint.sum(0), f(joint)
+        before = (
+            2 * np.add.outer(each.sum(1), each.sum(1)) - np.add.outer(f(own), f(own)) - 2 * each
+        )
+        beside = f(own[:, None] + joint)
+        after = 2 * (rows - beside - beside.T) + f(np.add.outer(own, own) + 2 * joint)
+        of_sizes = np.add.outer(f(sizes), f(sizes)) - f(np.add.outer(sizes, sizes))
+        loss = before - after - 2 * of_sizes
+        np.fill_diagonal(loss, np.inf)
+        a, b = sorted(np.unravel_index(loss.argmin(), loss.shape))
+        pairs = [np.add.outer(joint[:, c], joint[:, c]) for c in (a, b)]
+        rows += f(pairs[0] + pairs[1]) - f(pairs[0]) - f(pairs[1])
+        joint[a] += joint[b]
+        joint[:, a] += joint[:, b]
+        joint, rows = (np.delete(np.delete(m, b, 0), b, 1) for m in (joint, rows))
+        rows[a] = rows[:, a] = f(joint + joint[a]).sum(1)
+        groups[a] += groups.pop(b)
+    merged = torch.empty(sum(map(len, groups)), dtype=torch.int64)
+    for number, group in enumerate(groups):
+        merged[group] = number
+    return merged

@@ -4,6 +4,7 @@ from skdeepclust.cluster._autoencoder import AutoencoderClustering, VAEClusterin
 from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
+from skdeepclust.cluster._deep import DeepClustering
 from skdeepclust.cluster._imsat import IMSATClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._profeat import ProFeatClustering
@@ -17,6 +18,7 @@ __all__ = [
     "DACClustering",
     "DCNClustering",
     "DECClustering",
+    "DeepClustering",
     "IDECClustering",
     "IMSATClustering",
     "MCDCClustering",

@@ -9,9 +9,9 @@ from skdeepclust.networks._autoencoder import (
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
-from skdeepclust.networks._convolutional import AllConvEncoder, VGGEncoder
+from skdeepclust.networks._convolutional import AllConvEncoder, StridedEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
-from skdeepclust.networks._heads import MultiHead, StudentTHead
+from skdeepclust.networks._heads import MergingHead, MultiHead, StudentTHead
 from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
@@ -23,6 +23,7 @@ __all__ = [
     "ConvEncoder",
     "DenseEncoder",
     "DenseNetwork",
+    "MergingHead",
     "MultiHead",
     "Posterior",
     "RepresentationNetwork",
@@ -30,6 +31,7 @@ __all__ = [
     "SCANNetwork",
     "SmallConvEncoder",
     "SpatialTransformer",
+    "StridedEncoder",
     "StudentTHead",
     "VGGEncoder",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skdeepclust.networks._base import he_normal
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
@@ -132,3 +133,54 @@ class AllConvEncoder(nn.Sequential):
         layers += [nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(n_features), nn.Flatten()]
         super().__init__(*layers)
         he_normal(self)
+
+
+class StridedEncoder(nn.Module):
+    """Three strided convolutions and a dense layer: fast on a CPU, and places are told apart.
+
+    Kernels of 5x5, 3x3 and 3x3, each followed by batch normalisation and ReLU. Images of less than
+    16 pixels a side are enlarged to 16, maps of more than 4x4 averaged to that.
+
+    Parameters
+    ----------
+    input_shape : tuple of (channels, height, width)
+        Shape of one image.
+    width : int, default=32
+        Maps of the first convolution; the second has twice as many, the third four times.
+    n_features : int, default=256
+        Width of the dense layer: the size of the embedding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import StridedEncoder
+    >>> StridedEncoder((1, 8, 8))(torch.rand(2, 1, 8, 8)).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, int, int], width: int = 32, n_features: int = 256
+    ) -> None:
+        super().__init__()
+        channels, *sides = input_shape
+        self.size = [max(side, 16) for side in sides]
+        self.is_small = self.size != sides
+        layers: list[nn.Module] = []
+        for n_outputs, kernel_size in ((width, 5), (2 * width, 3), (4 * width, 3)):
+            convolution = nn.Conv2d(
+                channels, n_outputs, kernel_size, 2, padding=kernel_size // 2, bias=False
+            )
+            layers += [convolution, nn.BatchNorm2d(n_outputs), nn.ReLU()]
+            channels = n_outputs
+        maps = [-(-side // 8) for side in self.size]
+        if max(maps) > 4:
+            maps = [min(side, 4) for side in maps]
+            layers.append(nn.AdaptiveAvgPool2d((maps[0], maps[1])))
+        layers += [nn.Flatten(), nn.Linear(channels * maps[0] * maps[1], n_features, bias=False)]
+        self.layers = nn.Sequential(*layers, nn.BatchNorm1d(n_features), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of shape (n, n_features)."""
+        if self.is_small:
+            x = F.interpolate(x, size=self.size, mode="bilinear", align_corners=False)
+        return self.layers(x)

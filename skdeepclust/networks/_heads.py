@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -141,6 +142,80 @@ class MultiHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of the selected head, of shape (n, n_clusters)."""
         return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
+
+
+class MergingHead(nn.Module):
+    """Linear heads of `n_clusters` outputs and of more, of which one is chosen and merged.
+
+    Parameters
+    ----------
+    n_features, n_clusters : int
+    n_heads : int
+        Of each kind.
+    overclustering : int
+        Outputs of the larger heads, in multiples of `n_clusters`; 1: there are none.
+
+    Attributes
+    ----------
+    number : Tensor, a scalar
+        The head that :meth:`forward` applies; the larger ones come last.
+    groups : Tensor of shape (n_clusters x overclustering,), int64
+        The cluster that each output of a larger head is a part of.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import MergingHead
+    >>> head = MergingHead(n_features=8, n_clusters=2, n_heads=3, overclustering=2)
+    >>> head.choose(5, groups=torch.tensor([0, 1, 1, 1]))
+    >>> head(torch.rand(5, 8)).shape
+    torch.Size([5, 2])
+    """
+
+    number: Tensor
+    groups: Tensor
+
+    def __init__(self, n_features: int, n_clusters: int, n_heads: int, overclustering: int) -> None:
+        super().__init__()
+        self.n_heads, self.n_clusters = n_heads, n_clusters
+        n_outputs = n_clusters * overclustering
+        self.plain = MultiHead(n_features, n_clusters, n_heads)
+        self.over = MultiHead(n_features, n_outputs, n_heads) if overclustering > 1 else None
+        self.register_buffer("number", torch.tensor(0))
+        self.register_buffer("groups", torch.arange(n_outputs) % n_clusters)
+
+    def all(self, features: Tensor) -> list[Tensor]:
+        """Return the logits of all heads, by kind, of shape (n_heads, n, n_outputs)."""
+        return [kind.all(features) for kind in (self.plain, self.over) if kind is not None]
+
+    def each(self, features: Tensor) -> Iterator[tuple[Tensor, bool]]:
+        """Yield the logits of each head, and whether it is a larger one."""
+        for kind, logits in enumerate(self.all(features)):
+            for one in logits:
+                yield one, kind > 0
+
+    def choose(self, number: int, groups: Tensor) -> None:
+        """Apply the head of that number from now on, its outputs merged by `groups`."""
+        self.number.fill_(number)
+        if number >= self.n_heads:
+            self.groups.copy_(groups)
+
+    def chosen(self, features: Tensor) -> list[Tensor]:
+        """Return what :meth:`forward` does, in a list."""
+        return [self(features)]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the log-probabilities of the chosen head, of shape (n, n_clusters)."""
+        head = self.number % self.n_heads
+        plain = self.plain.all(features).index_select(0, head.view(1)).squeeze(0).float()
+        if self.over is None:
+            return plain.log_softmax(1)
+        over = self.over.all(features).index_select(0, head.view(1)).squeeze(0).float()
+        clusters = torch.arange(self.n_clusters, device=over.device)
+        outside = self.groups[:, None] != clusters
+        # not of -inf, whose gradient is not a number
+        parts = over.log_softmax(1).unsqueeze(2).masked_fill(outside, -1e4)
+        return torch.where(self.number < self.n_heads, plain.log_softmax(1), parts.logsumexp(1))
 
 
 def identity_head(n_features: int, n_clusters: int) -> nn.Sequential:

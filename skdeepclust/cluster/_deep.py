@@ -1,0 +1,236 @@
+"""The default of the package: neighbours in input space, augmentation, and many small heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
+from skdeepclust._training._selection import NeighborCriterion, merge_clusters
+from skdeepclust.augment import RandomAffine
+from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._simclr import cosine_to
+from skdeepclust.engine import Phase
+from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.losses import scan_loss
+from skdeepclust.neighbors import nearest_neighbors
+from skdeepclust.networks import DenseEncoder, MergingHead, StridedEncoder
+from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.objective import Objective
+from skdeepclust.samples import Samples
+
+REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
+
+
+class MergingNetwork(ClusterNetwork):
+    """An encoder with a :class:`MergingHead`."""
+
+    head: MergingHead
+
+
+class NeighborObjective(Objective):
+    """Two copies of a sample and one of a neighbour have one cluster; clusters are alike in size.
+
+    Parameters
+    ----------
+    X : Samples
+    neighbors : Tensor of shape (n_samples, n_neighbors), int64
+    augmentation : callable
+    heads : callable
+        From the head and features to a list of logits of shape (..., n, n_clusters).
+    entropy_weight : float
+    batch_size : int
+    """
+
+    neighbors: Tensor
+
+    def __init__(
+        self,
+        X: Samples,
+        neighbors: Tensor,
+        augmentation: Callable[[Tensor], Tensor],
+        heads: Callable[[MergingHead, Tensor], list[Tensor]],
+        entropy_weight: float,
+        batch_size: int,
+    ) -> None:
+        super().__init__()
+        self.X = X
+        self.augmentation = augmentation
+        self.heads = heads
+        self.entropy_weight = entropy_weight
+        self.batch_size = batch_size
+        self.register_buffer("neighbors", neighbors)
+
+    def order(self, n_samples: int, device: torch.device) -> Tensor:
+        """Leave an epoch's rest out: the mean of a few samples says little of cluster sizes."""
+        rest = n_samples % self.batch_size if n_samples > self.batch_size else 0
+        return torch.randperm(n_samples, device=device)[: n_samples - rest]
+
+    def loss(self, network: MergingNetwork, x: Tensor, index: Tensor) -> Tensor:
+        """Return the sum of the heads' losses."""
+        drawn = torch.randint(self.neighbors.shape[1], (len(x), 1), device=x.device)
+        neighbor = self.X[self.neighbors[index].gather(1, drawn).squeeze(1)]
+        features = network.embed(self.augmentation(torch.cat([x, x, neighbor])))
+        total = torch.zeros((), device=x.device)
+        for logits in self.heads(network.head, features):
+            first, copy, near = logits.chunk(3, -2)
+            for other in (copy, near):
+                total = total + scan_loss(first, other, self.entropy_weight).sum()
+        return total
+
+
+@estimator
+class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
+    """Deep clustering by neighbours in input space: the one to begin with.
+
+    A small network is trained to give two augmented copies of a sample, and a copy of one of its
+    nearest neighbours, the same cluster, with SCAN's loss [1]_ but without a representation that
+    is learnt first. It has several heads of `n_clusters` outputs, which favour clusters of like
+    size, and several with more outputs than that, whose clusters are merged afterwards: the two
+    that lose least of the mutual information between a sample's cluster and its neighbours' are
+    joined, again and again [2]_; these find clusters of unlike size. The head with the most
+    neighbour information, as in :meth:`score`, is kept and refined with little weight on the sizes.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        Nearest neighbours of each sample in input space, one of which is drawn at each step. With
+        fewer samples, all of them.
+    n_heads : int
+        Heads of each of the two kinds, trained side by side on the same features.
+    overclustering : int
+        Outputs of the heads whose clusters are merged, in multiples of `n_clusters`. 1: only heads
+        of `n_clusters` outputs.
+    entropy_weight : float
+        Weight of the entropy of the mean probabilities, which favours clusters of like size.
+    refinement_epochs : int
+        Passes over the samples with the head that was kept, at half the learning rate.
+    refinement_entropy_weight : float
+        Weight of the entropy in these: small, since the clusters are found by then.
+    max_epochs : int
+        Passes over the samples with all heads. 10 are enough for tens of thousands of samples.
+    batch_size : int
+        Samples a step, each with a second copy and a neighbour. It should be several times the
+        number of outputs of the largest head, `n_clusters` x `overclustering`.
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. "auto": ``RandomAffine(rotation=20, shift=0.1, zoom=0.2,
+        shear=0.3, value_shift=0, rescale=1)`` of :mod:`skdeepclust.augment` for images and its
+        ``RandomNoise()`` for tabular data. None: no augmentation. What is drawn here must not
+        change a cluster: with letters or digits no mirroring, say.
+    network : torch.nn.Module or callable
+        The encoder. A module from (n, *input_shape) to features is copied, with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: :class:`~skdeepclust.networks.StridedEncoder`, or
+        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` logits.
+
+    See Also
+    --------
+    SCANClustering : Neighbours in a representation that is learnt by contrast.
+
+    Notes
+    -----
+    The combination is our own. All defaults were chosen on scikit-learn's digits and 10,000 images
+    of MNIST, with their labels in sight, and on versions of both with classes of unlike size.
+    Neighbours of pixels say little on photographs: give features there, or use
+    :class:`SCANClustering`. The neighbours are exact, so that their cost is quadratic in
+    the number of samples.
+
+    References
+    ----------
+    .. [1] Van Gansbeke et al. (2020). SCAN: Learning to Classify Images without Labels. ECCV.
+    .. [2] Slonim and Tishby (1999). Agglomerative Information Bottleneck. NIPS.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import DeepClustering
+    >>> images = load_digits().images[:200]
+    >>> DeepClustering(n_clusters=10, max_epochs=5, random_state=0).fit_predict(images).shape
+    (200,)
+    """
+
+    n_neighbors: int = param(5, AT_LEAST_1)
+    n_heads: int = param(5, AT_LEAST_1)
+    overclustering: int = param(3, AT_LEAST_1)
+    entropy_weight: float = param(5.0, NOT_NEGATIVE)
+    refinement_epochs: int = param(10, AT_LEAST_0)
+    refinement_entropy_weight: float = param(1.0, NOT_NEGATIVE)
+
+    def _augmentation(self) -> Callable[[Tensor], Tensor]:
+        if self.augmentation == "auto" and len(self.input_shape_) == 3:
+            return RandomAffine(20, 0.1, 0.2, value_shift=0, rescale=1, shear=0.3)
+        return super()._augmentation()
+
+    def _default_encoder(self) -> nn.Module:
+        if len(self.input_shape_) == 3:
+            return StridedEncoder(self.input_shape_)
+        return DenseEncoder(self.input_shape_)
+
+    def _build_network(self) -> MergingNetwork:
+        encoder, n_features = self._build_encoder()
+        head = MergingHead(n_features, self.n_clusters, self.n_heads, self.overclustering)
+        return MergingNetwork(encoder, head)
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        return self.max_epochs + self.refinement_epochs
+
+    def _phases(self, network: MergingNetwork, X: Samples) -> Iterator[Phase]:
+        n_neighbors = min(self.n_neighbors, len(X) - 1)
+        neighbors = nearest_neighbors(X[:].flatten(1), n_neighbors)
+        yield self._phase(X, neighbors, "neighbours", MergingHead.all, self.entropy_weight)
+        self._choose_head(network, X, neighbors)
+        if self.refinement_epochs:
+            yield self._phase(
+                X, neighbors, "refinement", MergingHead.chosen, self.refinement_entropy_weight
+            )
+
+    def _phase(
+        self,
+        X: Samples,
+        neighbors: Tensor,
+        name: str,
+        heads: Callable[[MergingHead, Tensor], list[Tensor]],
+        entropy_weight: float,
+    ) -> Phase:
+        is_first = name == "neighbours"
+        max_epochs = self.max_epochs if is_first else self.refinement_epochs
+        scale, decay = 1.0 if is_first else REFINEMENT_LR, cosine_to(0.0, max_epochs)
+        return Phase(
+            NeighborObjective(
+                X, neighbors, self._augmentation(), heads, entropy_weight, self.batch_size
+            ),
+            max_epochs,
+            name,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            lr_factor=lambda epoch: scale * decay(epoch),
+        )
+
+    def _choose_head(self, network: MergingNetwork, X: Samples, neighbors: Tensor) -> None:
+        """Keep the head that follows the neighbours best, merged where it has too many clusters."""
+        reestimate_batch_norm(network, X)
+        with evaluation_mode(network):
+            features = forward_in_slices(network.embed, X)
+        head, criterion = network.head, NeighborCriterion(X)
+        best = -1.0
+        with torch.no_grad():
+            for number, (logits, is_over) in enumerate(head.each(features)):
+                p = logits.softmax(1)
+                groups = torch.arange(self.n_clusters)
+                if is_over:
+                    joint = sum(p.T.double() @ p[near].double() for near in neighbors.T) / len(p)
+                    groups = merge_clusters(joint.cpu().numpy(), self.n_clusters)
+                merged = p.new_zeros(len(p), self.n_clusters)
+                merged.index_add_(1, groups.to(p.device), p)
+                if (score := criterion(merged.cpu().numpy())) > best:
+                    best = score
+                    head.choose(number, groups)

@@ -1,0 +1,111 @@
+"""DeepClustering: merging by neighbours, the head that is chosen, learning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+from sklearn.metrics import normalized_mutual_info_score
+
+from skdeepclust import DeepClustering
+from skdeepclust._training._selection import merge_clusters
+from skdeepclust.augment import RandomAffine
+from skdeepclust.metrics import clustering_accuracy_score
+from skdeepclust.networks import MergingHead, StridedEncoder
+
+
+def information(joint):
+    """Mutual information of a joint distribution, in nats, cell by cell."""
+    joint = (joint + joint.T) / (2 * joint.sum())
+    sizes = joint.sum(0)
+    return sum(
+        joint[i, j] * np.log(joint[i, j] / (sizes[i] * sizes[j]))
+        for i in range(len(joint))
+        for j in range(len(joint))
+        if joint[i, j] > 0
+    )
+
+
+def merged(joint, labels):
+    """Sum a joint distribution over what belongs together."""
+    onto = np.eye(labels.max() + 1)[labels]
+    return onto.T @ joint @ onto
+
+
+def test_merging_is_greedy_in_information():
+    joint = np.random.RandomState(0).rand(7, 7) ** 3 + 2 * np.eye(7)
+    labels = np.arange(7)
+    for n_clusters in (6, 5, 4, 3, 2, 1):
+        best, found = -1.0, labels
+        for b in range(1, labels.max() + 1):
+            for a in range(b):
+                tried = np.where(labels == b, a, labels)
+                tried = np.unique(tried, return_inverse=True)[1]
+                value = information(merged(joint, tried))
+                if value > best:
+                    best, found = value, tried
+        labels = found
+        ours = merge_clusters(joint, n_clusters).numpy()
+        assert sorted(np.unique(ours)) == list(range(n_clusters))
+        assert information(merged(joint, ours)) == pytest.approx(best)
+
+
+def test_merging_head_adds_probabilities():
+    torch.manual_seed(0)
+    head = MergingHead(n_features=4, n_clusters=2, n_heads=2, overclustering=2)
+    x = torch.randn(6, 4, requires_grad=True)
+    plain, over = head.all(x)
+    torch.testing.assert_close(head(x).exp(), plain[0].softmax(1))
+    head.choose(3, torch.tensor([1, 0, 1, 1]))
+    p = over[1].softmax(1)
+    expected = torch.stack([p[:, 1], p[:, 0] + p[:, 2] + p[:, 3]], 1)
+    torch.testing.assert_close(head(x).exp(), expected)
+    head(x)[:, 0].sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in head.parameters())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 20), (1, 64, 64)])
+def test_strided_encoder_takes_any_size(shape):
+    assert StridedEncoder(shape)(torch.rand(2, *shape)).shape == (2, 256)
+
+
+def test_shear_slants_a_line_and_none_changes_nothing():
+    x = torch.zeros(1, 1, 21, 21)
+    x[..., 10] = 1
+    plain = {"rotation": 0, "shift": 0, "zoom": 0, "value_shift": 0, "rescale": 1}
+    torch.testing.assert_close(RandomAffine(**plain)(x), x)
+    torch.manual_seed(0)
+    columns = RandomAffine(**plain, shear=0.5)(x)[0, 0].argmax(1)
+    steps = columns.diff()
+    assert columns[10] == 10  # about the middle
+    assert columns[0] != 10
+    assert (steps >= 0).all() or (steps <= 0).all()
+
+
+def test_finds_digits_far_better_than_k_means():
+    digits = load_digits()
+    images, y = digits.images, digits.target
+    labels = DeepClustering(10, max_epochs=20, refinement_epochs=5, random_state=7).fit_predict(
+        images
+    )
+    baseline = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(len(images), -1))
+    assert clustering_accuracy_score(y, labels) > clustering_accuracy_score(y, baseline) + 0.05
+    nmi = normalized_mutual_info_score
+    assert nmi(y, labels) > nmi(y, baseline) + 0.1
+
+
+def test_merged_heads_find_clusters_of_unlike_size():
+    digits = load_digits()
+    kept = np.concatenate(
+        [np.flatnonzero(digits.target == c)[: 170 if c < 3 else 25] for c in range(6)]
+    )
+    images, y = digits.images[kept], digits.target[kept]
+    settings = {"max_epochs": 40, "random_state": 0, "batch_size": 64}
+    merging = DeepClustering(6, **settings).fit(images)
+    plain = DeepClustering(6, overclustering=1, refinement_entropy_weight=5, **settings).fit(images)
+    assert int(merging.network_.head.number) >= merging.n_heads
+    accuracies = [clustering_accuracy_score(y, m.labels_) for m in (merging, plain)]
+    assert accuracies[0] > accuracies[1] + 0.05

@@ -153,7 +153,7 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DeepClustering
     >>> images = load_digits().images[:200]
-    >>> DeepClustering(n_clusters=10, max_epochs=5, random_state=0).fit_predict(images).shape
+    >>> DeepClustering(n_clusters=3, max_epochs=5, random_state=0).fit_predict(images).shape
     (200,)
     """
 
@@ -227,7 +227,8 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
                 p = logits.softmax(1)
                 groups = torch.arange(self.n_clusters)
                 if is_over:
-                    joint = sum(p.T.double() @ p[near].double() for near in neighbors.T) / len(p)
+                    near_p = p[neighbors].mean(1).double()
+                    joint = p.T.double() @ near_p
                     groups = merge_clusters(joint.cpu().numpy(), self.n_clusters)
                 merged = p.new_zeros(len(p), self.n_clusters)
                 merged.index_add_(1, groups.to(p.device), p)

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, on the device of the samples."""
+"""Exact nearest neighbours, on the device of the samples, and draws of them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,20 @@ def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
         distance[rows, rows + start] = math.inf
         result.append(distance.topk(n_neighbors, largest=False, sorted=True).indices)
     return torch.cat(result)
+
+
+def draw_neighbors(neighbors: Tensor, index: Tensor) -> Tensor:
+    """Return one neighbour, drawn at random, of each sample that is asked for.
+
+    Parameters
+    ----------
+    neighbors : Tensor of shape (n, n_neighbors), int64
+        As :func:`nearest_neighbors` gives them.
+    index : Tensor of shape (m,), int64
+
+    Returns
+    -------
+    Tensor of shape (m,), int64
+    """
+    drawn = torch.randint(neighbors.shape[1], (len(index), 1), device=index.device)
+    return neighbors[index].gather(1, drawn).squeeze(1)

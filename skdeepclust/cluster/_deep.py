@@ -15,7 +15,7 @@ from skdeepclust.cluster._simclr import cosine_to
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import scan_loss
-from skdeepclust.neighbors import nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import DenseEncoder, MergingHead, StridedEncoder
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
@@ -70,8 +70,7 @@ class NeighborObjective(Objective):
 
     def loss(self, network: MergingNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
-        drawn = torch.randint(self.neighbors.shape[1], (len(x), 1), device=x.device)
-        neighbor = self.X[self.neighbors[index].gather(1, drawn).squeeze(1)]
+        neighbor = self.X[draw_neighbors(self.neighbors, index)]
         features = network.embed(self.augmentation(torch.cat([x, x, neighbor])))
         total = torch.zeros((), device=x.device)
         for logits in self.heads(network.head, features):

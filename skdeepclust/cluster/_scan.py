@@ -22,7 +22,7 @@ from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
-from skdeepclust.neighbors import nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import CountingObjective, Objective
@@ -73,8 +73,7 @@ class SCANObjective(ClusteringObjective):
 
     def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
-        drawn = torch.randint(self.neighbors.shape[1], (len(x), 1), device=x.device)
-        neighbor = self.X[self.neighbors[index].gather(1, drawn).squeeze(1)]
+        neighbor = self.X[draw_neighbors(self.neighbors, index)]
         features = network.embed(self.augmentation(torch.cat([x, neighbor])))
         logits, neighbor_logits = network.head.all(features).chunk(2, 1)
         losses = scan_loss(logits, neighbor_logits, self.entropy_weight)

@@ -66,6 +66,11 @@ class Phase:
     network: nn.Module | None = None
 
 
+def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate by epoch: from 1 to nearly `last` along a cosine."""
+    return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
+
+
 class Engine(NeuralNet):
     """Trains a network on an objective, with all of skorch's callbacks.
 

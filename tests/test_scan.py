@@ -18,7 +18,8 @@ from skorch.callbacks import Callback
 from skdeepclust import ProFeatClustering, SCANClustering, SimCLR
 from skdeepclust.cluster._profeat import AgreeingPairs, ConfidentPairs
 from skdeepclust.cluster._scan import SCANObjective, SelfLabelObjective
-from skdeepclust.cluster._simclr import ContrastiveObjective, cosine_to
+from skdeepclust.cluster._simclr import ContrastiveObjective
+from skdeepclust.engine import cosine_to
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.networks import (

@@ -185,9 +185,11 @@ def figures(found: list[dict], folder: Path) -> None:
 
     groups: dict[str, list[list[float]]] = {}
     for r in found:
-        settings = "".join(f",\n{k}={v}" for k, v in r["set"].items())
-        name = f"{r['row']}, {r['data']}, {r['n_samples']:,} images{settings}"
-        groups.setdefault(name, []).append(curve(r, "acc"))
+        acc = curve(r, "acc")  # its length: former records don't have max_epochs in their "set"
+        settings = {"max_epochs": len(acc), **r["set"]}
+        text = "".join(f",\n{k}={v}" for k, v in sorted(settings.items()))
+        name = f"{r['row']}, {r['data']}, {r['n_samples']:,} images{text}"
+        groups.setdefault(name, []).append(acc)
     histories = {
         f"{name} (runs: {len(curves)})": [
             {"phase": "dac", "epoch": epoch, "ACC": float(np.mean(values))}

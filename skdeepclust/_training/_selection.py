@@ -78,9 +78,8 @@ def merge_clusters(joint: np.ndarray, n_clusters: int) -> Tensor:
     rows = np.stack([f(joint + row).sum(1) for row in joint])
     while len(groups) > n_clusters:
         own, sizes, each = np.diag(joint), joint.sum(0), f(joint)
-        before = (
-            2 * np.add.outer(each.sum(1), each.sum(1)) - np.add.outer(f(own), f(own)) - 2 * each
-        )
+        of_rows = np.add.outer(each.sum(1), each.sum(1))
+        before = 2 * (of_rows - each) - np.add.outer(f(own), f(own))
         beside = f(own[:, None] + joint)
         after = 2 * (rows - beside - beside.T) + f(np.add.outer(own, own) + 2 * joint)
         of_sizes = np.add.outer(f(sizes), f(sizes)) - f(np.add.outer(sizes, sizes))

@@ -11,8 +11,7 @@ from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estima
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
 from skdeepclust.augment import RandomAffine
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
-from skdeepclust.cluster._simclr import cosine_to
-from skdeepclust.engine import Phase
+from skdeepclust.engine import Phase, cosine_to
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
@@ -109,7 +108,7 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     refinement_entropy_weight : float
         Weight of the entropy in these: small, since the clusters are found by then.
     max_epochs : int
-        Passes over the samples with all heads. 10 are enough for tens of thousands of samples.
+        Passes over the samples with all heads. On 10,000 images of MNIST 15 were enough.
     batch_size : int
         Samples a step, each with a second copy and a neighbour. It should be several times the
         number of outputs of the largest head, `n_clusters` x `overclustering`.
@@ -184,35 +183,37 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     def _phases(self, network: MergingNetwork, X: Samples) -> Iterator[Phase]:
         n_neighbors = min(self.n_neighbors, len(X) - 1)
         neighbors = nearest_neighbors(X[:].flatten(1), n_neighbors)
-        yield self._phase(X, neighbors, "neighbours", MergingHead.all, self.entropy_weight)
-        self._choose_head(network, X, neighbors)
-        if self.refinement_epochs:
-            yield self._phase(
-                X, neighbors, "refinement", MergingHead.chosen, self.refinement_entropy_weight
+
+        def phase(
+            name: str,
+            max_epochs: int,
+            heads: Callable[[MergingHead, Tensor], list[Tensor]],
+            entropy_weight: float,
+            scale: float = 1.0,
+        ) -> Phase:
+            decay = cosine_to(0.0, max_epochs)
+            return Phase(
+                NeighborObjective(
+                    X, neighbors, self._augmentation(), heads, entropy_weight, self.batch_size
+                ),
+                max_epochs,
+                name,
+                batch_size=self.batch_size,
+                optimizer=self.optimizer,
+                lr=self.lr,
+                lr_factor=lambda epoch: scale * decay(epoch),
             )
 
-    def _phase(
-        self,
-        X: Samples,
-        neighbors: Tensor,
-        name: str,
-        heads: Callable[[MergingHead, Tensor], list[Tensor]],
-        entropy_weight: float,
-    ) -> Phase:
-        is_first = name == "neighbours"
-        max_epochs = self.max_epochs if is_first else self.refinement_epochs
-        scale, decay = 1.0 if is_first else REFINEMENT_LR, cosine_to(0.0, max_epochs)
-        return Phase(
-            NeighborObjective(
-                X, neighbors, self._augmentation(), heads, entropy_weight, self.batch_size
-            ),
-            max_epochs,
-            name,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            lr_factor=lambda epoch: scale * decay(epoch),
-        )
+        yield phase("neighbours", self.max_epochs, MergingHead.all, self.entropy_weight)
+        self._choose_head(network, X, neighbors)
+        if self.refinement_epochs:
+            yield phase(
+                "refinement",
+                self.refinement_epochs,
+                MergingHead.chosen,
+                self.refinement_entropy_weight,
+                REFINEMENT_LR,
+            )
 
     def _choose_head(self, network: MergingNetwork, X: Samples, neighbors: Tensor) -> None:
         """Keep the head that follows the neighbours best, merged where it has too many clusters."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust.augment import RandomNoise, simclr_augmentation
 from skdeepclust.base import AugmentationMixin, BaseDeepEstimator, EncoderMixin
-from skdeepclust.engine import Phase
+from skdeepclust.engine import Phase, cosine_to
 from skdeepclust.losses import contrastive_loss
 from skdeepclust.networks import DenseEncoder, RepresentationNetwork, ResNet18, SmallConvEncoder
 from skdeepclust.objective import CountingObjective
@@ -69,11 +68,6 @@ class ContrastiveObjective(CountingObjective):
                 stacklevel=2,
             )
         return {"confident": share}
-
-
-def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
-    """Return the factor of the learning rate by epoch: from 1 to nearly `last` along a cosine."""
-    return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
 
 
 def value_range(X: Samples) -> tuple[float, float]:

@@ -235,6 +235,7 @@ class Watch(Callback):
 
     def __init__(self, job: Job, estimator: Any) -> None:
         self.job, self.estimator, self.seconds = job, estimator, 0.0
+        self.started = time.perf_counter()
         self.path = job.cached(".json")
         self.found = json.loads(self.path.read_text()) if self.path.exists() else {}
 
@@ -251,6 +252,11 @@ class Watch(Callback):
             raise Stopped("interrupted") from None
         finally:
             self.seconds += time.perf_counter() - start
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds of the fit so far."""
+        return time.perf_counter() - self.started - self.seconds
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a finding in a file, since callbacks begin anew when a fit goes on."""
@@ -291,6 +297,8 @@ def fitted(job: Job) -> Fit:
         estimator.set_params(callbacks=callbacks)
     X = job.table.training_part(job) if hasattr(job.table, "training_part") else job.X
     start = time.perf_counter()
+    if watch:
+        watch.started = start
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(X)

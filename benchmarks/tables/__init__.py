@@ -1,8 +1,9 @@
 """A module a table."""
 
-from benchmarks.tables import dec, digits, mcdc, profeat, selection, st_dac
+from benchmarks.tables import dec, digits, mcdc, profeat, selection, st_dac, time_to_accuracy
 
 TABLES = {
+    "time_to_accuracy": time_to_accuracy,
     "digits": digits,
     "st_dac": st_dac,
     "mcdc": mcdc,

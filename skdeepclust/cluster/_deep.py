@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
+from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
 from skdeepclust.augment import RandomAffine
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
@@ -20,6 +23,7 @@ from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 
+AUTO = StrOptions({"auto"})
 REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
 
 
@@ -103,12 +107,14 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
         of `n_clusters` outputs.
     entropy_weight : float
         Weight of the entropy of the mean probabilities, which favours clusters of like size.
-    refinement_epochs : int
-        Passes over the samples with the head that was kept, at half the learning rate.
+    refinement_epochs : int or "auto"
+        Passes over the samples with the head that was kept, at half the learning rate. "auto": a
+        fifth of those before.
     refinement_entropy_weight : float
         Weight of the entropy in these: small, since the clusters are found by then.
-    max_epochs : int
-        Passes over the samples with all heads. On 10,000 images of MNIST 15 were enough.
+    max_epochs : int or "auto"
+        Passes over the samples with all heads. "auto": 2,000 by the root of the number of samples
+        (48 for 1,797 samples, 20 for 10,000, 8 for 70,000), so that more samples get more steps.
     batch_size : int
         Samples a step, each with a second copy and a neighbour. It should be several times the
         number of outputs of the largest head, `n_clusters` x `overclustering`.
@@ -159,8 +165,9 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     n_heads: int = param(5, AT_LEAST_1)
     overclustering: int = param(3, AT_LEAST_1)
     entropy_weight: float = param(5.0, NOT_NEGATIVE)
-    refinement_epochs: int = param(10, AT_LEAST_0)
+    refinement_epochs: int | Literal["auto"] = param("auto", AT_LEAST_0, AUTO)
     refinement_entropy_weight: float = param(1.0, NOT_NEGATIVE)
+    max_epochs: int | Literal["auto"] = param("auto", AT_LEAST_1, AUTO)  # type: ignore[assignment]
 
     def _augmentation(self) -> Callable[[Tensor], Tensor]:
         if self.augmentation == "auto" and len(self.input_shape_) == 3:
@@ -177,12 +184,20 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
         head = MergingHead(n_features, self.n_clusters, self.n_heads, self.overclustering)
         return MergingNetwork(encoder, head)
 
+    def _epochs(self, n_samples: int) -> tuple[int, int]:
+        """Return the epochs with all heads and with the one that was kept."""
+        given = self.max_epochs
+        first = math.ceil(2000 / math.sqrt(n_samples)) if given == "auto" else given
+        refinement = self.refinement_epochs
+        return first, math.ceil(first / 5) if refinement == "auto" else refinement
+
     def _planned_epochs(self, n_samples: int) -> int:
-        return self.max_epochs + self.refinement_epochs
+        return sum(self._epochs(n_samples))
 
     def _phases(self, network: MergingNetwork, X: Samples) -> Iterator[Phase]:
         n_neighbors = min(self.n_neighbors, len(X) - 1)
         neighbors = nearest_neighbors(X[:].flatten(1), n_neighbors)
+        max_epochs, refinement_epochs = self._epochs(len(X))
 
         def phase(
             name: str,
@@ -204,12 +219,12 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
                 lr_factor=lambda epoch: scale * decay(epoch),
             )
 
-        yield phase("neighbours", self.max_epochs, MergingHead.all, self.entropy_weight)
+        yield phase("neighbours", max_epochs, MergingHead.all, self.entropy_weight)
         self._choose_head(network, X, neighbors)
-        if self.refinement_epochs:
+        if refinement_epochs:
             yield phase(
                 "refinement",
-                self.refinement_epochs,
+                refinement_epochs,
                 MergingHead.chosen,
                 self.refinement_entropy_weight,
                 REFINEMENT_LR,

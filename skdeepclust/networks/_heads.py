@@ -181,6 +181,10 @@ class MergingHead(nn.Module):
         n_outputs = n_clusters * overclustering
         self.plain = MultiHead(n_features, n_clusters, n_heads)
         self.over = MultiHead(n_features, n_outputs, n_heads) if overclustering > 1 else None
+        for module in self.modules():
+            if isinstance(module, nn.Linear):  # heads that differ more at first, and decide sooner
+                nn.init.normal_(module.weight, std=n_features**-0.5)
+                nn.init.zeros_(module.bias)
         self.register_buffer("number", torch.tensor(0))
         self.register_buffer("groups", torch.arange(n_outputs) % n_clusters)
 

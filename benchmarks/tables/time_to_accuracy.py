@@ -1,0 +1,211 @@
+"""Seconds to an accuracy: defaults here beside k-means, UMAP and ClustPy, images of four kinds.
+
+    python -m benchmarks time_to_accuracy --threads 2                     # MNIST, 70,000 images
+    python -m benchmarks time_to_accuracy --data mnist --n-samples 10000 --row KMeans UMAP ...
+
+The peers get an environment of their own, of Python 3.11 or later, named by PEER_PYTHON:
+
+    python -m venv peers && peers/bin/pip install umap-learn==0.5.12 clustpy==0.0.3
+    PEER_PYTHON=peers/bin/python python -m benchmarks time_to_accuracy
+
+USPS (usps/usps.h5, which needs h5py) and the animals' silhouettes (animals/*.gz) are read from the
+data home; the others are downloaded. No label is seen before a fit ends but by the figures: after
+each epoch 10,000 images are assigned, and the clock stands still. The defaults of DeepClustering
+were chosen on scikit-learn's digits and on 10,000 images of MNIST with random states 0 to 4; on
+Fashion-MNIST, USPS and the animals they were only measured, and so were the states 10 to 14.
+"""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
+
+from benchmarks import records
+from benchmarks.peers.estimator import Peer
+from benchmarks.run import Fit, Job, Wanted, Watch
+from skdeepclust import (
+    DECClustering,
+    DeepClustering,
+    IMSATClustering,
+    SCANClustering,
+    STDACClustering,
+)
+from skdeepclust.datasets import load_fashion_mnist, load_mnist
+from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.metrics import clustering_accuracy_score
+
+THRESHOLDS = {"mnist": (0.90, 0.95, 0.97), "fashion-mnist": (0.65,), "usps": (0.95,)}
+N_SCORED = 10_000  # images after each epoch
+
+
+def usps(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return all 9,298 images of USPS, of 16 x 16, in [0, 1]."""
+    import h5py
+
+    with h5py.File(Path(data_home or ".") / "usps" / "usps.h5") as file:
+        parts = [[file[part][what][:] for part in ("train", "test")] for what in ("data", "target")]
+    images, labels = (np.concatenate(part) for part in parts)
+    return images.reshape(-1, 16, 16).astype(np.float32), labels.astype(np.int64)
+
+
+def animals(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return 10,000 silhouettes of ten animals, of 28 x 28."""
+
+    def read(what: str) -> np.ndarray:
+        (path,) = (Path(data_home or ".") / "animals").glob(f"*_{what}_*.gz")
+        with gzip.open(path) as file:
+            return np.asarray(pickle.load(file))
+
+    return read("data"), read("label")
+
+
+DATA = {
+    "mnist": partial(load_mnist, return_X_y=True),
+    "fashion-mnist": partial(load_fashion_mnist, return_X_y=True),
+    "usps": usps,
+    "animals": animals,
+}
+SIZES = {"mnist": 70_000, "fashion-mnist": 70_000, "usps": 9298, "animals": 10_000}
+STATES = range(5)
+DEFAULT_DATA = ["mnist"]
+DEFAULT_ROWS = ["KMeans", "UMAP", "DeepClustering"]
+ROWS = {
+    "KMeans": lambda job: records.k_means(10),
+    "UMAP": lambda job: Peer("umap"),
+    "ClustPy N2D": lambda job: Peer("N2D"),
+    "ClustPy DEC": lambda job: Peer("DEC"),
+    "ClustPy IDEC": lambda job: Peer("IDEC"),
+    "ClustPy DCN": lambda job: Peer("DCN"),
+    "DECClustering": lambda job: DECClustering(10),
+    "IMSATClustering": lambda job: IMSATClustering(10),
+    "SCANClustering": lambda job: SCANClustering(10),
+    "STDACClustering": lambda job: STDACClustering(10),
+    "DeepClustering": lambda job: DeepClustering(10),
+}
+ORDER = ["KMeans", "UMAP + KMeans", "UMAP + mixture", *ROWS]
+REMARKS = (
+    "Defaults throughout; UMAP: 10 components, 20 neighbours, no least distance; ClustPy's N2D "
+    "with that UMAP. Seconds to an accuracy: of the network as it was after an epoch, mean over "
+    "the runs that came there; of what has no epochs, of the whole fit. Those of UMAP have numba's "
+    "compilation in them, about 30. The defaults were chosen on MNIST, states 0 to 4 of 10,000 "
+    "images; Fashion-MNIST, USPS and the animals were only measured."
+)
+WANTED = [
+    Wanted(["DeepClustering"], ["mnist", "fashion-mnist"], STATES, value=20, seconds=(700, 60)),
+    Wanted(
+        ["SCANClustering", "IMSATClustering", "DECClustering", "STDACClustering"],
+        ["mnist", "fashion-mnist"], range(3), value=6, seconds=(5000, 400),
+    ),
+]  # fmt: skip
+
+
+def evaluate(job: Job, fit: Fit) -> dict[str, Any]:
+    """Return all results of a peer."""
+    if not isinstance(fit.last, Peer):
+        return {}
+    scores = {name: records.metrics(job.y, labels) for name, labels in fit.last.results_.items()}
+    return {"results": scores, "seconds": fit.last.seconds_, "versions": fit.last.versions_}
+
+
+def lines(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return UMAP's record as one of each clustering, and a peer's seconds as it says."""
+    scores = record["scores"]
+    if "results" not in scores:
+        return [record]
+    return [
+        {
+            **record,
+            "row": f"UMAP + {name}" if record["row"] == "UMAP" else record["row"],
+            "scores": found,
+            "seconds": scores["seconds"][name],
+        }
+        for name, found in scores["results"].items()
+    ]
+
+
+class WATCH(Watch):
+    """ACC and NMI after each epoch, and the seconds until then."""
+
+    def on_epoch_end(self, net: Any, dataset_train: Any, **kwargs: Any) -> None:
+        """Score the network as it is."""
+        elapsed = self.elapsed
+        with self.looking():
+            step = -(-len(dataset_train) // N_SCORED)
+            X, y = dataset_train[::step], self.job.y[::step]
+            reestimate_batch_norm(net.module_, X)
+            with evaluation_mode(net.module_):
+                labels = forward_in_slices(net.module_, X).argmax(1).cpu().numpy()
+            net.history.record("elapsed", elapsed)
+            net.history.record("acc", clustering_accuracy_score(y, labels))
+            net.history.record("nmi", float(normalized_mutual_info_score(y, labels)))
+
+
+def track(record: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return seconds and ACC, epoch by epoch and at the end."""
+    seconds, acc = records.curve(record, "elapsed"), records.curve(record, "acc")
+    return [*seconds, record["seconds"]], [*acc, record["scores"]["acc"]]
+
+
+def seconds_to(threshold: float, group: list[dict]) -> str:
+    """Return the mean seconds to a threshold, and of how many runs."""
+    first = [
+        next((s for s, acc in zip(*track(r), strict=True) if acc >= threshold), None) for r in group
+    ]
+    there = [s for s in first if s is not None]
+    if threshold not in THRESHOLDS.get(group[0]["data"], ()):
+        return ""
+    if not there:
+        return "never"
+    return f"{np.mean(there):,.0f}" + (
+        f" ({len(there)} of {len(group)})" if len(there) < len(group) else ""
+    )
+
+
+def states(record: dict[str, Any]) -> str:
+    """Return whether anything was chosen on the random state."""
+    return "10 to 14" if 10 <= record["random_state"] < 15 else "0 to 4"
+
+
+COLUMNS = {"states": states}
+VALUES = {
+    "worst ACC": lambda group: f"{min(r['scores']['acc'] for r in group):.3f}",
+    **{
+        f"s to .{round(100 * t)}": partial(seconds_to, t)
+        for t in sorted({t for found in THRESHOLDS.values() for t in found})
+    },
+}
+
+
+def figures(found: list[dict], folder: Path) -> None:
+    """Draw accuracy against seconds on all images of MNIST and of Fashion-MNIST."""
+    import matplotlib.pyplot as plt
+
+    found = [r for r in found if not r["set"] and r["n_samples"] == SIZES[r["data"]]]
+    shown = [name for name in ("mnist", "fashion-mnist") if any(r["data"] == name for r in found)]
+    if not shown:
+        return
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(5.5 * len(shown), 3.6), layout="constrained", squeeze=False
+    )
+    for ax, data in zip(axes[0], shown, strict=True):
+        every = [line for r in found if r["data"] == data for line in lines(r)]
+        rows = [row for row in ORDER if any(r["row"] == row for r in every)]
+        for row in rows:
+            runs = [track(r) for r in every if r["row"] == row]
+            color, last = f"C{ORDER.index(row) % 10}", [(s[-1], acc[-1]) for s, acc in runs]
+            for seconds, acc in runs:
+                ax.plot(seconds, acc, color=color, alpha=0.5, linewidth=1)
+            ax.plot(*np.transpose(last), "o", color=color, markersize=4, label=row)
+        for threshold in THRESHOLDS[data]:
+            ax.axhline(threshold, color="0.8", linewidth=0.8, zorder=0)
+        ax.set(xscale="log", xlabel="seconds", ylabel="ACC", title=f"{data}, 70,000 images")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.savefig(folder / "time_to_accuracy.png", dpi=120)
+    plt.close(figure)

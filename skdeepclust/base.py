@@ -530,9 +530,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         encoder, n_features = self._build_encoder()
         return ClusterNetwork(encoder, self._head(n_features))
 
-    def _resolved_n_init(self) -> int:
-        """Return the number of restarts that `n_init` stands for."""
-        return 1 if self.n_init == "auto" else self.n_init
+    def _auto_n_init(self, n_samples: int) -> int:
+        """Return the number of restarts that "auto" stands for."""
+        return 1
 
     def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)
@@ -544,7 +544,8 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         return X
 
     def _train(self, X: Samples) -> Run:
-        seeds = self._seeds(self._resolved_n_init())
+        n_init = self._auto_n_init(len(X)) if self.n_init == "auto" else self.n_init
+        seeds = self._seeds(n_init)
         criterion = NeighborCriterion(X)
 
         def judge(run: Run) -> tuple[int, float]:

@@ -1,9 +1,19 @@
 """A module a table."""
 
-from benchmarks.tables import dec, digits, mcdc, profeat, selection, st_dac, time_to_accuracy
+from benchmarks.tables import (
+    dec,
+    digits,
+    mcdc,
+    profeat,
+    selection,
+    st_dac,
+    tabular,
+    time_to_accuracy,
+)
 
 TABLES = {
     "time_to_accuracy": time_to_accuracy,
+    "tabular": tabular,
     "digits": digits,
     "st_dac": st_dac,
     "mcdc": mcdc,

@@ -161,10 +161,8 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _scaled_as(self) -> BaseAutoencoderClusterer | None:
         return self._given_autoencoder()
 
-    def _resolved_n_init(self) -> int:
-        if self.n_init == "auto":
-            return 4 if self._given_autoencoder() is None else 1
-        return self.n_init
+    def _auto_n_init(self, n_samples: int) -> int:
+        return 4 if self._given_autoencoder() is None else 1
 
     def _head(self, n_features: int) -> StudentTHead:
         return StudentTHead(n_features, self.n_clusters)

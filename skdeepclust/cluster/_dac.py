@@ -146,10 +146,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
         return warm + self.max_epochs
 
-    def _resolved_n_init(self) -> int:
-        if self.n_init == "auto":
-            return 1 if self._starts_from_kmeans() else 8
-        return self.n_init
+    def _auto_n_init(self, n_samples: int) -> int:
+        return 1 if self._starts_from_kmeans() else 8
 
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         augmentation = self._augmentation()

@@ -24,6 +24,7 @@ from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 
 AUTO = StrOptions({"auto"})
+SMALL, SMALL_N_INIT = 1000, 5  # so few train in seconds, and differ from start to start
 REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
 
 
@@ -112,6 +113,9 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
         fifth of those before.
     refinement_entropy_weight : float
         Weight of the entropy in these: small, since the clusters are found by then.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 5 for up to 1,000 samples, else 1.
     max_epochs : int or "auto"
         Passes over the samples with all heads. "auto": 2,000 by the root of the number of samples
         (48 for 1,797 samples, 20 for 10,000, 8 for 70,000), so that more samples get more steps.
@@ -183,6 +187,9 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
         encoder, n_features = self._build_encoder()
         head = MergingHead(n_features, self.n_clusters, self.n_heads, self.overclustering)
         return MergingNetwork(encoder, head)
+
+    def _auto_n_init(self, n_samples: int) -> int:
+        return SMALL_N_INIT if n_samples <= SMALL else 1
 
     def _epochs(self, n_samples: int) -> tuple[int, int]:
         """Return the epochs with all heads and with the one that was kept."""

@@ -274,8 +274,8 @@ class MCDCClustering(HardeningMixin, BaseMixing):
             objective = self._objective(network, term=term)
             yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
 
-    def _resolved_n_init(self) -> int:
-        return 1 if self.n_init == "auto" else self.n_init
+    def _auto_n_init(self, n_samples: int) -> int:
+        return 1
 
     def _whitens(self) -> bool:
         return self.whiten and self.base != "idec"

@@ -14,9 +14,13 @@ import torch
 
 pytest.importorskip("benchmarks", reason="run from the root of the repository")
 
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
 from benchmarks import __main__ as command
 from benchmarks import queue, records, report
 from benchmarks import run as running
+from benchmarks.peers.estimator import Peer
 from benchmarks.run import Job, Wanted
 from benchmarks.tables import TABLES
 from skdeepclust import AutoencoderClustering, SCANClustering, SimCLR
@@ -73,6 +77,8 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         },
     ),
     "selection": (["k-means", "default", "lr=1e-3"], {"max_epochs": 1}),
+    "tabular": (["KMeans", "DeepClustering"], {"max_epochs": 1}),
+    "time_to_accuracy": (["KMeans", "DeepClustering", "SCANClustering"], {"max_epochs": 1}),
 }  # fmt: skip
 
 
@@ -110,6 +116,58 @@ def test_every_table_runs_is_kept_and_rendered(name, data):
     for job in jobs:
         assert job.row in text or name == "selection"  # whose table is of all samples
     assert not any(running.run_if_missing(job) for job in jobs)  # nothing to do
+
+
+@pytest.fixture
+def stand_in_umap(tmp_path, monkeypatch):
+    """A package of UMAP's name that does PCA, where the peers are started."""
+    folder = tmp_path / "peers"
+    (folder / "umap").mkdir(parents=True)
+    (folder / "umap" / "__init__.py").write_text(
+        "from sklearn.decomposition import PCA\n"
+        "def UMAP(n_neighbors, n_components, min_dist):\n"
+        "    return PCA(n_components, random_state=0)\n"
+    )
+    for name in ("umap_learn", "numba"):
+        (folder / f"{name}-1.0.dist-info").mkdir()
+        (folder / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PEER_PYTHON", sys.executable)
+
+
+@pytest.mark.parametrize("name", ["tabular", "time_to_accuracy"])
+def test_a_peer_runs_elsewhere_and_has_a_line_for_each_result(name, data, stand_in_umap):
+    table = TABLES[name]
+    job = Job(table, "UMAP", next(iter(table.DATA)), 0, TINY, device="cpu", verbose=0)
+    assert running.run_if_missing(job)
+    scores = records.read(job.path)["scores"]
+    assert scores["versions"]["umap-learn"] == "1.0"
+    points = job.X.reshape(TINY, -1)
+    points = PCA(10, random_state=0).fit_transform((points - points.mean()) / points.std())
+    n_clusters = job.estimator().n_clusters
+    labels = KMeans(n_clusters, n_init=10, random_state=0).fit_predict(points)
+    assert scores["results"]["KMeans"] == records.metrics(job.y, labels)
+    text = report.render(table)
+    assert "| UMAP + KMeans |" in text
+    assert "| UMAP + mixture |" in text
+
+
+def test_a_peer_that_fails_says_why(stand_in_umap):
+    with pytest.raises(RuntimeError, match=r"(?s)none failed:.*in clustpy"):
+        Peer("none", 2).fit(np.zeros((4, 2)) + np.arange(4)[:, None])
+
+
+def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_there():
+    def record(acc, seconds=9.0):
+        history = {"a": {"acc": acc, "elapsed": [1.0, 2.0, 3.0]}}
+        return {"data": "usps", "history": history, "seconds": seconds, "scores": {"acc": acc[-1]}}
+
+    seconds_to = TABLES["time_to_accuracy"].seconds_to
+    runs = [record([0.2, 0.96, 0.7]), record([0.1, 0.2, 0.96]), record([0.1, 0.2, 0.3])]
+    assert seconds_to(0.95, runs[:2]) == "2"  # of 2 and 3, to even
+    assert seconds_to(0.95, runs) == "2 (2 of 3)"
+    assert seconds_to(0.95, runs[2:]) == "never"
+    assert seconds_to(0.9, runs) == ""  # not asked of these data
 
 
 def test_figures_from_models(data):
@@ -198,7 +256,8 @@ def test_every_row_can_be_made_for_all_data(name):
     for row, found in resumable.items():
         # not k-means and what ends with it, nor what begins with a schedule, which is a callback
         is_kmeans = row.lower().replace("-", "").endswith("kmeans") and "=" not in row
-        assert found == {not is_kmeans and name != "dec"}, row
+        is_peer = row == "UMAP" or row.startswith("ClustPy")
+        assert found == {not (is_kmeans or is_peer) and name != "dec"}, row
 
 
 def test_settings_reach_the_estimator():

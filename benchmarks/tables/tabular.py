@@ -73,7 +73,7 @@ __all__ = ["evaluate", "lines"]  # what the report asks for, too
 
 def prepare(job: Job, X: np.ndarray) -> np.ndarray:
     """Return standardised features."""
-    return StandardScaler().fit_transform(X).astype(np.float32)
+    return StandardScaler().fit_transform(X.reshape(len(X), -1)).astype(np.float32)
 
 
 def remarks(found: list[dict]) -> str:

@@ -77,6 +77,7 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         },
     ),
     "selection": (["k-means", "default", "lr=1e-3"], {"max_epochs": 1}),
+    "criteria": (["KMeans", "Deep, n_heads=1", "AE"], {}),
     "tabular": (["KMeans", "DeepClustering"], {"max_epochs": 1}),
     "time_to_accuracy": (["KMeans", "DeepClustering", "SCANClustering"], {"max_epochs": 1}),
 }  # fmt: skip
@@ -94,8 +95,25 @@ def jobs_of(name, n_samples=TINY, states=(0,)):
             yield Job(table, row, data, state, n_samples, own, device="cpu", verbose=0)
 
 
+@pytest.fixture
+def stand_in_umap(tmp_path, monkeypatch):
+    """A package of UMAP's name that does PCA, where the peers are started."""
+    folder = tmp_path / "peers"
+    (folder / "umap").mkdir(parents=True)
+    (folder / "umap" / "__init__.py").write_text(
+        "from sklearn.decomposition import PCA\n"
+        "def UMAP(n_neighbors, n_components, min_dist):\n"
+        "    return PCA(n_components, random_state=0)\n"
+    )
+    for name in ("umap_learn", "numba"):
+        (folder / f"{name}-1.0.dist-info").mkdir()
+        (folder / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PEER_PYTHON", sys.executable)
+
+
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_runs_is_kept_and_rendered(name, data):
+def test_every_table_runs_is_kept_and_rendered(name, data, stand_in_umap):
     jobs = list(jobs_of(name))
     for job in jobs:
         assert running.run_if_missing(job)
@@ -116,23 +134,6 @@ def test_every_table_runs_is_kept_and_rendered(name, data):
     for job in jobs:
         assert job.row in text or name == "selection"  # whose table is of all samples
     assert not any(running.run_if_missing(job) for job in jobs)  # nothing to do
-
-
-@pytest.fixture
-def stand_in_umap(tmp_path, monkeypatch):
-    """A package of UMAP's name that does PCA, where the peers are started."""
-    folder = tmp_path / "peers"
-    (folder / "umap").mkdir(parents=True)
-    (folder / "umap" / "__init__.py").write_text(
-        "from sklearn.decomposition import PCA\n"
-        "def UMAP(n_neighbors, n_components, min_dist):\n"
-        "    return PCA(n_components, random_state=0)\n"
-    )
-    for name in ("umap_learn", "numba"):
-        (folder / f"{name}-1.0.dist-info").mkdir()
-        (folder / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.setenv("PEER_PYTHON", sys.executable)
 
 
 @pytest.mark.parametrize("name", ["tabular", "time_to_accuracy"])
@@ -256,7 +257,7 @@ def test_every_row_can_be_made_for_all_data(name):
     for row, found in resumable.items():
         # not k-means and what ends with it, nor what begins with a schedule, which is a callback
         is_kmeans = row.lower().replace("-", "").endswith("kmeans") and "=" not in row
-        is_peer = row == "UMAP" or row.startswith("ClustPy")
+        is_peer = row.startswith(("UMAP", "ClustPy"))
         assert found == {not (is_kmeans or is_peer) and name != "dec"}, row
 
 

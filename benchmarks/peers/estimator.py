@@ -34,6 +34,8 @@ class Peer(ClusterMixin, BaseEstimator):
         The first of `results_`.
     results_ : dict of ndarray
         By how the embedding is clustered, or by method.
+    embedding_ : ndarray of shape (n_samples, n_components)
+        UMAP's.
     seconds_ : dict of float
     versions_ : dict of str
     """
@@ -67,6 +69,8 @@ class Peer(ClusterMixin, BaseEstimator):
             if process.returncode:
                 raise RuntimeError(f"{self.recipe} failed:\n{process.stderr[-4000:]}")
             found = json.loads(result.read_text())
+            if self.recipe == "umap":
+                self.embedding_ = np.load(result.with_suffix(".npy"))
         self.results_ = {name: np.asarray(labels) for name, labels in found["labels"].items()}
         self.seconds_, self.versions_ = found["seconds"], found["versions"]
         self.labels_ = next(iter(self.results_.values()))

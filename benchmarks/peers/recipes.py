@@ -22,8 +22,8 @@ import numpy as np
 N_NEIGHBORS, N_COMPONENTS = 20, 10
 
 
-def umap(X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict]:
-    """Return labels and seconds of k-means and of a mixture on one embedding."""
+def umap(X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict, np.ndarray]:
+    """Return labels and seconds of k-means and of a mixture on one embedding, and that."""
     from sklearn.cluster import KMeans
     from sklearn.mixture import GaussianMixture
     from umap import UMAP
@@ -40,7 +40,7 @@ def umap(X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict]
         start = time.perf_counter()
         labels[name] = estimator.fit_predict(Z)
         seconds[name] = embedding + time.perf_counter() - start
-    return labels, seconds
+    return labels, seconds, Z
 
 
 def clustpy(method: str, X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict]:
@@ -67,7 +67,8 @@ def main(data: str, job: str, result: str) -> None:
     X, given = np.load(data)["X"], json.loads(Path(job).read_text())
     recipe, n_clusters, random_state = given["recipe"], given["n_clusters"], given["random_state"]
     if recipe == "umap":
-        labels, seconds = umap(X, n_clusters, random_state)
+        labels, seconds, Z = umap(X, n_clusters, random_state)
+        np.save(Path(result).with_suffix(".npy"), Z)
         packages = ["umap-learn", "numba", "scikit-learn", "numpy"]
     else:
         labels, seconds = clustpy(recipe, X, n_clusters, random_state)

@@ -1,6 +1,7 @@
 """A module a table."""
 
 from benchmarks.tables import (
+    criteria,
     dec,
     digits,
     mcdc,
@@ -20,4 +21,5 @@ TABLES = {
     "dec": dec,
     "profeat": profeat,
     "selection": selection,
+    "criteria": criteria,
 }

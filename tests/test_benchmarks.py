@@ -425,11 +425,11 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
 
     few = types.SimpleNamespace(images=digits[0][:300], target=digits[1][:300])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
-    for cls in ("DeepClustering", "MCDCClustering"):
+    for cls, epochs in {"DeepClustering": 10, "MCDCClustering": 1}.items():
         whole = getattr(skdeepclust, cls)
 
-        def short(*args, whole=whole, **kwargs):
-            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": 1, "verbose": 0})
+        def short(*args, whole=whole, epochs=epochs, **kwargs):
+            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": epochs, "verbose": 0})
 
         monkeypatch.setattr(skdeepclust, cls, short)
     path = tmp_path / "picture.png"

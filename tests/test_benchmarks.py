@@ -425,7 +425,7 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
 
     few = types.SimpleNamespace(images=digits[0][:300], target=digits[1][:300])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
-    for cls, epochs in {"DeepClustering": 10, "MCDCClustering": 1}.items():
+    for cls, epochs in {"DeepClustering": 40, "MCDCClustering": 1}.items():
         whole = getattr(skdeepclust, cls)
 
         def short(*args, whole=whole, epochs=epochs, **kwargs):

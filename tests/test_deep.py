@@ -85,6 +85,29 @@ def test_shear_slants_a_line_and_none_changes_nothing():
     assert (steps >= 0).all() or (steps <= 0).all()
 
 
+@pytest.mark.parametrize(("n", "expected"), [(150, (164, 33)), (1797, (48, 10)), (70_000, (8, 2))])
+def test_epochs_follow_from_the_number_of_samples(n, expected):
+    assert DeepClustering()._epochs(n) == expected
+    assert DeepClustering(max_epochs=7)._epochs(n) == (7, 2)
+    assert DeepClustering(max_epochs=7, refinement_epochs=0)._epochs(n) == (7, 0)
+
+
+def test_few_samples_get_five_restarts():
+    X = np.random.RandomState(0).randn(1001, 2)
+    X[: len(X) // 2] += 8
+    for n, expected in ((1000, 5), (1001, 1)):
+        model = DeepClustering(2, max_epochs=1, refinement_epochs=0, random_state=0).fit(X[:n])
+        assert len(model.restarts_) == expected
+        epochs = model.history_[:, "epoch"]
+        assert len(epochs) == 1
+
+
+def test_epochs_are_a_number_or_auto():
+    for name in ("max_epochs", "refinement_epochs"):
+        with pytest.raises(ValueError, match=f"'{name}' parameter .*'auto'"):
+            DeepClustering(2, **{name: "all"}).fit(np.eye(4))
+
+
 def test_finds_digits_far_better_than_k_means():
     digits = load_digits()
     images, y = digits.images, digits.target

@@ -194,18 +194,20 @@ def figures(found: list[dict], folder: Path) -> None:
     from matplotlib.ticker import LogLocator
 
     found = [r for r in found if not r["set"] and r["n_samples"] == SIZES[r["data"]]]
-    shown = [name for name in TITLES if any(r["data"] == name for r in found)]
+    every = [line for r in found for line in lines(r)]
+    rows = [row for row in ORDER if any(r["row"] == row for r in every)]
+    shown = [name for name in TITLES if any(r["data"] == name for r in every)]
     if not shown:
         return
     figure, axes = plt.subplots(
         1, len(shown), figsize=(5.5 * len(shown), 3.6), layout="constrained", squeeze=False
     )
     for ax, data in zip(axes[0], shown, strict=True):
-        every = [line for r in found if r["data"] == data for line in lines(r)]
-        rows = [row for row in ORDER if any(r["row"] == row for r in every)]
-        for row in rows:
-            runs = [track(r) for r in every if r["row"] == row]
-            color, last = f"C{ORDER.index(row) % 10}", [(s[-1], acc[-1]) for s, acc in runs]
+        for number, row in enumerate(rows):
+            runs = [track(r) for r in every if (r["row"], r["data"]) == (row, data)]
+            if not runs:
+                continue
+            color, last = f"C{number}", [(s[-1], acc[-1]) for s, acc in runs]
             for seconds, acc in runs:
                 ax.plot(seconds, acc, color=color, alpha=0.5, linewidth=1)
             ax.plot(*np.transpose(last), "o", color=color, markersize=4, label=row)

@@ -162,7 +162,11 @@ def described(result: dict[str, Any]) -> str:
     return f"{machine(result)}; Python {e['python']}, {versions}; {e['date']}"
 
 
+def flat(estimator: Any) -> Pipeline:
+    """Return an estimator of samples of any shape, as it sees flat ones."""
+    return make_pipeline(FunctionTransformer(lambda X: X.reshape(len(X), -1) / 1.0), estimator)
+
+
 def k_means(n_clusters: int) -> Pipeline:
     """Return k-means on samples of any shape."""
-    flat = FunctionTransformer(lambda X: X.reshape(len(X), -1) / 1.0)
-    return make_pipeline(flat, KMeans(n_clusters, n_init=10))
+    return flat(KMeans(n_clusters, n_init=10))

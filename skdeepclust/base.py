@@ -640,10 +640,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         0.97 with the NMI, 0.69 with the accuracy; over 6 runs of one setting: 0.83 and 0.89
         (``python -m benchmarks selection``). Over 42 short runs of 21 methods and settings, with
         the accuracy: 0.86 on 10,000 images of MNIST, 0.65 on Fashion-MNIST and 0.84 on USPS, more
-        than the silhouette in a UMAP space, the stability from run to run and the agreement of
-        heads (``python -m benchmarks criteria``). It looks at neighbours in pixels, so it favours
-        clusterings that follow them, that of UMAP and k-means before all, and its worth on
-        complex colour images is not known.
+        than the silhouette in a UMAP space and the stability from run to run, though not among
+        the runs of one method on each (``python -m benchmarks criteria``). It looks at neighbours
+        in pixels, so it favours clusterings that follow them, that of UMAP and k-means before
+        all, and its worth on complex colour images is not known.
         """
         X = self._checked(X)
         with neutral_settings():

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-N_NEIGHBORS, N_COMPONENTS = 20, 10
+UMAP_SETTINGS = {"n_neighbors": 20, "n_components": 10, "min_dist": 0.0}
 
 
 def umap(X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict, np.ndarray]:
@@ -29,8 +29,7 @@ def umap(X: np.ndarray, n_clusters: int, random_state: int) -> tuple[dict, dict,
     from umap import UMAP
 
     start = time.perf_counter()
-    settings = {"n_neighbors": N_NEIGHBORS, "n_components": N_COMPONENTS, "min_dist": 0.0}
-    Z = UMAP(**settings).fit_transform(X)
+    Z = UMAP(**UMAP_SETTINGS).fit_transform(X)
     embedding = time.perf_counter() - start
     labels, seconds = {}, {}
     for name, estimator in {
@@ -54,8 +53,7 @@ def clustpy(method: str, X: np.ndarray, n_clusters: int, random_state: int) -> t
     if method == "N2D":
         from umap import UMAP
 
-        manifold = {"n_neighbors": N_NEIGHBORS, "n_components": N_COMPONENTS, "min_dist": 0.0}
-        given = {"manifold_class": UMAP, "manifold_params": manifold}
+        given = {"manifold_class": UMAP, "manifold_params": UMAP_SETTINGS}
     start = time.perf_counter()
     fitted = getattr(deep, method)(
         n_clusters=n_clusters, device="cpu", random_state=random_state, **given

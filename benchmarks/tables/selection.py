@@ -73,10 +73,10 @@ def evaluate(job: Job, fit: Fit) -> dict[str, float]:
 
 
 def rho(found: list[dict], name: str) -> str:
-    """Return the rank correlations with ACC and NMI."""
-    if len(found) < 3:
+    """Return the rank correlations with ACC and NMI, of the runs that have the criterion."""
+    scores = [r["scores"] for r in found if name in r["scores"]]
+    if len(scores) < 3:
         return ""
-    scores = [r["scores"] for r in found]
     both = (spearmanr([s[name] for s in scores], [s[m] for s in scores])[0] for m in ("acc", "nmi"))
     return " / ".join(f"{value:.2f}" for value in both)
 

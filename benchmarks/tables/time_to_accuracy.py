@@ -89,7 +89,7 @@ ROWS = {
     "STDACClustering": lambda job: STDACClustering(10),
     "DeepClustering": lambda job: DeepClustering(10),
 }
-ORDER = ["KMeans", "UMAP + KMeans", "UMAP + mixture", *(row for row in ROWS if "eans" not in row)]
+ORDER = ["KMeans", "UMAP + KMeans", "UMAP + mixture", *list(ROWS)[2:]]
 REMARKS = (
     "Defaults throughout; UMAP: 10 components, 20 neighbours, no least distance; ClustPy's N2D "
     "with that UMAP. Seconds to an accuracy: of the network as it was after an epoch, mean over "
@@ -155,12 +155,12 @@ def track(record: dict[str, Any]) -> tuple[list[float], list[float]]:
 
 def seconds_to(threshold: float, group: list[dict]) -> str:
     """Return the mean seconds to a threshold, and of how many runs."""
+    if threshold not in THRESHOLDS.get(group[0]["data"], ()):
+        return ""
     first = [
         next((s for s, acc in zip(*track(r), strict=True) if acc >= threshold), None) for r in group
     ]
     there = [s for s in first if s is not None]
-    if threshold not in THRESHOLDS.get(group[0]["data"], ()):
-        return ""
     if not there:
         return "never"
     return f"{np.mean(there):,.0f}" + (

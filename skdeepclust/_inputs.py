@@ -16,6 +16,13 @@ from torch import Tensor
 
 from skdeepclust._sklearn import check_feature_names, check_n_features
 from skdeepclust.samples import Samples
+from skdeepclust.streaming import (
+    Source,
+    StreamedSamples,
+    as_source,
+    read_in_blocks,
+    stored_bytes,
+)
 
 MIN_SIDE = 8
 SLICE = 2**22  # values that are converted at once, to bound the memory
@@ -24,6 +31,7 @@ DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.boo
 # Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
 # it, or images with so many times smaller a range.
 FAR, NARROW = 3, 50
+N_LOOKED_AT = 256  # samples of data on disk that are looked at for that
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -104,7 +112,13 @@ def check_X(
     ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or of the fitted
     estimator `scaled_as`) and what is private to this module; otherwise it compares with them.
     """
-    X = as_array(X)
+    source = as_source(X, estimator.num_workers)
+    if source is None:
+        X = as_array(X)
+    elif stored_bytes(source.shape, source.dtype) <= estimator.memory_limit:
+        X, source = _read_whole(source), None
+    else:
+        X = source.read(slice(0, 2))  # shows what all are like
     ndim = len(X.shape)
     if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
         image_shape = None
@@ -151,6 +165,7 @@ def check_X(
         )
     if not X.flags.writeable or not X.flags.c_contiguous:
         X = np.array(X, order="C")  # torch takes neither read-only arrays nor negative strides
+    low, high = float(X.min()), float(X.max())
     if reset:
         if ndim > 2:  # as if the images had been given flat
             check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
@@ -158,9 +173,13 @@ def check_X(
                 del estimator.feature_names_in_
         estimator.input_shape_ = input_shape
         estimator._sample_shape = X.shape[1:]
+        if source is not None:
+            mean, scale, low, high = _streamed_statistics(source, estimator)
+        elif scaled_as is None:
+            mean, scale = _mean_and_scale(X)
         if scaled_as is None:
-            estimator.input_mean_, estimator.input_scale_ = _mean_and_scale(X)
-            estimator._input_range = float(X.min()), float(X.max())
+            estimator.input_mean_, estimator.input_scale_ = mean, scale
+            estimator._input_range = low, high
         else:
             estimator.input_mean_ = scaled_as.input_mean_
             estimator.input_scale_ = scaled_as.input_scale_
@@ -171,10 +190,59 @@ def check_X(
             largest < 1e38 and np.spacing(np.float32(largest)) <= estimator.input_scale_ / 1000
         )
         estimator._sample_dtype = np.float32 if is_fine else np.float64
+    elif source is not None:  # no pass for this alone
+        some = source.read(np.unique(np.linspace(0, source.shape[0] - 1, N_LOOKED_AT).astype(int)))
+        low, high = float(some.min()), float(some.max())
     if not reset or scaled_as is not None:
-        _warn_of_another_range(scaled_as or estimator, float(X.min()), float(X.max()))
+        _warn_of_another_range(scaled_as or estimator, low, high)
     # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
     mean, scale = estimator.input_mean_, estimator.input_scale_
+    if source is None:
+        return _standardised(X, input_shape, mean, scale, device)
+
+    def wrap(part: np.ndarray) -> Samples:
+        part = _checked_block(part, estimator)
+        return _standardised(part, input_shape, mean, scale, device)
+
+    extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
+    limit = estimator.memory_limit
+    return StreamedSamples(source, wrap, input_shape, torch.device(device), extremes, limit)
+
+
+def _read_whole(source: Source) -> np.ndarray:
+    """Return all rows as an array in memory."""
+    X = np.empty(source.shape, source.dtype)
+    start = 0
+    for block in read_in_blocks(source, SLICE):
+        X[start : start + len(block)] = block
+        start += len(block)
+    return X
+
+
+def _checked_block(block: np.ndarray, estimator: Any) -> np.ndarray:
+    return check_array(block, estimator=estimator, input_name="X", dtype=DTYPES, allow_nd=True)
+
+
+def _streamed_statistics(source: Source, estimator: Any) -> tuple[float, float, float, float]:
+    """Return mean, scale, lowest and highest value after one pass, which checks all values."""
+    n, mean, squares = 0, 0.0, 0.0  # of the deviations from the mean
+    low, high = math.inf, -math.inf
+    for block in read_in_blocks(source, SLICE // 4):  # which stays in a cache
+        block = _checked_block(block, estimator)
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+        values = torch.from_numpy(block).double()
+        own = values.mean().item()
+        shift, total = own - mean, n + values.numel()
+        squares += values.sub_(own).square_().sum().item()
+        squares += shift**2 * n * values.numel() / total
+        mean += shift * values.numel() / total
+        n = total
+    return mean, _scale(mean, squares / n), low, high
+
+
+def _standardised(
+    X: np.ndarray, input_shape: tuple[int, ...], mean: float, scale: float, device: Any
+) -> Samples:
     if X.dtype in (np.uint8, np.bool_):  # as they are: a quarter of the memory
         levels = ((torch.arange(256, device="cpu").double() - mean) / scale).float()
         values = torch.from_numpy(X.view(np.uint8)).view(-1, *input_shape)
@@ -215,10 +283,16 @@ def _slice_size(X: np.ndarray) -> int:
 def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:
     """Return the global mean and standard deviation, 1 in place of a deviation of 0."""
     mean = sum(part.sum().item() for part in _slices(X)) / X.size
-    variance = sum((part - mean).square().sum().item() for part in _slices(X)) / X.size
+    return mean, _scale(
+        mean, sum((part - mean).square().sum().item() for part in _slices(X)) / X.size
+    )
+
+
+def _scale(mean: float, variance: float) -> float:
+    """Return the standard deviation, 1 in place of one of 0."""
     if not math.isfinite(variance):
         raise ValueError(
             f"X has values too large to be scaled: their variance is {variance}. Scale X first."
         )
     deviation = math.sqrt(variance)
-    return mean, deviation if deviation > 8 * np.spacing(abs(mean)) else 1.0  # but for rounding
+    return deviation if deviation > 8 * np.spacing(abs(mean)) else 1.0  # but for rounding

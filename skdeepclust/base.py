@@ -29,7 +29,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from skdeepclust._inputs import check_X
-from skdeepclust._parameters import AT_LEAST_1, AT_LEAST_2, POSITIVE, estimator, param
+from skdeepclust._parameters import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_LEAST_2,
+    POSITIVE,
+    estimator,
+    param,
+)
 from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust._training._checkpoint import Checkpoint, fingerprint
@@ -38,12 +45,35 @@ from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase
-from skdeepclust.inference import forward_in_slices, n_output_features, reestimate_batch_norm
+from skdeepclust.inference import (
+    forward_in_slices,
+    in_slices,
+    n_output_features,
+    reestimate_batch_norm,
+)
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.samples import Samples
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
+
+
+def _check_out(out: Any, n_samples: int, part: np.ndarray) -> None:
+    """Raise a ValueError if `out` isn't made to hold arrays like `part`, of all samples."""
+    shape, is_integer = (n_samples, *part.shape[1:]), part.dtype.kind == "i"
+    found: Any = getattr(out, "shape", None)
+    dtype: Any = getattr(out, "dtype", None)
+    suits = found == shape and isinstance(dtype, np.dtype) and hasattr(out, "__setitem__")
+    if suits and is_integer:
+        suits = dtype.kind in "iu" and part.max() <= np.iinfo(dtype).max
+    elif suits:
+        suits = dtype.kind == "f"
+    if not suits:
+        raise ValueError(
+            f"out must be an array of shape {shape} and of a type that holds "
+            f"{f'integers up to {part.max()}' if is_integer else 'floating-point numbers'}; got "
+            f"{type(out).__name__} of shape {found} and type {dtype}."
+        )
 
 
 class _Fitted:
@@ -89,6 +119,13 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "auto": CUDA if there is one, else MPS, else the CPU.
     precision : {"float32", "bf16"}
         "bf16": train under autocast. Predictions are always computed in float32.
+    memory_limit : int
+        Bytes up to which data on disk (a memory map, an array of h5py or zarr, a Dataset) are read
+        into memory as a whole, 1 GiB by default. Of larger data, parts are read ahead while others
+        are trained on, which together take no more than this; they are shuffled in blocks, and the
+        samples within a window of several blocks. Arrays in memory stay as they are.
+    num_workers : int
+        Processes that read a Dataset, where decoding takes time. 0: none but this one.
     verbose : int or bool
         Whether to show a progress bar.
     random_state : int, RandomState instance or None
@@ -120,6 +157,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     callbacks: list[Any] | None = param(None, None, list)
     device: str | torch.device = param("auto", str, torch.device)
     precision: str = param("float32", StrOptions({"float32", "bf16"}))
+    memory_limit: int = param(2**30, AT_LEAST_1)
+    num_workers: int = param(0, AT_LEAST_0)
     verbose: int | bool = param(0, "verbose")
     random_state: Any = param(None, "random_state")
 
@@ -277,10 +316,13 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
         Parameters
         ----------
-        X : array-like or Tensor of shape (n_samples, n_features), \
+        X : array-like, Tensor or Dataset of shape (n_samples, n_features), \
                 (n_samples, height, width) or (n_samples, channels, height, width)
             Training samples. Values mean what they are, whatever their type: all are centred and
-            scaled by their global mean and standard deviation.
+            scaled by their global mean and standard deviation. A memory map, any array on disk
+            that has a shape, a dtype and slices (h5py, zarr), and a map-style Dataset of torch (of
+            samples, or of tuples whose first part is the sample) may be larger than the memory:
+            see `memory_limit`.
         y : Ignored
             Not used, present for API consistency.
 
@@ -380,10 +422,18 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Return a new network; called under the restart's random state."""
         raise TypeError(f"{type(self).__name__} does not define `_build_network`")
 
-    def _forward(self, function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> np.ndarray:
-        """Return ``function(X)`` as an array, computed in slices."""
+    def _forward(
+        self, function: Callable[[Tensor], Tensor], X: Samples | Tensor, out: Any = None
+    ) -> Any:
+        """Return ``function(X)`` as an array, computed in slices, in `out` if it is given."""
         with neutral_settings():
-            return forward_in_slices(function, X).cpu().numpy()
+            if out is None:
+                return forward_in_slices(function, X).cpu().numpy()
+            for part, result in in_slices(function, X):
+                values = result.cpu().numpy()
+                _check_out(out, len(X), values)
+                out[part] = values
+        return out
 
     def _checked(self, X: Any) -> Samples:
         check_is_fitted(self, "network_")
@@ -395,20 +445,24 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         dtype = self._sample_dtype
         return standardised.astype(dtype) * dtype(self.input_scale_) + dtype(self.input_mean_)
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any, *, out: Any = None) -> Any:
         """Return the embedding of each sample: the encoder's features.
 
         Parameters
         ----------
-        X : array-like or Tensor
+        X : array-like, Tensor or Dataset
             Samples of the shape seen in `fit`.
+        out : ndarray or array-like on disk, default=None
+            What the embedding is written to, of its shape and of a floating type: a memory map,
+            say, for what is larger than the memory.
 
         Returns
         -------
         embedding : ndarray of shape (n_samples, n_features_out), float32
+            `out`, if it is given.
         """
         X = self._checked(X)
-        return self._forward(self.network_.embed, X)
+        return self._forward(self.network_.embed, X, out)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the network on the CPU, so that a machine without a GPU can load it."""
@@ -579,40 +633,47 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 stacklevel=3,
             )
 
-    def _probabilities(self, network: nn.Module, X: Samples) -> np.ndarray:
+    def _probabilities(self, network: nn.Module, X: Samples, out: Any = None) -> np.ndarray:
         network.eval()
-        return self._forward(lambda x: network(x).softmax(1), X)
+        return self._forward(lambda x: network(x).softmax(1), X, out)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, out: Any = None) -> Any:
         """Return the cluster of each sample.
 
         Parameters
         ----------
-        X : array-like or Tensor
+        X : array-like, Tensor or Dataset
             Samples of the shape seen in `fit`, in any layout that `fit` takes.
+        out : ndarray or array-like on disk, default=None
+            What the labels are written to, of shape (n_samples,) and of an integer type: a memory
+            map, say.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            In [0, n_clusters). A sample's cluster doesn't depend on the other samples.
+            In [0, n_clusters). A sample's cluster doesn't depend on the other samples. `out`, if
+            it is given.
         """
-        return self.predict_proba(X).argmax(1)
+        X = self._checked(X)
+        return self._forward(lambda x: self.network_(x).softmax(1).argmax(1), X, out)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, *, out: Any = None) -> Any:
         """Return the probability of each cluster for each sample.
 
         Parameters
         ----------
-        X : array-like or Tensor
+        X : array-like, Tensor or Dataset
             Samples of the shape seen in `fit`.
+        out : ndarray or array-like on disk, default=None
+            What the probabilities are written to, of their shape and of a floating type.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_clusters), float32
-            Rows sum to one.
+            Rows sum to one. `out`, if it is given.
         """
         X = self._checked(X)
-        return self._probabilities(self.network_, X)
+        return self._probabilities(self.network_, X, out)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return how well the clusters follow the neighbourhoods in `X`; needs no labels.
@@ -622,7 +683,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
         Parameters
         ----------
-        X : array-like or Tensor
+        X : array-like, Tensor or Dataset
             Samples of the shape seen in `fit`; of more than 10,000, evenly spaced ones are
             used.
         y : Ignored

@@ -237,7 +237,7 @@ class Engine(NeuralNet):
         with self._autocast():
             objective.on_epoch_begin(network, iterator.X)
         losses, sizes = [], []
-        order = objective.order(len(iterator.X), iterator.X.device)
+        order = objective.order(iterator.X.order(iterator.chunk_size))
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,20 +30,35 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     return features.flatten(1).shape[1]
 
 
-def forward_in_slices(function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> Tensor:
-    """Return ``function(X)``, computed in slices and without gradients."""
+def in_slices(
+    function: Callable[[Tensor], Tensor], X: Samples | Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield ``function(X)`` slice by slice, and where each belongs; without gradients."""
+    X = X if isinstance(X, Samples) else Samples(X)
     largest = 128 if X.device.type == "cpu" else 4096
     size = max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
-    results = []
-    with torch.inference_mode():
-        for start in range(0, len(X), size):
-            x = X[start : start + size]
-            # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
-            # network that works in place would change X.
-            n_missing = size - len(x)
+    start = 0
+    for x in X.slices(size):
+        # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
+        # network that works in place would change X.
+        n_missing = size - len(x)
+        with torch.inference_mode():
             padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
-            results.append(function(padded)[: len(x)].float())
-        return torch.cat(results)
+            result = function(padded)[: len(x)]
+        yield slice(start, start + len(x)), result
+        start += len(x)
+
+
+def forward_in_slices(function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> Tensor:
+    """Return ``function(X)``, computed in slices and without gradients."""
+    whole = None
+    for part, result in in_slices(function, X):
+        with torch.inference_mode():
+            result = result.float() if result.is_floating_point() else result
+            if whole is None:
+                whole = result.new_empty(len(X), *result.shape[1:])
+            whole[part] = result
+    return torch.empty(0) if whole is None else whole
 
 
 @contextmanager
@@ -90,13 +106,11 @@ def batch_norm_parts(X: Samples | Tensor, size: int | None = None) -> Iterator[T
     """
     if size is None:
         size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
+    X = X if isinstance(X, Samples) else Samples(X)
     n = len(X)
     n_parts = max(1, min(-(-n // size), n // 2))
-    start = 0
-    for part in range(n_parts):
-        stop = start + n // n_parts + (part < n % n_parts)
-        yield X[start:stop]
-        start = stop
+    stops = [(n // n_parts) * part + min(part, n % n_parts) for part in range(n_parts + 1)]
+    return X.parts(slice(start, stop) for start, stop in pairwise(stops))
 
 
 def reestimate_batch_norm(

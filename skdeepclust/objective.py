@@ -84,9 +84,9 @@ class Objective(nn.Module):
         """
         yield "main", self.loss(network, x, index)
 
-    def order(self, n_samples: int, device: torch.device) -> Tensor | None:
-        """Return the indices of an epoch's samples, in order; None: all, shuffled."""
-        return None
+    def order(self, shuffled: Tensor) -> Tensor:
+        """Return the indices of an epoch's samples, in order, given those of all, shuffled."""
+        return shuffled
 
     def before_step(self, network: Any, n_steps: int) -> None:
         """Prepare a batch's first step, when `n_steps` batches of the phase are done.

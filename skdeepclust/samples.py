@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -58,8 +58,16 @@ class Samples(Dataset):
 
     def slices(self, size: int) -> Iterator[Tensor]:
         """Yield all samples in order, `size` at once."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
+        n = len(self)
+        return self.parts(slice(i, min(i + size, n)) for i in range(0, n, size))
+
+    def parts(self, indices: Iterable[slice] | Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the samples of each index."""
+        return (self[index] for index in indices)
+
+    def order(self, chunk_size: int) -> Tensor:
+        """Return all indices in a random order, for chunks of that size."""
+        return torch.randperm(len(self), device=self.device)
 
     def aminmax(self) -> tuple[float, float]:
         """Return the lowest and the highest standardised value."""
@@ -76,7 +84,7 @@ def n_batches(n_samples: int, batch_size: int) -> int:
 
 
 class Chunks:
-    """Shuffled chunks of samples, each gathered at once and cut into batches.
+    """Chunks of samples, each gathered at once and cut into batches.
 
     Parameters
     ----------
@@ -102,12 +110,10 @@ class Chunks:
             sizes[-2:] = [sizes[-2] + 1]
         return sizes
 
-    def __call__(self, order: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (x, index) for each chunk, in the order given or in a new one each time."""
-        if order is None:
-            order = torch.randperm(len(self.X), device=self.X.device)
-        for index in order.split(self._sizes(len(order), self.chunk_size)):
-            yield self.X[index], index
+    def __call__(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (x, index) for each chunk of an order."""
+        indices = order.split(self._sizes(len(order), self.chunk_size))
+        return zip(self.X.parts(indices), indices, strict=True)
 
     def batches(self, x: Tensor, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of a chunk, as views of it."""

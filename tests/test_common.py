@@ -262,6 +262,19 @@ def test_caller_random_state_does_not_matter(Estimator, images):
     np.testing.assert_array_equal(fast(Estimator).fit(images).predict_proba(images), first)
 
 
+@every_estimator
+def test_data_larger_than_the_memory_limit(Estimator, images, tmp_path):
+    np.save(tmp_path / "X.npy", images)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    estimator = fast(Estimator, max_epochs=2, memory_limit=6000).fit(X)
+    transformed = estimator.transform(images)
+    np.testing.assert_array_equal(estimator.transform(X), transformed)
+    again = fast(Estimator, max_epochs=2, memory_limit=6000).fit(X)
+    np.testing.assert_array_equal(again.transform(images), transformed)
+    if hasattr(estimator, "labels_"):
+        np.testing.assert_array_equal(estimator.predict(X), estimator.labels_)
+
+
 @every_clusterer
 def test_pipeline_and_grid_search(Estimator, digits):
     images, y = digits
@@ -479,6 +492,8 @@ NO_WIRE = {
     "verbose",  # shows progress
     "device",  # the tests have one
     "checkpoint",  # the fit is the same with it: test_training.py
+    "memory_limit",  # of data on disk: test_data_larger_than_the_memory_limit
+    "num_workers",  # processes that read: test_streaming.py
 }
 # Other values where they can't be made of the constraints: functions of the samples.
 OTHERS = {

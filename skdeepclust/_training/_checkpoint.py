@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
-NOT_COMPARED = ("callbacks", "checkpoint", "device", "verbose")  # parameters that may change
+NOT_COMPARED = (
+    "callbacks",
+    "checkpoint",
+    "device",
+    "num_workers",
+    "verbose",
+)  # parameters that may change
 
 
 def described(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
@@ -14,6 +15,8 @@ from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.objective import PseudoLabels
 from skdeepclust.samples import Samples
+
+MAX_SAMPLES = 100_000  # that k-means sees, evenly spaced: so many are enough for its centres
 
 
 @estimator
@@ -42,6 +45,8 @@ class WarmStartMixin(BaseDeepClusterer):
         """Return the phase that learns k-means' clusters; with settings of its own, no paper's."""
         seed = int(torch.randint(2**31 - 1, ()))
         kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-        labels = kmeans.fit_predict(X[:].flatten(1).cpu().numpy())
-        objective = PseudoLabels(torch.from_numpy(labels).long(), augmentation)
+        step = -(-len(X) // MAX_SAMPLES)
+        kmeans.fit(X[::step].flatten(1).cpu().numpy())
+        labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in X.slices(MAX_SAMPLES)]
+        objective = PseudoLabels(torch.from_numpy(np.concatenate(labels)).long(), augmentation)
         return Phase(objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)

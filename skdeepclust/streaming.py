@@ -1,0 +1,281 @@
+"""Samples that stay where they are stored: on disk, or behind a torch Dataset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from skdeepclust._memmap import release_pages
+from skdeepclust.samples import Samples
+
+BLOCK_BYTES = 2**20  # read in one go while shuffling
+SLICE_BYTES = 2**25  # read ahead while passing through the samples in order
+DECODED = 64  # samples that a worker of a Dataset makes at once
+
+
+class Source(Protocol):
+    """Where samples come from: what is read of it is an array of `dtype`."""
+
+    shape: tuple[int, ...]  # (n, ...)
+    dtype: np.dtype
+
+    def read(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return rows, given as a slice without a step or as rising indices."""
+        ...
+
+
+class ArraySource:
+    """An array on disk: anything with a shape, a dtype and slices of rows.
+
+    Parameters
+    ----------
+    array : array-like
+        A memory map, a dataset of h5py or zarr, or the like.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype(array.dtype)
+
+    def read(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return rows as an array in memory."""
+        if isinstance(rows, slice):
+            result = np.array(self.array[rows], order="C")
+        elif isinstance(self.array, np.ndarray) and _n_runs(rows) > len(rows) // 4:
+            result = np.ascontiguousarray(self.array[rows])
+        else:  # what h5py and zarr take, and faster where rows stand side by side
+            ends = np.flatnonzero(np.diff(rows) != 1) + 1
+            result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+            for first, last in zip([0, *ends], [*ends, len(rows)], strict=True):
+                result[first:last] = self.array[int(rows[first]) : int(rows[last - 1]) + 1]
+        if isinstance(self.array, np.ndarray):
+            reach = rows if isinstance(rows, slice) else slice(rows[0], rows[-1] + 1)
+            release_pages(self.array[reach])
+        return result
+
+
+def _n_runs(rows: np.ndarray) -> int:
+    return 1 + int(np.count_nonzero(np.diff(rows) != 1))
+
+
+def as_source(X: Any, num_workers: int) -> Source | None:
+    """Return `X` as something to read from if it is on disk or a Dataset, else None."""
+    if isinstance(X, Dataset):
+        return DatasetSource(X, num_workers)
+    is_like_one = (
+        len(getattr(X, "shape", ())) > 1
+        and hasattr(X, "dtype")
+        and hasattr(X, "__getitem__")
+        and not hasattr(X, "__array_interface__")
+        and not hasattr(X, "__array_namespace__")
+        and not isinstance(X, Tensor)
+        and not issparse(X)
+    )
+    return ArraySource(X) if is_like_one or isinstance(X, np.memmap) else None
+
+
+def read_in_blocks(source: Source, n_values: int) -> Iterator[np.ndarray]:
+    """Yield all rows in order, in blocks of about `n_values` values."""
+    size = max(1, n_values // max(1, math.prod(source.shape[1:])))
+    for start in range(0, source.shape[0], size):
+        yield source.read(slice(start, start + size))
+
+
+class _Sampled(Dataset):
+    """A dataset's samples as tensors, without what comes with them."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, row: int) -> Tensor:
+        sample = self.dataset[row]
+        if isinstance(sample, tuple | list):
+            sample = sample[0]
+        if isinstance(getattr(sample, "mode", None), str):  # of Pillow
+            raise ValueError(
+                f"X[{row}] is an image of Pillow: let the Dataset return arrays or tensors, of "
+                "shape (channels, height, width)."
+            )
+        sample = sample if isinstance(sample, Tensor) else torch.as_tensor(np.asarray(sample))
+        return sample.float() if sample.dtype == torch.bfloat16 else sample  # as NumPy has none
+
+
+class DatasetSource:
+    """A map-style Dataset, read by a DataLoader.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        Of samples, or of tuples whose first part is the sample.
+    num_workers : int
+        Processes that read; 0: this one.
+    """
+
+    def __init__(self, dataset: Dataset, num_workers: int) -> None:
+        n = len(dataset) if hasattr(dataset, "__len__") else None
+        if not n:
+            raise ValueError(
+                "X must be a map-style Dataset with a length of at least 1; got "
+                f"{type(dataset).__name__} of length {n}."
+            )
+        first = _Sampled(dataset)[0].numpy()
+        self.shape, self.dtype = (n, *first.shape), first.dtype
+        self._batches: list[list[int]] = []
+        self._loader = DataLoader(
+            _Sampled(dataset),
+            batch_sampler=self._batches,  # filled for each read: the workers live on
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            collate_fn=_stacked,
+            generator=torch.Generator(),  # its draws leave the global random state alone
+        )
+
+    def read(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return rows as an array."""
+        every = range(*rows.indices(self.shape[0])) if isinstance(rows, slice) else rows.tolist()
+        self._batches[:] = [list(every[i : i + DECODED]) for i in range(0, len(every), DECODED)]
+        result = np.empty((len(every), *self.shape[1:]), self.dtype)
+        for start, batch in zip(range(0, len(every), DECODED), self._loader, strict=True):
+            if batch.shape[1:] != self.shape[1:]:
+                raise ValueError(
+                    f"X must hold samples of one shape; got {self.shape[1:]} in X[0] and "
+                    f"{tuple(batch.shape[1:])} among X[{every[start]}] and those behind it."
+                )
+            result[start : start + DECODED] = batch.numpy()
+        return result
+
+
+def _stacked(samples: list[Tensor]) -> Tensor:
+    shapes = {tuple(sample.shape) for sample in samples}
+    if len(shapes) > 1:
+        raise ValueError(f"X must hold samples of one shape; got {', '.join(map(str, shapes))}.")
+    return torch.stack(samples)
+
+
+class StreamedSamples(Samples):
+    """Samples that are read when they are asked for, ahead where the order is known.
+
+    Parameters
+    ----------
+    source : Source
+    wrap : callable
+        From an array that was read to standardised Samples on the device.
+    input_shape : tuple of int
+    device : torch.device
+    extremes : tuple of two floats
+        The lowest and the highest standardised value.
+    memory_limit : int
+        Bytes that what is read may take at most, all in all.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        wrap: Callable[[np.ndarray], Samples],
+        input_shape: tuple[int, ...],
+        device: torch.device,
+        extremes: tuple[float, float],
+        memory_limit: int,
+    ) -> None:
+        self.source = source
+        self.shape = (source.shape[0], *input_shape)
+        self.device = torch.device(device)
+        self._wrap = wrap
+        self._extremes = extremes
+        self._bytes_each = stored_bytes((1, *input_shape), source.dtype)
+        # two windows, and a third in the making
+        self._window = max(2, memory_limit // 3 // self._bytes_each)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        samples, position = self._read(index)
+        return samples[position]
+
+    def aminmax(self) -> tuple[float, float]:
+        """Return the lowest and the highest standardised value."""
+        return self._extremes
+
+    def order(self, chunk_size: int) -> Tensor:
+        """Return all indices: blocks at random, and samples at random within several blocks."""
+        n, window = len(self), self._window_of(chunk_size)
+        size = max(1, min(BLOCK_BYTES // self._bytes_each, window // 16))
+        blocks = [
+            torch.arange(i * size, min((i + 1) * size, n))
+            for i in torch.randperm(-(-n // size)).tolist()
+        ]
+        parts = torch.cat(blocks).split(window)
+        return torch.cat([part[torch.randperm(len(part))] for part in parts]).to(self.device)
+
+    def parts(self, indices: Iterable[slice] | Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the samples of each index, reading ahead in a thread."""
+        with ThreadPoolExecutor(1) as reader:
+            ahead: Future | None = None
+            try:
+                for group in self._windows(indices):
+                    coming = reader.submit(self._read_all, group)
+                    if ahead is not None:
+                        yield from ahead.result()
+                    ahead = coming
+                if ahead is not None:
+                    yield from ahead.result()
+            finally:
+                if ahead is not None:
+                    ahead.cancel()
+
+    def _window_of(self, chunk_size: int) -> int:
+        """Return how many samples of whole chunks are read at once."""
+        return max(1, self._window // chunk_size) * chunk_size
+
+    def _windows(self, indices: Iterable[slice] | Iterable[Tensor]) -> Iterator[list[Any]]:
+        """Yield indices in groups, which are read at once."""
+        group: list[Any] = []
+        n = limit = 0
+        for index in indices:
+            size = index.stop - index.start if isinstance(index, slice) else len(index)
+            if not group:
+                limit = self._window_of(size)
+                if isinstance(index, slice):
+                    limit = min(limit, max(size, SLICE_BYTES // self._bytes_each))
+            elif n + size > limit:
+                yield group
+                group, n = [], 0
+            group.append(index)
+            n += size
+        if group:
+            yield group
+
+    def _read_all(self, indices: list[Any]) -> Iterator[Tensor]:
+        """Read samples and return an iterator over those of each index."""
+        first = indices[0]
+        if isinstance(first, slice):
+            base, _ = self._read(slice(first.start, indices[-1].stop))
+            return (base[i.start - first.start : i.stop - first.start] for i in indices)
+        samples, position = self._read(torch.cat(indices))
+        return (samples[p] for p in position.split([len(i) for i in indices]))
+
+    def _read(self, index: slice | Tensor) -> tuple[Samples, Any]:
+        """Return samples in memory, and where those of the index stand among them."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            rows: Any = slice(start, stop) if step == 1 else np.arange(start, stop, step)
+            return self._wrap(self.source.read(rows)), slice(None)
+        unique, inverse = np.unique(index.cpu().numpy(), return_inverse=True)
+        position = torch.from_numpy(inverse.reshape(-1)).to(self.device)
+        return self._wrap(self.source.read(unique)), position
+
+
+def stored_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Return the bytes that samples take in memory while they are read and standardised."""
+    is_kept = dtype in (np.uint8, np.bool_)
+    return max(1, math.prod(shape) * (dtype.itemsize + (0 if is_kept else 4)))

@@ -3,17 +3,20 @@
 import gc
 import os
 import pickle
+import struct
 import sys
+import threading
 import warnings
+import zlib
 
 import joblib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-from skdeepclust.datasets import ImageFolder
+from skdeepclust.datasets import ImageFolder, _image_folder
 
 SIZE = (24, 40)
 
@@ -113,9 +116,26 @@ def test_threads_find_the_same(folder, n_jobs):
     assert images.paths.tolist() == [str(folder / "b" / f"{i}.png") for i in (1, 3, 5, 7)]
 
 
-def test_processes_of_joblib(folder):
-    with joblib.parallel_config("multiprocessing", n_jobs=1):
-        assert len(ImageFolder(folder, SIZE)) == 8
+def test_n_jobs_threads_at_a_time(tmp_path, upright, monkeypatch):
+    for name in ("1.png", "2.png"):
+        save(upright, tmp_path / name)
+    decode = _image_folder._decode
+    both = threading.Barrier(2)
+    calls = []
+
+    def decode_with_another(*args):
+        calls.append(args)
+        both.wait(10)
+        return decode(*args)
+
+    monkeypatch.setattr(_image_folder, "_decode", decode_with_another)
+    assert len(ImageFolder(tmp_path, SIZE, n_jobs=2)) == 2
+    with joblib.parallel_config("threading", n_jobs=2):
+        assert len(ImageFolder(tmp_path, SIZE)) == 2
+    assert len(calls) == 4
+    both.abort()
+    with pytest.raises(ValueError, match=r"BrokenBarrierError.*BrokenBarrierError"):
+        ImageFolder(tmp_path, SIZE)
 
 
 def test_progress_bar(folder, capsys):
@@ -276,6 +296,29 @@ def test_16_bits(tmp_path, kind, mode):
         np.testing.assert_array_equal(channel, np.rint(values / 257))
 
 
+def test_16_bits_whose_white_is_zero(tmp_path, upright):
+    values = upright[..., 0] * np.uint16(257)
+    save(values, tmp_path / "1.tif")
+    tag = struct.Struct("<HHIHH").pack  # PhotometricInterpretation, one short integer
+    content = (tmp_path / "1.tif").read_bytes()
+    assert content.count(tag(262, 3, 1, 1, 0)) == 1
+    (tmp_path / "1.tif").write_bytes(content.replace(tag(262, 3, 1, 1, 0), tag(262, 3, 1, 0, 0)))
+    np.testing.assert_array_equal(single(tmp_path / "1.tif", mode="L")[0], 255 - upright[..., 0])
+
+
+def test_16_bit_colour(tmp_path):
+    """PNG by hand, for Pillow does not write it."""
+    values = np.random.default_rng(0).integers(0, 65536, (24, 40, 3))
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    header = struct.pack(">IIBBBBB", 40, 24, 16, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]:
+        crc = zlib.crc32(kind + data)
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+    (tmp_path / "1.png").write_bytes(content)
+    np.testing.assert_array_equal(single(tmp_path / "1.png"), values.transpose(2, 0, 1) // 256)
+
+
 @pytest.mark.parametrize("beyond", [-1, 65536])
 def test_integers_beyond_16_bits_are_left_out(tmp_path, upright, beyond):
     values = np.full((24, 40), 1000, dtype=np.int32)
@@ -380,19 +423,34 @@ def test_orientation(tmp_path, upright, name, orientation):
     np.testing.assert_allclose(single(tmp_path / name), expected, atol=12 if name == "1.jpg" else 0)
 
 
+@pytest.mark.parametrize("scale", [3, 8, 25])
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_large_jpegs_are_as_without_draft(tmp_path, mode, orientation):
-    y, x = np.mgrid[:600, :1000]
-    photo = np.stack([x // 4, y // 3, 40 * ((x // 100 + y // 100) % 2)], axis=2).astype(np.uint8)
+def test_large_jpegs_are_as_in_full(tmp_path, mode, orientation, scale):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
+    photo = np.asarray(Image.fromarray(noise).resize((40 * scale, 24 * scale)))
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(as_stored(photo, orientation))
-    save(stored, tmp_path / "a" / "1.jpg", quality=95, exif=exif)
+    save(stored, tmp_path / "a" / "1.jpg", quality=98, subsampling=0, exif=exif)
     save(photo, tmp_path / "b" / "1.png")
-    got, expected = (single(tmp_path / n, mode=mode) for n in ("a/1.jpg", "b/1.png"))
-    assert np.abs(got - expected.astype(int)).mean() < 1.5
-    np.testing.assert_allclose(got, expected.astype(int), atol=12)
+    got, full = (single(tmp_path / n, mode=mode).astype(int) for n in ("a/1.jpg", "b/1.png"))
+    assert np.abs(got - full).mean() < 3  # contrasts are of 85
+
+
+def test_large_jpegs_are_not_decoded_in_full(tmp_path, monkeypatch):
+    Image.new("RGB", (1000, 600)).save(tmp_path / "1.jpg")
+    sizes = []
+    fit = ImageOps.fit
+
+    def spy(image, *args):
+        sizes.append(image.size)
+        return fit(image, *args)
+
+    monkeypatch.setattr(ImageOps, "fit", spy)
+    for size in (SIZE, (64, 200)):
+        single(tmp_path / "1.jpg", size)
+    assert sizes == [(250, 150)] * 2 + [(1000, 600)] * 2
 
 
 # Resizing
@@ -461,7 +519,7 @@ def test_one_warning_names_ten(tmp_path, upright):
         images = ImageFolder(tmp_path, SIZE, n_jobs=2)
     assert len(images) == 1
     assert len(caught) == 1
-    named = ", ".join(f"{i:02}.png (not an image)" for i in range(10))
+    named = ", ".join(f"{i:02}.png (no image that Pillow can read)" for i in range(10))
     assert str(caught[0].message).endswith(f": {named} and 4 more.")
 
 
@@ -469,7 +527,7 @@ def test_other_formats_are_not_tried(tmp_path, upright):
     """Pillow would hand PostScript to Ghostscript."""
     save(upright, tmp_path / "1.png")
     save(upright, tmp_path / "2.png", format="EPS")
-    with pytest.warns(UserWarning, match=r": 2.png \(not an image\)\.$"):
+    with pytest.warns(UserWarning, match=r": 2.png \(no image that Pillow can read\)\.$"):
         ImageFolder(tmp_path, SIZE)
 
 
@@ -517,7 +575,9 @@ def test_no_image(tmp_path):
     with pytest.raises(ValueError, match=r"path must be a folder with images \(\.bmp, .*none\.$"):
         ImageFolder(tmp_path)
     (tmp_path / "1.png").write_text("some text")
-    with pytest.raises(ValueError, match=r"none can be read: 1.png \(not an image\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"none can be read: 1.png \(no image that Pillow can read\)\.$"
+    ):
         ImageFolder(tmp_path)
 
 
@@ -541,7 +601,8 @@ def test_bad_mode(tmp_path, mode):
         ImageFolder(tmp_path, mode=mode)
 
 
-def test_without_pillow(folder, monkeypatch):
+def test_without_pillow(tmp_path, monkeypatch):
+    """It is said before files are looked for."""
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r'pip install "skdeepclust\[images\]"'):
-        ImageFolder(folder)
+        ImageFolder(tmp_path)

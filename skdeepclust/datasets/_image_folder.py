@@ -21,6 +21,7 @@ from ._base import check_option
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Pillow goes by the content, and would start other programs for some formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+PHOTOMETRIC = 262  # TIFF's tag that says what 0 is
 N_NAMED = 10  # files that a message names
 
 
@@ -49,8 +50,9 @@ class ImageFolder(Dataset):
     mode : {"RGB", "L"}, default="RGB"
         Colour, three channels, or grey, one.
     n_jobs : int, default=None
-        Threads that decode each file once to begin with. None: one, unless
-        ``joblib.parallel_config`` says otherwise; -1: as many as there are processors.
+        Threads that decode each file once to begin with; they pay for images that are much larger
+        than `size`. None: one, unless ``joblib.parallel_config`` names a backend and says
+        otherwise; -1: as many as there are processors.
     verbose : int or bool, default=0
         Whether to show a progress bar meanwhile.
 
@@ -79,11 +81,12 @@ class ImageFolder(Dataset):
 
     Notes
     -----
-    What files hold becomes 8 bits a channel as follows. Palettes turn into their colours.
-    Transparent images are put on white. Photos are turned as their EXIF orientation says. Colour
-    profiles are ignored. 16-bit grey is divided by 257, so that it is as bright as the type says:
-    12 bits stored in 16 stay dark. So are 32-bit integers, if none is beyond 16 bits. Floats are
-    left out, for nothing says what is black and white.
+    What files hold becomes 8 bits a channel as follows. Palettes turn into their colours,
+    transparent images are put on white, photos are turned as their EXIF orientation says, and
+    colour profiles are ignored. 16-bit grey is divided by 257 and rounded, whatever range it uses:
+    12 bits stored in 16 stay dark. So are 32-bit integers; with values beyond 16 bits they are left
+    out. 16-bit colour loses its lower byte. Floats are left out, since nothing says what is black
+    and what is white.
 
     Large JPEGs are decoded at the half, the quarter or the eighth of their size, if that is at
     least twice `size`.
@@ -128,12 +131,12 @@ class ImageFolder(Dataset):
 
         problems: list[str] = []
         paths = list(_find(root, problems))
-        found_out = Parallel(n_jobs=n_jobs, prefer="threads")(
+        outcomes = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_problem)(path, self.size, mode)
             for path in tqdm(paths, desc="reading", unit="images", disable=not verbose)
         )
         readable = []
-        for name, problem in zip(paths, found_out, strict=True):
+        for name, problem in zip(paths, outcomes, strict=True):
             if problem is None:
                 readable.append(name)
             else:
@@ -208,7 +211,7 @@ def _problem(path: str, size: tuple[int, int], mode: str) -> str | None:
     try:
         _decode(path, size, mode)
     except _pillow()[0].UnidentifiedImageError:
-        return "not an image"
+        return "no image that Pillow can read"
     except Exception as error:  # of many types, depending on where the file is damaged
         return getattr(error, "strerror", None) or str(error) or type(error).__name__
     return None
@@ -222,7 +225,10 @@ def _decode(path: str, size: tuple[int, int], mode: str) -> np.ndarray:
         image.draft(mode, (side, side))
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):  # "I;16" and "I;16B" too
-            image = Image.fromarray(_from_16_bits(np.asarray(image)))
+            values = np.asarray(image).astype(np.int64)
+            if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # white; Pillow ignores it here
+                values = 65535 - values
+            image = Image.fromarray(_from_16_bits(values))
         elif image.mode == "F":
             raise ValueError("floats, whose black and white are not known")
         if image.has_transparency_data:
@@ -234,7 +240,6 @@ def _decode(path: str, size: tuple[int, int], mode: str) -> np.ndarray:
 
 
 def _from_16_bits(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"integers from {values.min()} to {values.max()}, beyond 16 bits")
     return ((values + 128) // 257).astype(np.uint8)

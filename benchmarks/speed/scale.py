@@ -1,0 +1,196 @@
+"""Rate and memory against the number of samples: in memory, and read from a memory map.
+
+    python -m benchmarks.speed.scale --data-home DATA [--sizes 10000 70000 1000000 4000000]
+    python -m benchmarks.speed.scale --render
+
+MNIST's images, turned and moved at random (`RandomAffine`), are written to one memory map (3.1 GB
+for 4,000,000). Each line is a process of its own: a fit of one epoch, then `predict`, which writes
+to an array. The rate is that of the epoch and of the prediction; the memory is the process's peak,
+pages of the file that are mapped included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.records import RESULTS, described, environment, save, table
+from skdeepclust import AutoencoderClustering, STDACClustering
+from skdeepclust.augment import RandomAffine
+from skdeepclust.datasets import load_mnist
+from skdeepclust.networks import SmallConvEncoder
+
+METHODS: dict[str, Callable[[], Any]] = {
+    "AutoencoderClustering, dense": lambda: AutoencoderClustering(10, max_epochs=1, n_init=1),
+    "STDACClustering, small": lambda: STDACClustering(
+        10, max_epochs=1, n_init=1, network=SmallConvEncoder
+    ),
+    "STDACClustering": lambda: STDACClustering(10, max_epochs=1, n_init=1),
+}
+IN_MEMORY = 70_000  # up to so many are also held as an array
+BLOCK = 10_000
+LIMIT = 2**28  # bytes, for all that is read from the map
+
+
+def write(path: Path, n: int, data_home: Path | None) -> np.ndarray:
+    """Return a memory map of `n` images, written if it isn't there."""
+    if not path.exists():
+        images = torch.from_numpy(load_mnist(data_home=data_home)["data"])[:, None].float()
+        torch.manual_seed(0)
+        partial = path.with_suffix(".partial")
+        made = np.lib.format.open_memmap(partial, "w+", np.uint8, (n, 28, 28))
+        augment = RandomAffine()
+        for start in range(0, n, BLOCK):
+            some = images[torch.randint(len(images), (min(BLOCK, n - start),))]
+            made[start : start + BLOCK] = augment(some).clamp(0, 255)[:, 0].byte().numpy()
+        made.flush()
+        partial.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def measure(path: Path, method: str, n: int, kind: str) -> dict[str, Any]:
+    """Fit for an epoch, predict, and return rates and the peak of the memory."""
+    X = np.load(path, mmap_mode="r")[:n]
+    X = X.reshape(n, -1) if "dense" in method else X
+    X = np.array(X) if kind == "array" else X
+    model = METHODS[method]().set_params(random_state=0, memory_limit=LIMIT)
+    start = time.perf_counter()
+    model.fit(X)
+    fitted = time.perf_counter()
+    labels = model.predict(X, out=np.empty(n, np.uint8))
+    predicted = time.perf_counter()
+    assert (labels == model.labels_).all()
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return {
+        "method": method,
+        "samples": n,
+        "kind": kind,
+        "fit seconds": fitted - start,
+        "epoch samples a second": n / model.history_[-1, "dur"],
+        "predict samples a second": n / (predicted - fitted),
+        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """Write and return the table, and draw the figure."""
+    lines = sorted(result["lines"], key=lambda r: (r["method"], r["samples"], r["kind"]))
+    held = {
+        r["method"]: r for r in lines if (r["kind"], r["samples"]) == ("array", IN_MEMORY)
+    }  # what the rates are compared with
+
+    def ratio(line: dict[str, Any], name: str) -> str:
+        rate, reference = line[name], held.get(line["method"])
+        return f"{rate:,.0f}" + (f" ({rate / reference[name]:.2f})" if reference else "")
+
+    text = table(
+        ["method", "samples", "from", "epoch, samples a second", "predict", "fit, s", "peak, MiB"],
+        [
+            [
+                r["method"], f"{r['samples']:,}", r["kind"],
+                ratio(r, "epoch samples a second"), ratio(r, "predict samples a second"),
+                f"{r['fit seconds']:,.0f}", f"{r['peak MiB']:,.0f}",
+            ]
+            for r in lines
+        ],
+    )  # fmt: skip
+    text += (
+        f"\n\nIn brackets: over the rate of {IN_MEMORY:,} samples held in memory. Images of 28x28, "
+        f"bytes; `memory_limit` {LIMIT / 2**20:.0f} MiB; one epoch. dense: flat images, so that "
+        "the network is 784-500-500-2000-10; small: `SmallConvEncoder`; else the default networks. "
+        f"{described(result)}.\n"
+    )
+    (RESULTS / "scale-cpu.md").write_text(text)
+    draw(lines)
+    return text
+
+
+def draw(lines: list[dict[str, Any]]) -> None:
+    """Draw seconds and memory against the number of samples."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for number, method in enumerate(METHODS):
+        for kind, style in (("memory map", "o-"), ("array", "s--")):
+            some = [r for r in lines if (r["method"], r["kind"]) == (method, kind)]
+            if not some:
+                continue
+            n = [r["samples"] for r in some]
+            label = f"{method}, {kind}"
+            axes[0].plot(
+                n, [r["fit seconds"] for r in some], style, color=f"C{number}", label=label
+            )
+            axes[1].plot(n, [r["peak MiB"] for r in some], style, color=f"C{number}")
+    sizes = np.array(sorted({r["samples"] for r in lines}))
+    axes[1].plot(sizes, sizes * 784 / 2**20, ":", color="0.5", label="the images alone")
+    axes[0].set(xscale="log", yscale="log", xlabel="samples", title="fit, one epoch, seconds")
+    axes[1].set(xscale="log", xlabel="samples", ylim=(0, None), title="peak memory, MiB")
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
+    (RESULTS / "figures").mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "figures" / "scale.png", dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10**4, 70_000, 10**6, 4 * 10**6])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--file", type=Path, default=RESULTS.parent / "cache" / "mnist-scale.npy")
+    parser.add_argument("--data-home", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--render", action="store_true")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # in a process of its own
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.one:
+        method, n, kind = args.one
+        print(json.dumps(measure(args.file, method, int(n), kind)))
+        return
+    record = RESULTS / "scale-cpu.json"
+    result = json.loads(record.read_text()) if record.exists() else {"lines": []}
+    if not args.render:
+        args.file.parent.mkdir(parents=True, exist_ok=True)
+        n_written = len(write(args.file, max(args.sizes), args.data_home))
+        if n_written < max(args.sizes):
+            parser.error(f"--file holds {n_written:,} images: remove it for more")
+        jobs = [
+            (method, n, kind)
+            for method in args.methods
+            for n in args.sizes
+            for kind in (["array"] if n <= IN_MEMORY else []) + ["memory map"]
+        ]
+        for method, n, kind in jobs:
+            command = [sys.executable, "-m", "benchmarks.speed.scale", "--file", str(args.file)]
+            command += ["--threads", str(args.threads), "--one", method, str(n), kind]
+            environ = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+            out = subprocess.run(
+                command, env=environ, check=True, stdout=subprocess.PIPE, text=True
+            )
+            line = json.loads(out.stdout.splitlines()[-1])
+            print(line, flush=True)
+            same = [
+                r
+                for r in result["lines"]
+                if (r["method"], r["samples"], r["kind"]) == (method, n, kind)
+            ]
+            result["lines"] = [r for r in result["lines"] if r not in same] + [line]
+            result |= {"environment": environment("cpu"), "load": os.getloadavg()}
+            save(record, result)
+    print(render(result))
+
+
+if __name__ == "__main__":
+    main()

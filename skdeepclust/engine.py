@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +71,28 @@ def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
     return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
 
 
+def multiplies_bf16(device: str | torch.device) -> bool:
+    """Return whether a device has instructions that multiply bf16, as far as torch can tell.
+
+    Parameters
+    ----------
+    device : str or torch.device
+
+    Returns
+    -------
+    bool
+        True for NVIDIA cards of compute capability 8.0 (Ampere) or more, and for processors with
+        AMX or AVX-512 for bf16 where torch tells their capabilities.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    has: Mapping[str, Any] = {}
+    if device.type == "cpu":
+        has = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+
+
 class Engine(NeuralNet):
     """Trains a network on an objective, with all of skorch's callbacks.
 
@@ -86,8 +108,8 @@ class Engine(NeuralNet):
     callbacks : list of skorch callbacks, default=None
         There is no validation set: monitor ``train_loss`` (``train_loss_best``).
     device : str or torch.device, default="cpu"
-    precision : {"float32", "bf16"}, default="float32"
-        "bf16": forward passes run under autocast.
+    precision : {"float32", "bf16", "auto"}, default="float32"
+        "bf16": forward passes run under autocast. "auto": so where :func:`multiplies_bf16`.
     on_samples : callable, default=None
         Called with the number of samples that a chunk has just trained on.
 
@@ -140,6 +162,8 @@ class Engine(NeuralNet):
             verbose=0,
         )
         self.phase = phase
+        if precision == "auto":
+            precision = "bf16" if multiplies_bf16(device) else "float32"
         self.precision = precision
         self.on_samples = on_samples
 

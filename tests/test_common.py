@@ -502,6 +502,7 @@ OTHERS = {
     "network": lambda X: LinearEncoder,
     "decoder": lambda X: LinearDecoder,
     "optimizer": lambda X: torch.optim.SGD,
+    "precision": lambda X: "bf16",  # "auto" is one of the two
     "callbacks": lambda X: [EndAtOnce()],
     "random_state": lambda X: 1,
     "autoencoder": small_autoencoder,

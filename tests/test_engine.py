@@ -13,7 +13,7 @@ from skorch.callbacks import (
 from torch import nn
 
 from skdeepclust import STDACClustering
-from skdeepclust.engine import Engine, Phase
+from skdeepclust.engine import Engine, Phase, multiplies_bf16
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Chunks, Samples
 
@@ -101,6 +101,26 @@ class Watched(nn.Linear):
         result = super().forward(x)
         self.seen.add((torch.is_grad_enabled(), result.dtype))
         return result
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"amx_bf16": True}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True}, "bf16"),
+        ({"avx512_bf16": False, "avx2": True}, "float32"),
+        (None, "float32"),  # an older torch
+    ],
+)
+def test_precision_of_the_processor(problem, monkeypatch, has, expected):
+    if has is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    _, y = problem
+    engine = Engine(nn.Linear(3, 1), Phase(Regression(y), 1), precision="auto")
+    assert engine.precision == expected
+    assert not multiplies_bf16("meta")
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust._memmap import release_pages
 from skdeepclust._torch_state import neutral_settings
 
 # Columns (starts times clusters) that advance together and elements of a slice's scores. On the
@@ -21,6 +23,24 @@ from skdeepclust._torch_state import neutral_settings
 CPU_COLUMNS, CPU_SCORES = 1024, 2**19
 CPU_ROWS, CPU_BLOCK = 2048, 4096
 CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
+# Of arrays that aren't Tensors: values that are read at once, and bytes of what the starts that
+# advance together have for each sample.
+READ_VALUES, START_BYTES = 2**24, 2**29
+
+
+class RowArray(Protocol):
+    """Samples that are read slice by slice, such as an ``np.memmap`` or an h5py dataset."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_samples, n_features)."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of Booleans, integers or real floating point numbers."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return an array of the rows of a slice."""
 
 
 class KMeansResult(NamedTuple):
@@ -44,7 +64,7 @@ class KMeansResult(NamedTuple):
 
 
 def k_means(
-    X: Tensor,
+    X: Tensor | RowArray,
     n_clusters: int,
     *,
     init: str | Tensor | np.ndarray = "k-means++",
@@ -129,10 +149,11 @@ def k_means(
     starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
     n_clusters, n_init, max_iter = int(n_clusters), int(n_init), int(max_iter)  # NumPy's too
     # Inference mode, should the caller be in it, would not reach the worker threads.
-    with neutral_settings(), torch.no_grad(), _workers(X.device) as each:
-        problem = _Problem(X.detach(), n_clusters, each)
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    with neutral_settings(), torch.no_grad(), _workers(device) as each:
+        problem = _Problem(X.detach() if isinstance(X, Tensor) else X, n_clusters, each)
         if starts is not None:
-            starts = starts.to(X.device) - problem.mean.to(X.device)
+            starts = starts.to(device) - problem.mean
         elif init == "random":
             starts = problem.random(n_init, generator)
         else:
@@ -141,7 +162,7 @@ def k_means(
 
 
 def _validate(
-    X: Tensor,
+    X: Tensor | RowArray,
     n_clusters: int,
     init: str | Tensor | np.ndarray,
     n_init: int,
@@ -150,21 +171,34 @@ def _validate(
     generator: torch.Generator | None,
 ) -> Tensor | None:
     """Raise a ValueError for what is wrong; return given starts as a float64 Tensor."""
-    if not isinstance(X, Tensor) or X.dtype != torch.float32:
-        got = f"a Tensor of {X.dtype}" if isinstance(X, Tensor) else type(X).__name__
-        raise ValueError(f"X should be a float32 Tensor, got {got}.")
-    if X.ndim != 2 or 0 in X.shape:
+    if isinstance(X, Tensor):
+        got = "" if X.dtype == torch.float32 else f"a Tensor of {X.dtype}"
+    elif not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):
+        got = type(X).__name__
+    else:
+        got = "" if _is_real(X.dtype) else f"{type(X).__name__} of {X.dtype}"
+    if got:
+        raise ValueError(
+            "X should be a float32 Tensor or a Boolean, integer or floating point array with "
+            f"shape, dtype and slices of rows, such as an np.memmap or an h5py dataset, got {got}."
+        )
+    if len(X.shape) != 2 or 0 in X.shape:
         raise ValueError(
             "X should be of shape (n_samples, n_features), both at least 1, "
             f"got shape {tuple(X.shape)}."
         )
+    if not isinstance(X, Tensor) and np.asarray(X[:1]).shape != (1, X.shape[1]):
+        raise ValueError(
+            f"X should give its rows as dense arrays, got {type(X).__name__}, of which X[:1] isn't "
+            f"one of shape (1, {X.shape[1]})."
+        )
     for name, value in (("n_clusters", n_clusters), ("n_init", n_init), ("max_iter", max_iter)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} should be an integer of at least 1, got {value!r}.")
-    if n_clusters > len(X):
+    if n_clusters > X.shape[0]:
         raise ValueError(
             f"n_clusters should be at most n_samples, got n_clusters={n_clusters} for "
-            f"{len(X)} samples."
+            f"{X.shape[0]} samples."
         )
     if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 <= tol < math.inf:
         raise ValueError(f"tol should be a finite number of at least 0, got {tol!r}.")
@@ -173,9 +207,10 @@ def _validate(
             raise ValueError(
                 f"generator should be a torch.Generator or None, got {type(generator).__name__}."
             )
-        if generator.device.type not in ("cpu", X.device.type):
+        device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+        if generator.device.type not in ("cpu", device.type):
             raise ValueError(
-                f"generator should be on the CPU or on the device of X ({X.device}), got one "
+                f"generator should be on the CPU or on the device of X ({device}), got one "
                 f"on {generator.device}."
             )
     if isinstance(init, str):
@@ -202,6 +237,13 @@ def _validate(
     return starts
 
 
+def _is_real(dtype: Any) -> bool:
+    try:
+        return np.dtype(dtype).kind in "biuf"
+    except TypeError:  # not one of NumPy's
+        return False
+
+
 # Calls a function with each of several arguments and returns the results in the same order.
 _Map = Callable[[Callable[[slice], Any], Iterable[slice]], Iterable[Any]]
 
@@ -221,9 +263,42 @@ def _workers(device: torch.device) -> Iterator[_Map]:
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(n_threads) as executor:
-            yield executor.map
+
+            def each(function: Callable[[slice], Any], parts: Iterable[slice]) -> Iterator[Any]:
+                # Unlike the executor's map not far ahead, so that few results wait to be taken
+                coming: deque[Future] = deque()
+                for part in parts:
+                    coming.append(executor.submit(function, part))
+                    if len(coming) > 2 * n_threads:
+                        yield coming.popleft().result()
+                while coming:
+                    yield coming.popleft().result()
+
+            yield each
     finally:
         torch.set_num_threads(n_threads)
+
+
+class _Rows:
+    """Rows [x - mean, 1] of samples that stay where they are, read when they are asked for."""
+
+    def __init__(self, X: RowArray, mean: np.ndarray) -> None:
+        self.X = X
+        self.mean = mean
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        if not isinstance(index, slice):
+            # Few. Not all arrays take lists of indices, and h5py's have to rise.
+            distinct, where = index.unique(return_inverse=True)
+            return torch.cat([self[i : i + 1] for i in distinct.tolist()])[where]
+        values = np.asarray(self.X[index])
+        rows = torch.ones(len(values), len(self.mean) + 1)
+        centred = rows.numpy()[:, :-1]
+        with np.errstate(over="ignore"):  # to infinity, which the caller looks for
+            centred[:] = values
+        centred -= self.mean
+        release_pages(values)
+        return rows
 
 
 class _Problem:
@@ -231,62 +306,86 @@ class _Problem:
 
     A sample is a row [x, 1] and a centre a row [c, -|c|²/2]: the product of the two is a score
     that is highest for the nearest centre, and |x - c|² = |x|² - 2 score. Sums of rows [x, 1]
-    over a cluster hold its size in the last column.
+    over a cluster hold its size in the last column. The rows of a Tensor are all there, those of
+    another array are read from it, slice by slice.
 
     Scores, labels and centres of the starts that advance together have the shapes (n_clusters,
     n_starts, n), (n_starts, n) and (n_clusters, n_starts, n_features + 1).
     A label is n_clusters minus the index of the cluster, and 0 for none yet.
     """
 
-    def __init__(self, X: Tensor, n_clusters: int, each: _Map = map) -> None:
+    rows: Tensor | _Rows
+
+    def __init__(self, X: Tensor | RowArray, n_clusters: int, each: _Map = map) -> None:
         self.each = each
         self.k = n_clusters
         self.n, self.d = X.shape
-        self.device = X.device
-        slices = range(0, self.n, 2**14)
+        self.device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+        values: Tensor | _Rows
+        if isinstance(X, Tensor):
+            self.max_rows, values = self.n, X
+        else:
+            self.max_rows = max(64, READ_VALUES // self.d // 64 * 64)
+            values = _Rows(X, np.zeros(self.d, np.float32))
+        size = min(2**14, self.max_rows)
+        slices = [slice(i, min(i + size, self.n)) for i in range(0, self.n, size)]
         # Float64 sums of finite float32 numbers are finite, so that they tell if all are.
-        total = cast(Tensor, sum(X[i : i + 2**14].double().sum(0) for i in slices))
+        total = cast(Tensor, sum(_sums(values[part]) for part in slices))[: self.d]
         if not total.isfinite().all():
-            raise ValueError("X should be finite, got NaN or infinity.")
+            raise ValueError("X should be finite in float32, got NaN or infinity.")
         self.mean = (total / self.n).float().double()
-        self.rows = torch.empty(self.n, self.d + 1, device=X.device)
-        torch.sub(X, self.mean.float(), out=self.rows[:, :-1])
-        self.rows[:, -1] = 1
-        self.X = self.rows[:, :-1]
-        self.row_sum = sum(self.rows[i : i + 2**14].double().sum(0) for i in slices)
-        self.squares = torch.cat([self.X[i : i + 2**14].double().square().sum(1) for i in slices])
+        if isinstance(X, Tensor):
+            self.rows = torch.empty(self.n, self.d + 1, device=X.device)
+            torch.sub(X, self.mean.float(), out=self.rows[:, :-1])
+            self.rows[:, -1] = 1
+        else:
+            self.rows = _Rows(X, self.mean.float().numpy())
+        self.row_sum = torch.zeros(self.d + 1, dtype=torch.float64, device=self.device)
+        squares = torch.empty(self.n, dtype=torch.float64, device=self.device)
+        for part in slices:
+            rows = self.rows[part]
+            self.row_sum += _sums(rows)
+            for few, out in zip(rows.split(CPU_ROWS), squares[part].split(CPU_ROWS), strict=True):
+                torch.sum(few[:, :-1].double().square_(), 1, out=out)
         # The mean of the centred samples is not quite zero; the variance takes that into account.
         offset = (total / self.n - self.mean).square().sum()
-        self.total = self.squares.sum()
+        self.total = squares.sum()
         self.variance = ((self.total / self.n - offset) / self.d).clamp_min(0)
-        if not self.squares.float().isfinite().all():
+        self.squares = squares.float()
+        if not self.squares.isfinite().all():
             raise ValueError("X should be small enough to square in float32, got larger numbers.")
-        cuda = X.device.type == "cuda"
+        cuda = self.device.type == "cuda"
         self.max_scores = CUDA_SCORES if cuda else CPU_SCORES
-        self.width = max(1, -(-(CUDA_COLUMNS if cuda else CPU_COLUMNS) // n_clusters))
         self.label_type = torch.uint8 if n_clusters < 256 else torch.int32
+        columns = CUDA_COLUMNS if cuda else CPU_COLUMNS
+        self.width = self.at_once(-(-columns // n_clusters), self.label_type.itemsize)
 
-    def slices(self, n_columns: int, within: slice | None = None) -> Iterator[slice]:
-        """Slices of the samples such that their scores stay small."""
-        start, stop = (0, self.n) if within is None else (within.start, within.stop)
+    def at_once(self, n_starts: int, n_bytes: int) -> int:
+        """Return how many starts advance together, each with so many bytes a sample."""
+        if isinstance(self.rows, _Rows):
+            n_starts = min(n_starts, max(START_BYTES, 16 * self.n) // (n_bytes * self.n))
+        return max(1, n_starts)
+
+    def slices(self, n_columns: int, n: int | None = None) -> Iterator[slice]:
+        """Slices of `n` samples, by default of all, such that their scores stay small."""
+        n = self.n if n is None else n
         # Multiples of 64: matrix products of odd sizes take up to a quarter longer.
         size = max(64, self.max_scores // n_columns // 64 * 64)
         if self.device.type == "cpu":
-            size = min(size, CPU_ROWS)
-        for first in range(start, stop, size):
-            yield slice(first, min(first + size, stop))
+            size = min(size, CPU_ROWS, self.max_rows)
+        for first in range(0, n, size):
+            yield slice(first, min(first + size, n))
 
     def weights(self, centers: Tensor) -> Tensor:
         """Append -|c|²/2 to float64 centres."""
         return torch.cat([centers, -centers.square().sum(-1, keepdim=True) / 2], -1).float()
 
-    def scores(self, weights: Tensor, part: slice, buffer: Tensor | None = None) -> Tensor:
-        """Return the scores of a slice, of shape (*weights.shape[:-1], n).
+    def scores(self, weights: Tensor, rows: Tensor, buffer: Tensor | None = None) -> Tensor:
+        """Return the scores of rows, of shape (*weights.shape[:-1], n).
 
         A `buffer` that stays in the cache saves time on the CPU.
         """
         flat = weights.flatten(0, -2)
-        rows = self.rows[part]
         out = None
         if buffer is not None:
             out = buffer[: len(flat) * len(rows)].view(len(flat), len(rows))
@@ -296,6 +395,10 @@ class _Problem:
         """Return an empty buffer for the scores of a slice."""
         part = next(self.slices(n_columns))
         return torch.empty(part.stop * n_columns, dtype=dtype, device=self.device)
+
+    def samples(self, index: Tensor) -> Tensor:
+        """Return centred samples, of shape (*index.shape, d)."""
+        return self.rows[index.to(self.device)][..., :-1]
 
     # ------------------------------------------------------------------------------- starts
 
@@ -308,7 +411,7 @@ class _Problem:
                 for _ in range(n_init)
             ]
         )
-        return self.X[chosen.to(self.device)]
+        return self.samples(chosen)
 
     def plus_plus(self, n_init: int, generator: torch.Generator | None) -> Tensor:
         """Return starts of greedy k-means++, of shape (n_init, k, d)."""
@@ -317,13 +420,13 @@ class _Problem:
         # All numbers at once: they do not depend on how many starts advance together.
         shape = (n_init, self.k, n_trials)
         uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
-        width = max(1, self.width * self.k // (4 * n_trials))
+        width = self.at_once(self.width * self.k // (4 * n_trials), 4)
         return torch.cat([self._plus_plus(part) for part in uniform.to(self.device).split(width)])
 
     def _plus_plus(self, uniform: Tensor) -> Tensor:
         n_init, _, n_trials = uniform.shape
         starts = torch.arange(n_init, device=self.device)
-        squares = self.squares.float()
+        squares = self.squares
         chosen = torch.empty(n_init, self.k, dtype=torch.int64, device=self.device)
         chosen[:, 0] = (uniform[:, 0, 0] * self.n).long()
         # Each sample's score for the nearest centre so far
@@ -336,16 +439,16 @@ class _Problem:
 
         def choose(part: slice) -> Tensor:
             nearest = best[:, part]
-            torch.maximum(nearest, self.scores(weights, part), out=nearest)
+            torch.maximum(nearest, self.scores(weights, self.rows[part]), out=nearest)
             return distances(nearest, squares[part]).sum(1, dtype=torch.float64)
 
         def gains(part: slice) -> Tensor:
-            scores = self.scores(weights, part)
+            scores = self.scores(weights, self.rows[part])
             return torch.maximum(scores, best[:, None, part], out=scores).sum(2)
 
         for c in range(1, self.k):
             # What the last choice left, in all of each slice
-            weights = self.weights(self.X[chosen[:, c - 1]].double())
+            weights = self.weights(self.samples(chosen[:, c - 1]).double())
             left = torch.stack(list(self.each(choose, parts)), 1)
             # A slice and then a sample of it, with probabilities proportional to the distances
             total = left.cumsum(1)
@@ -360,12 +463,12 @@ class _Problem:
             place = torch.searchsorted(within, target[..., None], right=True)[..., 0]
             candidates = (slot * size + place.clamp_max_(size - 1)).clamp_max_(self.n - 1)
             # The candidate that leaves least: the sum of its distances falls with that of scores
-            weights = self.weights(self.X[candidates].double())
+            weights = self.weights(self.samples(candidates).double())
             gain = torch.zeros(n_init, n_trials, dtype=torch.float64, device=self.device)
             for part in self.each(gains, parts):
                 gain += part
             chosen[:, c] = candidates.gather(1, gain.argmax(1, keepdim=True))[:, 0]
-        return self.X[chosen]
+        return self.samples(chosen)
 
     # ----------------------------------------------------------------------------- iterations
 
@@ -387,18 +490,20 @@ class _Problem:
         def assign(block: slice) -> tuple[Tensor, Tensor, list[Tensor]]:
             scores = self.buffer(k * n_starts)
             codes = self.buffer(k * n_starts, torch.uint8) if small else None
+            rows = self.rows[block]
             old = labels[:, block]
             new = torch.empty_like(old)
             total = torch.zeros_like(score)
-            for part in self.slices(k * n_starts, block):
-                out = new[:, part.start - block.start : part.stop - block.start]
+            for part in self.slices(k * n_starts, len(rows)):
+                out = new[:, part]
                 if k == 1:
                     out.fill_(1)
                     continue
-                best = self.nearest(self.scores(differences, part, scores), ids[:-1], codes, out)
+                part_scores = self.scores(differences, rows[part], scores)
+                best = self.nearest(part_scores, ids[:-1], codes, out)
                 total += best.sum(1, dtype=torch.float64)
             changed = new != old
-            changes = list(self.changes(k, old, new, changed, block, ids))
+            changes = list(self.changes(k, old, new, changed, rows, ids))
             labels[:, block] = new
             return total, changed.sum(1), changes
 
@@ -413,7 +518,7 @@ class _Problem:
 
     def blocks(self) -> Iterator[slice]:
         """Slices of the samples after which the sums are brought up to date."""
-        size = CPU_BLOCK if self.device.type == "cpu" else 2**17
+        size = min(CPU_BLOCK, self.max_rows) if self.device.type == "cpu" else 2**17
         for start in range(0, self.n, size):
             yield slice(start, min(start + size, self.n))
 
@@ -439,16 +544,15 @@ class _Problem:
         return best
 
     def changes(
-        self, k: int, old: Tensor, new: Tensor, changed: Tensor, block: slice, ids: Tensor
+        self, k: int, old: Tensor, new: Tensor, changed: Tensor, rows: Tensor, ids: Tensor
     ) -> Iterator[Tensor]:
         """Changes of the clusters' sums, as samples leave old clusters and join new ones."""
         n_starts, size = new.shape
         if self.device.type != "cpu":
             # To pick samples would synchronise.
-            for part in self.slices(k * n_starts, block):
-                local = slice(part.start - block.start, part.stop - block.start)
-                change = (new[:, local] == ids).float() - (old[:, local] == ids).float()
-                yield change.flatten(0, 1) @ self.rows[part]
+            for part in self.slices(k * n_starts, size):
+                change = (new[:, part] == ids).float() - (old[:, part] == ids).float()
+                yield change.flatten(0, 1) @ rows[part]
             return
         where = changed.flatten().nonzero()[:, 0]
         if not len(where):
@@ -467,7 +571,7 @@ class _Problem:
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         yield F.embedding_bag(
             sample[order],
-            self.rows[block],
+            rows,
             offsets,
             mode="sum",
             per_sample_weights=torch.where(order < n_joining, 1.0, -1.0),
@@ -489,15 +593,17 @@ class _Problem:
         labels = self.k - labels.long()
         sums = sums.clone()
         centers = weights[:, :-1]
-        distance = torch.cat(
-            [(self.X[part] - centers[labels[part]]).square().sum(1) for part in self.slices(self.d)]
-        )
+
+        def distances(part: slice) -> Tensor:
+            return (self.rows[part][:, :-1] - centers[labels[part]]).square().sum(1)
+
+        distance = torch.cat(list(self.each(distances, self.slices(self.d))))
         empty = (sums[:, -1] == 0).nonzero()[:, 0].tolist()
         if distance.max() > 0:
             farthest = distance.topk(len(empty)).indices
-            for cluster, sample in zip(empty, farthest.tolist(), strict=True):
-                row = self.rows[sample].double()
-                sums[labels[sample]] -= row
+            rows = self.rows[farthest].double()
+            for cluster, source, row in zip(empty, labels[farthest].tolist(), rows, strict=True):
+                sums[source] -= row
                 sums[cluster] = row
         sizes = sums[:, -1:]
         # Like scikit-learn: what is still empty goes to the biggest cluster's centre.
@@ -576,27 +682,40 @@ class _Problem:
         """
         slack = 1e-6 * self.total
         lowest = inertias.min()
-        candidates = [int(inertias.argmin())]
+        candidates = inertias.argmin()[None]
         if slack > 1e-6 * lowest * 10:
-            candidates = (inertias <= lowest + slack).nonzero()[:, 0].tolist()
+            candidates = (inertias <= lowest + slack).nonzero()[:, 0]
         results = []
-        for candidate in candidates:
-            labels, inertia = self.assign(centers[candidate])
-            results.append((inertia, candidate, labels))
+        for some in candidates.split(self.width):
+            labels, found = self.assign(centers[some])
+            inertia, place = min((inertia, i) for i, inertia in enumerate(found))
+            results.append((inertia, int(some[place]), labels[place].clone()))
         inertia, winner, labels = min(results, key=lambda result: result[:2])
         original = (centers[winner].double() + self.mean).float()
-        return KMeansResult(original, labels, inertia, n_iters[winner])
+        return KMeansResult(original, labels.long(), inertia, n_iters[winner])
 
-    def assign(self, centers: Tensor) -> tuple[Tensor, float]:
-        """Return the labels and the inertia of one start's centres."""
+    def assign(self, centers: Tensor) -> tuple[Tensor, list[float]]:
+        """Return the labels and the inertias of some starts' centres."""
         weights = self.weights(centers.double())
-        labels = []
-        inertia = torch.zeros((), dtype=torch.float64, device=self.device)
-        for part in self.slices(max(self.k, self.d)):
-            nearest = self.scores(weights, part).argmax(0)
-            inertia += (self.X[part] - centers[nearest]).square().sum(dtype=torch.float64)
-            labels.append(nearest)
-        return torch.cat(labels), inertia.item()
+        labels = torch.empty(len(centers), self.n, dtype=self.label_type, device=self.device)
+
+        def nearest(part: slice) -> Tensor:
+            rows = self.rows[part]
+            inertias = []
+            for i, its_weights in enumerate(weights):
+                index = self.scores(its_weights, rows).argmax(0)
+                labels[i, part] = index
+                distance = (rows[:, :-1] - centers[i][index]).square()
+                inertias.append(distance.sum(dtype=torch.float64))
+            return torch.stack(inertias)
+
+        inertias = sum(self.each(nearest, self.slices(max(self.k, self.d))))
+        return labels, cast(Tensor, inertias).tolist()
+
+
+def _sums(rows: Tensor) -> Tensor:
+    """Return float64 sums of rows, made of few columns at a time, which fit in the cache."""
+    return torch.cat([columns.double().sum(0) for columns in rows.split(64, 1)])
 
 
 def _stable_argsort(keys: Tensor, stop: int) -> Tensor:

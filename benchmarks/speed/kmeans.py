@@ -114,8 +114,9 @@ def iteration(args: argparse.Namespace, X: np.ndarray) -> dict[str, float]:
 
             def product(block: slice, problem=problem, weights=weights) -> None:
                 buffer = problem.buffer(len(weights))
-                for part in problem.slices(len(weights), block):
-                    problem.scores(weights, part, buffer)
+                rows = problem.rows[block]
+                for part in problem.slices(len(weights), len(rows)):
+                    problem.scores(weights, rows[part], buffer)
 
             elapsed, _ = timed(
                 lambda each=each, problem=problem, product=product: list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -82,8 +83,11 @@ def k_means(
 
     Parameters
     ----------
-    X : Tensor of shape (n_samples, n_features), float32
-        Finite samples, on the CPU or a CUDA device.
+    X : Tensor or array of shape (n_samples, n_features)
+        Finite samples. A Tensor is float32, on the CPU or a CUDA device. Another array needs
+        `shape`, `dtype` (Boolean, integer or floating point) and slices of its rows; it may be an
+        ``np.memmap``, an ndarray or a dataset of h5py or Zarr, and has the result of the Tensor
+        of the same numbers in float32. It is read where it is, on the CPU.
     n_clusters : int in [1, n_samples]
     init : {"k-means++", "random"} or array of shape (n_init, n_clusters, n_features) \
             or (n_clusters, n_features), default="k-means++"
@@ -106,7 +110,7 @@ def k_means(
     -------
     KMeansResult
         Named tuple (centers, labels, inertia, n_iter) of the start with the lowest inertia;
-        tensors on the device of `X`.
+        tensors on the device of `X`, for arrays the CPU.
 
     Raises
     ------
@@ -115,10 +119,19 @@ def k_means(
 
     Notes
     -----
-    Beside a centred copy of `X`, memory holds a few slices of the scores and, for the starts
+    Beside a centred copy of a Tensor `X`, memory holds a few slices of the scores and, for the starts
     that advance together (1,024 / n_clusters on the CPU, 16,384 / n_clusters on CUDA), a label
     for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of the
     inertia matter.
+
+    Of an array that isn't a Tensor, memory holds no copy: each thread reads it again and again, at
+    most 4,096 samples and 64 MB at once. An iteration takes one pass for all starts that advance
+    together, and k-means++ two for each centre; an iteration that leaves a start with empty
+    clusters takes another. Beside the labels, a sample has its squared length (float32) and, in
+    k-means++, a score for each start (float32); so that both stay within 512 MB, or 16 bytes a
+    sample if that is more, fewer starts advance together. Pages of a memory map are given back as
+    soon as they are read, but for mode "c", whose pages the system takes when it needs them. A
+    compressed array should have chunks of about as many rows as are read at once.
 
     On the CPU, most of the time is spent in the matrix product. Bounds on distances, which would
     let it skip samples, are not kept: on overlapping clusters in 256 dimensions they skip next to
@@ -280,23 +293,32 @@ def _workers(device: torch.device) -> Iterator[_Map]:
 
 
 class _Rows:
-    """Rows [x - mean, 1] of samples that stay where they are, read when they are asked for."""
+    """Rows [x - mean, 1] of samples that stay where they are, read when they are asked for.
 
-    def __init__(self, X: RowArray, mean: np.ndarray) -> None:
+    Those of a slice are there until the same thread asks for others. (New memory for each would
+    cost time, and leave holes in the heap.)
+    """
+
+    def __init__(self, X: RowArray) -> None:
         self.X = X
-        self.mean = mean
+        self.mean = torch.zeros(X.shape[1])
+        self.scratch = threading.local()
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
         if not isinstance(index, slice):
             # Few. Not all arrays take lists of indices, and h5py's have to rise.
             distinct, where = index.unique(return_inverse=True)
-            return torch.cat([self[i : i + 1] for i in distinct.tolist()])[where]
+            return torch.cat([self[i : i + 1].clone() for i in distinct.tolist()])[where]
         values = np.asarray(self.X[index])
-        rows = torch.ones(len(values), len(self.mean) + 1)
-        centred = rows.numpy()[:, :-1]
+        if len(getattr(self.scratch, "rows", ())) < len(values):
+            self.scratch.rows = torch.ones(len(values), len(self.mean) + 1)
+        rows = self.scratch.rows[: len(values)]
+        few = max(1, CPU_SCORES // len(self.mean))  # that stay in the cache
         with np.errstate(over="ignore"):  # to infinity, which the caller looks for
-            centred[:] = values
-        centred -= self.mean
+            for i in range(0, len(values), few):
+                centred = rows[i : i + few, :-1]
+                centred.numpy()[:] = values[i : i + few]
+                centred -= self.mean
         release_pages(values)
         return rows
 
@@ -326,7 +348,7 @@ class _Problem:
             self.max_rows, values = self.n, X
         else:
             self.max_rows = max(64, READ_VALUES // self.d // 64 * 64)
-            values = _Rows(X, np.zeros(self.d, np.float32))
+            values = _Rows(X)
         size = min(2**14, self.max_rows)
         slices = [slice(i, min(i + size, self.n)) for i in range(0, self.n, size)]
         # Float64 sums of finite float32 numbers are finite, so that they tell if all are.
@@ -334,19 +356,21 @@ class _Problem:
         if not total.isfinite().all():
             raise ValueError("X should be finite in float32, got NaN or infinity.")
         self.mean = (total / self.n).float().double()
-        if isinstance(X, Tensor):
-            self.rows = torch.empty(self.n, self.d + 1, device=X.device)
-            torch.sub(X, self.mean.float(), out=self.rows[:, :-1])
-            self.rows[:, -1] = 1
+        if isinstance(values, _Rows):
+            self.rows = values
+            self.rows.mean = self.mean.float()
         else:
-            self.rows = _Rows(X, self.mean.float().numpy())
+            self.rows = torch.empty(self.n, self.d + 1, device=self.device)
+            torch.sub(values, self.mean.float(), out=self.rows[:, :-1])
+            self.rows[:, -1] = 1
         self.row_sum = torch.zeros(self.d + 1, dtype=torch.float64, device=self.device)
         squares = torch.empty(self.n, dtype=torch.float64, device=self.device)
+        few = max(1, CPU_SCORES // self.d)
         for part in slices:
             rows = self.rows[part]
             self.row_sum += _sums(rows)
-            for few, out in zip(rows.split(CPU_ROWS), squares[part].split(CPU_ROWS), strict=True):
-                torch.sum(few[:, :-1].double().square_(), 1, out=out)
+            for some, out in zip(rows.split(few), squares[part].split(few), strict=True):
+                torch.sum(some[:, :-1].double().square_(), 1, out=out)
         # The mean of the centred samples is not quite zero; the variance takes that into account.
         offset = (total / self.n - self.mean).square().sum()
         self.total = squares.sum()
@@ -433,14 +457,16 @@ class _Problem:
         best = torch.full((n_init, self.n), -math.inf, device=self.device)
         parts = list(self.slices(n_init * n_trials))
         size = parts[0].stop
+        left = torch.empty(n_init, len(parts), dtype=torch.float64, device=self.device)
 
         def distances(best: Tensor, squares: Tensor) -> Tensor:
             return torch.add(squares, best, alpha=-2).clamp_min_(0)
 
-        def choose(part: slice) -> Tensor:
+        def choose(part: slice) -> None:
             nearest = best[:, part]
             torch.maximum(nearest, self.scores(weights, self.rows[part]), out=nearest)
-            return distances(nearest, squares[part]).sum(1, dtype=torch.float64)
+            distance = distances(nearest, squares[part])
+            left[:, part.start // size] = distance.sum(1, dtype=torch.float64)
 
         def gains(part: slice) -> Tensor:
             scores = self.scores(weights, self.rows[part])
@@ -449,7 +475,7 @@ class _Problem:
         for c in range(1, self.k):
             # What the last choice left, in all of each slice
             weights = self.weights(self.samples(chosen[:, c - 1]).double())
-            left = torch.stack(list(self.each(choose, parts)), 1)
+            deque(self.each(choose, parts), maxlen=0)
             # A slice and then a sample of it, with probabilities proportional to the distances
             total = left.cumsum(1)
             target = uniform[:, c] * total[:, -1:]
@@ -594,10 +620,13 @@ class _Problem:
         sums = sums.clone()
         centers = weights[:, :-1]
 
-        def distances(part: slice) -> Tensor:
-            return (self.rows[part][:, :-1] - centers[labels[part]]).square().sum(1)
+        distance = torch.empty(self.n, device=self.device)
 
-        distance = torch.cat(list(self.each(distances, self.slices(self.d))))
+        def measure(part: slice) -> None:
+            difference = self.rows[part][:, :-1] - centers[labels[part]]
+            torch.sum(difference.square_(), 1, out=distance[part])
+
+        deque(self.each(measure, self.slices(self.d)), maxlen=0)
         empty = (sums[:, -1] == 0).nonzero()[:, 0].tolist()
         if distance.max() > 0:
             farthest = distance.topk(len(empty)).indices
@@ -715,7 +744,10 @@ class _Problem:
 
 def _sums(rows: Tensor) -> Tensor:
     """Return float64 sums of rows, made of few columns at a time, which fit in the cache."""
-    return torch.cat([columns.double().sum(0) for columns in rows.split(64, 1)])
+    sums = rows.new_empty(rows.shape[1], dtype=torch.float64)
+    for columns, out in zip(rows.split(64, 1), sums.split(64), strict=True):
+        torch.sum(columns.double(), 0, out=out)
+    return sums
 
 
 def _stable_argsort(keys: Tensor, stop: int) -> Tensor:

@@ -1,6 +1,12 @@
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import h5py
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.cluster import KMeans
 
 from skdeepclust import kmeans
@@ -213,8 +219,20 @@ def test_inputs_are_left_alone():
 @pytest.mark.parametrize(
     ("X", "params", "message"),
     [
-        (torch.zeros(4, 2).double(), {}, "X should be a float32 Tensor, got a Tensor of torch.f"),
-        (np.zeros((4, 2), "float32"), {}, "X should be a float32 Tensor, got ndarray"),
+        (
+            torch.zeros(4, 2).double(),
+            {},
+            "X should be a float32 Tensor or .*got a Tensor of torch",
+        ),
+        ([[1.0], [2.0]], {}, "X should be a float32 Tensor or .*got list"),
+        (np.zeros((4, 2), complex), {}, "X should be a float32 Tensor or .*got ndarray of complex"),
+        (np.zeros((4, 2), str), {}, "X should be a float32 Tensor or .*got ndarray of <U1"),
+        (csr_array(np.eye(3)), {}, "X should give its rows as dense arrays, got csr_array"),
+        (np.zeros(4), {}, r"X should be of shape .*got shape \(4,\)"),
+        (np.zeros((0, 3)), {}, r"X should be of shape .*got shape \(0, 3\)"),
+        (np.array([[1e300], [0.0], [1.0]]), {}, "X should be finite in float32"),
+        (np.array([[1e30], [0.0], [1.0]]), {}, "X should be small enough"),
+        (np.zeros((4, 2), "uint8"), {"n_clusters": 5}, "n_clusters should be at most n_samples"),
         (torch.zeros(4), {}, r"X should be of shape .*got shape \(4,\)"),
         (torch.zeros(4, 0), {}, "X should be of shape .*got shape"),
         (torch.tensor([[1.0], [np.nan], [2.0]]), {}, "X should be finite"),
@@ -238,6 +256,200 @@ def test_inputs_are_left_alone():
 def test_errors(X, params, message):
     with pytest.raises(ValueError, match=message):
         k_means(X, **{"n_clusters": 2} | params)
+
+
+class Rows:
+    """No more than k_means may ask of an array: shape, dtype and slices of rows."""
+
+    def __init__(self, X):
+        self._X, self.shape, self.dtype = X, X.shape, X.dtype
+        self.sizes = []
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice) and rows.step is None
+        values = self._X[rows]
+        self.sizes.append(len(values))
+        return values
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Write an array to a file and return it as what reads from there."""
+    with ExitStack() as files:
+
+        def write(X, kind):
+            if kind == "rows":
+                return Rows(X)
+            if kind == "h5py":
+                file = files.enter_context(h5py.File(tmp_path / "X.h5", "w"))
+                return file.create_dataset("X", data=X, chunks=(100, X.shape[1]))
+            X.tofile(tmp_path / "X")
+            return np.memmap(tmp_path / "X", X.dtype, kind, shape=X.shape)
+
+        yield write
+
+
+def same(result, expected):
+    """Whether results are the same bit for bit."""
+    return (
+        torch.equal(result.centers, expected.centers)
+        and torch.equal(result.labels, expected.labels)
+        and result[2:] == expected[2:]
+    )
+
+
+KINDS = ["r", "r+", "c", "h5py", "rows"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_disk_as_a_tensor(stored, kind, dtype, n_threads):
+    """The same numbers have the same result, bit for bit, wherever they are."""
+    X = (blobs(9000, k=6, scale=3) * 8 + 128).clip(0, 255).astype(dtype)
+    on_disk, tensor = stored(X, kind), torch.from_numpy(X).float()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        for params in (
+            {"n_init": 5},
+            {"n_init": 3, "init": "random"},
+            {"init": empty_cluster_starts(X.astype("float32"), 6, 2)},
+        ):
+            results = [
+                k_means(x, 6, generator=torch.Generator().manual_seed(1), **params)
+                for x in (on_disk, tensor)
+            ]
+            assert same(*results)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(on_disk[:], X)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int16", "int64", "uint16", "float16", "float64", ">f4"])
+def test_dtypes(dtype):
+    X = (blobs(700, d=20) * 20).round()
+    X = (X > 0 if dtype == "bool" else np.abs(X)).astype(dtype)
+    results = [
+        k_means(x, 5, n_init=3, generator=torch.Generator().manual_seed(1))
+        for x in (X, Rows(X), torch.from_numpy(X.astype("float32")))
+    ]
+    assert same(*results[:2]) and same(*results[1:])
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_all_data_by_rows(name):
+    X, k = DATA[name]
+    results = [
+        k_means(x, k, n_init=4, generator=torch.Generator().manual_seed(2))
+        for x in (Rows(X), torch.from_numpy(X))
+    ]
+    assert same(*results)
+
+
+def test_one_pass_an_iteration():
+    """Whatever the number of starts, each sample is read once an iteration."""
+    X = blobs(6000, d=20, scale=0)
+    n_read = []
+    for n_init, max_iter in ((1, 2), (1, 6), (9, 2), (9, 6)):  # none converges as soon
+        rows = Rows(X)
+        starts = random_starts(X, 5, n_init)
+        assert k_means(rows, 5, init=starts, max_iter=max_iter, tol=0).n_iter == max_iter
+        n_read.append(sum(rows.sizes))
+    # Two for mean and variance, one an iteration, one that ends the last, one for the labels
+    assert n_read == [6000 * n_passes + 1 for n_passes in (6, 10, 6, 10)]
+
+
+def test_many_features(monkeypatch):
+    """Fewer samples are read at once, so that memory doesn't grow with the features either."""
+    X = blobs(3000, d=50)
+    expected = k_means(torch.from_numpy(X), 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(kmeans, "READ_VALUES", 128 * 50)
+    rows = Rows(X)
+    result = k_means(rows, 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    assert max(rows.sizes) == 128
+    assert result.inertia == pytest.approx(expected.inertia, rel=1e-4)
+
+
+def test_many_samples(monkeypatch):
+    """Fewer starts advance together, so that memory doesn't grow with both."""
+    monkeypatch.setattr(kmeans, "START_BYTES", 0)
+    counts = []
+    advance = kmeans._Problem.advance
+
+    def spy(self, weights, sums, labels):
+        counts.append(labels.numel() / self.n)
+        return advance(self, weights, sums, labels)
+
+    monkeypatch.setattr(kmeans._Problem, "advance", spy)
+    X = blobs()
+    starts = random_starts(X, 5, 40)
+    expected = k_means(torch.from_numpy(X), 5, init=starts)
+    assert max(counts) == 40
+    counts.clear()
+    assert k_means(Rows(X), 5, init=starts).inertia == pytest.approx(expected.inertia, rel=1e-5)
+    assert max(counts) == 16
+    problem = kmeans._Problem(Rows(X), 5)
+    assert problem.plus_plus(9, None).shape == (9, 5, 8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_not_finite_at_the_end(stored, kind, value):
+    X = blobs(5000)
+    X[-1, -1] = value
+    with pytest.raises(ValueError, match="X should be finite"):
+        k_means(stored(X, kind), 3)
+
+
+def test_copy_on_write_keeps_changes(stored):
+    """What is changed in memory alone counts, and stays."""
+    X = blobs(5000)
+    mapped = stored(X, "c")
+    mapped[::2] += 3
+    changed = np.array(mapped)
+    results = [
+        k_means(x, 4, n_init=2, generator=torch.Generator().manual_seed(0))
+        for x in (mapped, torch.from_numpy(changed))
+    ]
+    assert same(*results)
+    np.testing.assert_array_equal(mapped, changed)
+    np.testing.assert_array_equal(np.fromfile(mapped.filename, "float32"), X.ravel())
+
+
+MEMORY = """
+import sys
+import numpy as np
+import torch
+from skdeepclust.kmeans import k_means
+
+def peak():  # of this program alone, in MB; that of getrusage begins with the caller's
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1e3
+
+path, mode = sys.argv[1:]
+X = np.memmap(path, np.float32, mode).reshape(-1, 800)
+far = X[:2] + np.array([[0], [100]], np.float32)  # too far to win a sample
+k_means(X[:300], 2, init=far, max_iter=2)  # what is loaded but once
+before = peak()
+k_means(X, 2, n_init=3, max_iter=2)
+k_means(X, 2, init=far, max_iter=2)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_memory(tmp_path, mode):
+    """Of 400 MB of samples, a fraction is in memory at once."""
+    X = blobs(5000, d=800)
+    with open(tmp_path / "X", "wb") as file:
+        while file.tell() < 4e8:
+            X.tofile(file)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "X"), mode]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(result.stdout) < 250  # 110 to 190; 560 and more when pages stay
+    (tmp_path / "X").unlink()  # pytest would keep it
 
 
 @pytest.mark.gpu

@@ -119,19 +119,20 @@ def k_means(
 
     Notes
     -----
-    Beside a centred copy of a Tensor `X`, memory holds a few slices of the scores and, for the starts
-    that advance together (1,024 / n_clusters on the CPU, 16,384 / n_clusters on CUDA), a label
-    for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of the
-    inertia matter.
+    Beside a centred copy of a Tensor `X`, memory holds a few slices of the scores and, for the
+    starts that advance together (1,024 / n_clusters on the CPU, 16,384 / n_clusters on CUDA), a
+    label for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of
+    the inertia matter.
 
-    Of an array that isn't a Tensor, memory holds no copy: each thread reads it again and again, at
-    most 4,096 samples and 64 MB at once. An iteration takes one pass for all starts that advance
-    together, and k-means++ two for each centre; an iteration that leaves a start with empty
-    clusters takes another. Beside the labels, a sample has its squared length (float32) and, in
-    k-means++, a score for each start (float32); so that both stay within 512 MB, or 16 bytes a
-    sample if that is more, fewer starts advance together. Pages of a memory map are given back as
-    soon as they are read, but for mode "c", whose pages the system takes when it needs them. A
-    compressed array should have chunks of about as many rows as are read at once.
+    Of another array there is no copy: it is read again and again, by each thread 4,096 samples at
+    once (16,384 for mean and variance), or fewer that fit in 64 MB. An iteration takes one pass for
+    all starts that advance together, and another for each start with empty clusters; k-means++
+    takes two for each centre. What memory holds for each sample is its squared length (float32)
+    and, for each start, its label or, in k-means++, a score (float32). These labels or scores take
+    at most 512 MB, or 16 bytes a sample if that is more; fewer starts advance together where more
+    would not fit. The result is that of the Tensor bit for bit up to 1,024 features, as long as as
+    many starts fit, and to rounding otherwise. Pages of a memory map are given back once they are
+    read, except those of mode "c". Compressed arrays should have chunks of at most 4,096 rows.
 
     On the CPU, most of the time is spent in the matrix product. Bounds on distances, which would
     let it skip samples, are not kept: on overlapping clusters in 256 dimensions they skip next to

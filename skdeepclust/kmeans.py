@@ -29,7 +29,7 @@ CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
 READ_VALUES, START_BYTES = 2**24, 2**29
 
 
-class RowArray(Protocol):
+class _RowArray(Protocol):
     """Samples that are read slice by slice, such as an ``np.memmap`` or an h5py dataset."""
 
     @property
@@ -65,7 +65,7 @@ class KMeansResult(NamedTuple):
 
 
 def k_means(
-    X: Tensor | RowArray,
+    X: Tensor | _RowArray,
     n_clusters: int,
     *,
     init: str | Tensor | np.ndarray = "k-means++",
@@ -176,7 +176,7 @@ def k_means(
 
 
 def _validate(
-    X: Tensor | RowArray,
+    X: Tensor | _RowArray,
     n_clusters: int,
     init: str | Tensor | np.ndarray,
     n_init: int,
@@ -300,17 +300,19 @@ class _Rows:
     cost time, and leave holes in the heap.)
     """
 
-    def __init__(self, X: RowArray) -> None:
+    def __init__(self, X: _RowArray) -> None:
         self.X = X
         self.mean = torch.zeros(X.shape[1])
         self.scratch = threading.local()
+        self.lock = threading.Lock()
 
     def __getitem__(self, index: slice | Tensor) -> Tensor:
         if not isinstance(index, slice):
             # Few. Not all arrays take lists of indices, and h5py's have to rise.
             distinct, where = index.unique(return_inverse=True)
             return torch.cat([self[i : i + 1].clone() for i in distinct.tolist()])[where]
-        values = np.asarray(self.X[index])
+        with self.lock:  # not all readers let several threads in
+            values = np.asarray(self.X[index])
         if len(getattr(self.scratch, "rows", ())) < len(values):
             self.scratch.rows = torch.ones(len(values), len(self.mean) + 1)
         rows = self.scratch.rows[: len(values)]
@@ -339,7 +341,7 @@ class _Problem:
 
     rows: Tensor | _Rows
 
-    def __init__(self, X: Tensor | RowArray, n_clusters: int, each: _Map = map) -> None:
+    def __init__(self, X: Tensor | _RowArray, n_clusters: int, each: _Map = map) -> None:
         self.each = each
         self.k = n_clusters
         self.n, self.d = X.shape
@@ -620,7 +622,6 @@ class _Problem:
         labels = self.k - labels.long()
         sums = sums.clone()
         centers = weights[:, :-1]
-
         distance = torch.empty(self.n, device=self.device)
 
         def measure(part: slice) -> None:

@@ -264,11 +264,15 @@ class Rows:
     def __init__(self, X):
         self._X, self.shape, self.dtype = X, X.shape, X.dtype
         self.sizes = []
+        self.is_reading = False
 
     def __getitem__(self, rows):
         assert isinstance(rows, slice) and rows.step is None
-        values = self._X[rows]
+        assert not self.is_reading  # in another thread
+        self.is_reading = True
+        values = np.array(self._X[rows])
         self.sizes.append(len(values))
+        self.is_reading = False
         return values
 
 

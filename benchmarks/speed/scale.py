@@ -6,7 +6,9 @@
 MNIST's images, turned and moved at random (`RandomAffine`), are written to one memory map (3.1 GB
 for 4,000,000). Each line is a process of its own: a fit of one epoch, then `predict`, which writes
 to an array. The rate is that of the epoch and of the prediction; the memory is the process's peak,
-pages of the file that are mapped included.
+pages of the file that are mapped included. "JPEG": a folder of the first 20,000 images of CIFAR-10,
+read as `ImageFolder`: held in memory once decoded, or decoded anew in each pass, by this process or
+by two more.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -28,19 +29,27 @@ import torch
 from benchmarks.records import RESULTS, described, environment, save, table
 from skdeepclust import AutoencoderClustering, STDACClustering
 from skdeepclust.augment import RandomAffine
-from skdeepclust.datasets import load_mnist
+from skdeepclust.datasets import ImageFolder, load_cifar10, load_mnist
 from skdeepclust.networks import SmallConvEncoder
 
 METHODS: dict[str, Callable[[], Any]] = {
     "AutoencoderClustering, dense": lambda: AutoencoderClustering(10, max_epochs=1, n_init=1),
+    "AutoencoderClustering": lambda: AutoencoderClustering(10, max_epochs=1, n_init=1),
     "STDACClustering, small": lambda: STDACClustering(
         10, max_epochs=1, n_init=1, network=SmallConvEncoder
     ),
     "STDACClustering": lambda: STDACClustering(10, max_epochs=1, n_init=1),
 }
+DEFAULT = ["AutoencoderClustering, dense", "STDACClustering, small"]
 IN_MEMORY = 70_000  # up to so many are also held as an array
 BLOCK = 10_000
 LIMIT = 2**28  # bytes, for all that is read from the map
+N_JPEG = 20_000
+JPEG = {  # memory limit and processes that decode
+    "JPEG, held": (2**30, 0),
+    "JPEG, decoded anew": (2**24, 0),
+    "JPEG, decoded anew by 2 processes": (2**24, 2),
+}
 
 
 def write(path: Path, n: int, data_home: Path | None) -> np.ndarray:
@@ -59,27 +68,55 @@ def write(path: Path, n: int, data_home: Path | None) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
+def write_jpeg(folder: Path, data_home: Path | None) -> None:
+    """Write images of CIFAR-10 as JPEG files."""
+    if not folder.exists():
+        from PIL import Image
+
+        partial = folder.with_suffix(".partial")
+        partial.mkdir(exist_ok=True)
+        for number, image in enumerate(load_cifar10(data_home=data_home)["data"][:N_JPEG]):
+            path = partial / f"{number:05d}.jpg"
+            Image.fromarray(image.transpose(1, 2, 0)).save(path, quality=95)
+        partial.replace(folder)
+
+
+def peak() -> float:
+    """Return the process's peak memory in MiB; that of getrusage begins with its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmHWM")) / 2**10
+
+
 def measure(path: Path, method: str, n: int, kind: str) -> dict[str, Any]:
     """Fit for an epoch, predict, and return rates and the peak of the memory."""
-    X = np.load(path, mmap_mode="r")[:n]
-    X = X.reshape(n, -1) if "dense" in method else X
-    X = np.array(X) if kind == "array" else X
-    model = METHODS[method]().set_params(random_state=0, memory_limit=LIMIT)
+    start = time.perf_counter()
+    limit, num_workers = JPEG.get(kind, (LIMIT, 0))
+    X: Any
+    if kind in JPEG:
+        X = ImageFolder(path.with_name("cifar-jpeg"), size=(32, 32))
+    else:
+        X = np.load(path, mmap_mode="r")[:n]
+        X = X.reshape(n, -1) if "dense" in method else X
+        X = np.array(X) if kind == "array" else X
+    opened = time.perf_counter() - start
+    model = METHODS[method]().set_params(
+        random_state=0, memory_limit=limit, num_workers=num_workers
+    )
     start = time.perf_counter()
     model.fit(X)
     fitted = time.perf_counter()
     labels = model.predict(X, out=np.empty(n, np.uint8))
     predicted = time.perf_counter()
     assert (labels == model.labels_).all()
-    unit = 2**20 if sys.platform == "darwin" else 2**10
     return {
         "method": method,
         "samples": n,
         "kind": kind,
+        "open seconds": opened,
         "fit seconds": fitted - start,
         "epoch samples a second": n / model.history_[-1, "dur"],
         "predict samples a second": n / (predicted - fitted),
-        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+        "peak MiB": peak(),
     }
 
 
@@ -92,15 +129,20 @@ def render(result: dict[str, Any]) -> str:
 
     def ratio(line: dict[str, Any], name: str) -> str:
         rate, reference = line[name], held.get(line["method"])
+        if line["kind"] in JPEG:  # other images
+            reference = None
         return f"{rate:,.0f}" + (f" ({rate / reference[name]:.2f})" if reference else "")
 
     text = table(
-        ["method", "samples", "from", "epoch, samples a second", "predict", "fit, s", "peak, MiB"],
+        [
+            "method", "samples", "from", "epoch, samples a second", "predict", "open, s", "fit, s",
+            "peak, MiB",
+        ],
         [
             [
                 r["method"], f"{r['samples']:,}", r["kind"],
                 ratio(r, "epoch samples a second"), ratio(r, "predict samples a second"),
-                f"{r['fit seconds']:,.0f}", f"{r['peak MiB']:,.0f}",
+                f"{r['open seconds']:,.0f}", f"{r['fit seconds']:,.0f}", f"{r['peak MiB']:,.0f}",
             ]
             for r in lines
         ],
@@ -147,10 +189,11 @@ def draw(lines: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10**4, 70_000, 10**6, 4 * 10**6])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=DEFAULT, choices=METHODS)
     parser.add_argument("--file", type=Path, default=RESULTS.parent / "cache" / "mnist-scale.npy")
     parser.add_argument("--data-home", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jpeg", action="store_true", help="the folder alone")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args()
@@ -163,15 +206,19 @@ def main() -> None:
     result = json.loads(record.read_text()) if record.exists() else {"lines": []}
     if not args.render:
         args.file.parent.mkdir(parents=True, exist_ok=True)
-        n_written = len(write(args.file, max(args.sizes), args.data_home))
-        if n_written < max(args.sizes):
-            parser.error(f"--file holds {n_written:,} images: remove it for more")
-        jobs = [
-            (method, n, kind)
-            for method in args.methods
-            for n in args.sizes
-            for kind in (["array"] if n <= IN_MEMORY else []) + ["memory map"]
-        ]
+        if args.jpeg:
+            write_jpeg(args.file.with_name("cifar-jpeg"), args.data_home)
+            jobs = [("AutoencoderClustering", N_JPEG, kind) for kind in JPEG]
+        else:
+            n_written = len(write(args.file, max(args.sizes), args.data_home))
+            if n_written < max(args.sizes):
+                parser.error(f"--file holds {n_written:,} images: remove it for more")
+            jobs = [
+                (method, n, kind)
+                for method in args.methods
+                for n in args.sizes
+                for kind in (["array"] if n <= IN_MEMORY else []) + ["memory map"]
+            ]
         for method, n, kind in jobs:
             command = [sys.executable, "-m", "benchmarks.speed.scale", "--file", str(args.file)]
             command += ["--threads", str(args.threads), "--one", method, str(n), kind]

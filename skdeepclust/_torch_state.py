@@ -60,6 +60,16 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def others_first() -> Iterator[None]:
+    """Let fits in other threads run within the block, while the one at hand waits for them."""
+    _LOCK.release()
+    try:
+        yield
+    finally:
+        _LOCK.acquire()
+
+
 class LocalRandomState:
     """A torch random state that is in force within ``with`` and nowhere else.
 

@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
-from numbers import Real
+from functools import partial
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
@@ -40,6 +41,7 @@ from skdeepclust._parameters import (
 from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust._training._checkpoint import Checkpoint, fingerprint
+from skdeepclust._training._parallel import count_workers, train_in_workers
 from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
@@ -561,6 +563,15 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         the one with the highest :meth:`score`. "auto": 1.
     screening : float in (0, 1]
         Share of the epochs after which only the best restart goes on.
+    n_jobs : int or None
+        Restarts that are trained at once, in processes of joblib's: on this machine, or where
+        ``joblib.parallel_config(backend="dask")`` has them, say. None: 1, unless in a
+        ``joblib.parallel_config``; -1: one a processor. A process has its share of torch's threads,
+        and a GPU of its own where `device` is "auto" or "cuda" and there are several. The result is
+        the same but for rounding, which depends on the number of threads. Callbacks run in the
+        processes, so all must be picklable (with cloudpickle), and so must functions and networks;
+        Ctrl-C keeps the restarts that have ended. Where joblib has threads in place of processes,
+        also within a search that runs in parallel itself, restarts are trained one by one.
 
     Attributes
     ----------
@@ -574,6 +585,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     n_clusters: int = field(default=8, metadata={"allowed": [AT_LEAST_1]}, kw_only=False)
     n_init: int | Literal["auto"] = param("auto", StrOptions({"auto"}), AT_LEAST_1)
     screening: float = param(1.0, Interval(Real, 0, 1, closed="right"))
+    n_jobs: int | None = param(None, None, AT_LEAST_1, Interval(Integral, None, -1, closed="right"))
 
     def _build_encoder(self) -> tuple[nn.Module, int]:
         """Return a new encoder and its number of features."""
@@ -604,25 +616,34 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         n_init = self._auto_n_init(len(X)) if self.n_init == "auto" else self.n_init
         seeds = self._seeds(n_init)
         criterion = NeighborCriterion(X)
-
-        def judge(run: Run) -> tuple[int, float]:
-            run.finalize()
-            run.probabilities = self._probabilities(run.network, X)
-            used = len(np.unique(run.probabilities.argmax(1)))
-            return used - self.n_clusters, criterion(run.probabilities)
-
+        in_workers = None
+        if (n_workers := count_workers(self.n_jobs, n_init)) > 1:
+            in_workers = partial(
+                train_in_workers, method=self, X=X, criterion=criterion, n_workers=n_workers
+            )
         planned = self._planned_epochs(len(X))
         screen_at = max(1, round(self.screening * planned))
         epochs = len(seeds) * screen_at + planned - screen_at
         with self._bar(epochs * len(X)) as bar:
             runs = self._runs(X, seeds, bar)
             best = train_restarts(
-                runs, judge, screen_at=screen_at, consensus_phase=self._consensus_phase
+                runs,
+                partial(self._judge, X=X, criterion=criterion),
+                screen_at=screen_at,
+                consensus_phase=self._consensus_phase,
+                in_workers=in_workers,
             )
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
         self.labels_ = best.probabilities.argmax(1)
         return best
+
+    def _judge(self, run: Run, X: Samples, criterion: NeighborCriterion) -> tuple[int, float]:
+        """Let a run predict; return its clusters less those that are wanted, and its score."""
+        run.finalize()
+        run.probabilities = self._probabilities(run.network, X)
+        used = len(np.unique(run.probabilities.argmax(1)))
+        return used - self.n_clusters, criterion(run.probabilities)
 
     def _warn_of_failure(self, run: Run) -> None:
         super()._warn_of_failure(run)

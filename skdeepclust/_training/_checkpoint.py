@@ -25,6 +25,7 @@ NOT_COMPARED = (
     "callbacks",
     "checkpoint",
     "device",
+    "n_jobs",
     "num_workers",
     "verbose",
 )  # parameters that may change
@@ -139,6 +140,10 @@ class Checkpoint:
         self.fingerprint = fingerprint
         self._saved_at = time.monotonic()
         self._has_failed = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._saved_at = time.monotonic()  # another machine's clock began at another time
 
     def load(self) -> dict[str, Any] | None:
         """Return the state that the file holds, None if there is no file."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import BrokenExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -12,6 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skdeepclust._training._run import Run
 from skdeepclust.engine import Phase
+
+if TYPE_CHECKING:
+    from skdeepclust._training._parallel import Outcome
 
 Quality = TypeVar("Quality")
 
@@ -49,6 +53,7 @@ def train_restarts(
     *,
     screen_at: int,
     consensus_phase: Callable[[np.ndarray], Phase | None],
+    in_workers: Callable[[list[Run], int], dict[Run, Outcome]] | None = None,
 ) -> Run:
     """Train all runs to `screen_at` epochs and the best of them to the end; return it.
 
@@ -61,6 +66,9 @@ def train_restarts(
     consensus_phase : callable
         From the averaged probabilities of the better half to the phase in which the best run
         learns them before it goes on, or to None.
+    in_workers : callable, default=None
+        Trains runs to `screen_at` epochs and judges them in other processes; returns what became
+        of them, those that were interrupted last. None: they are trained here, one by one.
 
     Returns
     -------
@@ -69,20 +77,25 @@ def train_restarts(
         best goes on in its place.
     """
     candidates, was_screened = list(runs), False
-    failure: FloatingPointError | KeyboardInterrupt | None = None
+    failure: BaseException | None = None
     for until in [screen_at, None] if len(runs) > 1 else [None]:
         judged: list[Run] = []
-        for run in candidates:
+        outcomes = {} if in_workers is None or until is None else in_workers(candidates, until)
+        for run in outcomes or candidates:
             run.announce(f"restart {runs.index(run) + 1}/{len(runs)}")
             try:
-                run.advance(until)
+                if run in outcomes:
+                    outcomes[run].reveal()
+                else:
+                    run.advance(until)
                 if until is not None and run.screened is not None:
                     # one from a checkpoint, that may have gone on since
                     run.quality, was_screened = run.screened, True
                     judged.append(run)
                     continue
-                run.quality = despite_interruption(run, judge)
-            except FloatingPointError as error:
+                if run not in outcomes:
+                    run.quality = despite_interruption(run, judge)
+            except (FloatingPointError, BrokenExecutor) as error:  # the latter: of a killed process
                 run.quality, failure = None, error
                 if len(candidates) > 1:
                     message = f"One of {len(runs)} restarts failed and is left out: {error}"
@@ -100,6 +113,7 @@ def train_restarts(
             assert failure is not None
             raise failure
         best, *others = sorted(judged, key=lambda run: run.quality, reverse=True)
+        despite_interruption(best, Run.begin)  # from a worker it comes without a network
         if any(run.interrupted for run in candidates):
             best.interrupted = True  # it would have gone on
             if best.probabilities is None:  # it came from a checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -68,7 +69,8 @@ class Run:
         self._n_phases = 0  # that have begun
         self._objective: Any = None  # of the phase that began last
         self._interposed: Any = None  # the objective of the phase that came in between
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
+        self._taken_over: dict[str, Any] | None = None  # what the network goes on from
 
     def announce(self, text: str) -> None:
         """Show what is going on before the progress bar."""
@@ -90,14 +92,13 @@ class Run:
         if self.network is not None:
             del self._phases  # which holds the network and the samples
         self._engines, self.network, self.probabilities = [], None, None
-        self._objective = self._interposed = None
+        self._objective = self._interposed = self._taken_over = None
 
     def advance(self, until: int | None = None) -> None:
         """Train to the end, or until `until` epochs are done in all."""
-        with self._random_state():
-            try:
-                if self.network is None:
-                    self._begin()
+        try:
+            self.begin()
+            with self._random_state():
                 while until is None or len(self.history) < until:
                     if not self._engines:
                         phase = self._next_phase()
@@ -105,14 +106,33 @@ class Run:
                             break
                         self._start(phase)
                     self._train_one_epoch(self._engines[-1])
-                    if self._checkpoint is not None and self._checkpoint.is_due():
-                        self._checkpoint.save(self.state())
-                if self._checkpoint is not None:
-                    self._checkpoint.save(self.state())
-            except KeyboardInterrupt:
-                if self.network is None:
-                    raise
-                self.interrupted = True
+                    if self.checkpoint is not None and self.checkpoint.is_due():
+                        self.checkpoint.save(self.state())
+                if self.checkpoint is not None:
+                    self.checkpoint.save(self.state())
+        except KeyboardInterrupt:
+            if self.network is None:
+                raise
+            self.interrupted = True
+
+    def begin(self) -> None:
+        """Have a network: as a worker or a checkpoint left it, or a new one."""
+        if self.network is None:
+            with self._random_state():
+                self._begin()
+
+    def packed(self) -> bytes:
+        """Return the state, between two epochs, for :meth:`take_over` in another process."""
+        file = io.BytesIO()
+        with self._random_state():
+            torch.save(self.state(), file)
+        return file.getvalue()
+
+    def take_over(self, packed: bytes) -> None:
+        """Be where the run of another process is; the network follows when it is needed."""
+        file = io.BytesIO(packed)
+        self._taken_over = torch.load(file, map_location="cpu", weights_only=True)
+        self._recall(self._taken_over)
 
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
@@ -121,13 +141,18 @@ class Run:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._phases = self._method._phases(network, self._X)
         self.network = network
-        state = None if self._checkpoint is None else self._checkpoint.load()
+        state = self._taken_over
+        if state is None and self.checkpoint is not None:
+            state = self.checkpoint.load()
         if state is not None:
             try:
                 self._restore(state)
             except BaseException:
                 self.network = None  # Ctrl-C in the middle leaves nothing that was trained
                 raise
+            if self._taken_over is None:
+                self._recall(state)
+            self._taken_over = None
 
     def _next_phase(self) -> Phase | None:
         phase = next(self._phases, None)
@@ -184,12 +209,15 @@ class Run:
                 self._interposed.to(self._X.device).load_state_dict(state["interposed"])
         except RuntimeError as error:
             raise ValueError(f"checkpoint holds a fit of another network: {error}") from error
-        self.seed = state["seed"]
-        self.history.extend(json.loads(state["history"]))
+        self._random_state.put(state["random_states"])
+
+    def _recall(self, state: dict[str, Any]) -> None:
+        """Take over what is known of a run without its network."""
+        history = History(json.loads(state["history"]))
+        self._progress.update((len(history) - len(self.history)) * len(self._X))
+        self.seed, self.history = state["seed"], history
         self.unconverged = state["unconverged"]
         self.screened = state["screened"]
-        self._random_state.put(state["random_states"])
-        self._progress.update(len(self.history) * len(self._X))
 
     def finalize(self) -> None:
         """Make the network ready to predict."""

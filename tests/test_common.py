@@ -318,6 +318,7 @@ def test_pipeline_and_grid_search(Estimator, digits):
         ({"network": 3}, "'network' parameter .* Got 3"),
         ({"network": torch.nn.Linear(7, 3)}, r"does not take samples of shape \(1, 8, 8\)"),
         ({"n_init": 0}, "'n_init' parameter .* Got 0"),
+        ({"n_jobs": 0}, "'n_jobs' parameter .* Got 0"),
         ({"screening": 0.0}, "'screening' parameter .* Got 0.0"),
         ({"callbacks": "print"}, "'callbacks' parameter .* Got 'print'"),
     ],
@@ -494,6 +495,7 @@ NO_WIRE = {
     "checkpoint",  # the fit is the same with it: test_training.py
     "memory_limit",  # of data on disk: test_data_larger_than_the_memory_limit
     "num_workers",  # processes that read: test_streaming.py
+    "n_jobs",  # the fit is the same with it: test_n_jobs.py
 }
 # Other values where they can't be made of the constraints: functions of the samples.
 OTHERS = {

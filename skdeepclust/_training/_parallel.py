@@ -197,7 +197,7 @@ def _train(
         arrays = (values,) if levels is None else (values, levels)
         X = Samples(*(torch.from_numpy(array).to(device) for array in arrays))
         warnings.simplefilter("default")
-        run = Run(method, X, seed, tqdm(disable=True), checkpoint)
+        run = Run(method, X, seed, tqdm(total=0, disable=True), checkpoint)
         outcome = Outcome()
         try:
             run.advance(until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -198,15 +199,16 @@ def check_X(
     # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
     mean, scale = estimator.input_mean_, estimator.input_scale_
     if source is None:
-        return _standardised(X, input_shape, mean, scale, device)
-
-    def wrap(part: np.ndarray) -> Samples:
-        part = _checked_block(part, estimator)
-        return _standardised(part, input_shape, mean, scale, device)
-
+        return _standardised(X, input_shape, mean, scale).to(device)
+    wrap = partial(_wrapped, input_shape, mean, scale, type(estimator).__name__)
     extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
-    limit = estimator.memory_limit
-    return StreamedSamples(source, wrap, input_shape, torch.device(device), extremes, limit)
+    return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
+
+
+def _wrapped(
+    input_shape: tuple[int, ...], mean: float, scale: float, estimator: str, block: np.ndarray
+) -> Samples:
+    return _standardised(_checked_block(block, estimator), input_shape, mean, scale)
 
 
 def _read_whole(source: Source) -> np.ndarray:
@@ -241,16 +243,16 @@ def _streamed_statistics(source: Source, estimator: Any) -> tuple[float, float, 
 
 
 def _standardised(
-    X: np.ndarray, input_shape: tuple[int, ...], mean: float, scale: float, device: Any
+    X: np.ndarray, input_shape: tuple[int, ...], mean: float, scale: float
 ) -> Samples:
     if X.dtype in (np.uint8, np.bool_):  # as they are: a quarter of the memory
         levels = ((torch.arange(256, device="cpu").double() - mean) / scale).float()
         values = torch.from_numpy(X.view(np.uint8)).view(-1, *input_shape)
-        return Samples(values.to(device), levels.to(device))
+        return Samples(values, levels)
     values = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
     for result, part in zip(values.split(_slice_size(X)), _slices(X), strict=True):
         result.copy_(((part - mean) / scale).view_as(result))
-    return Samples(values.to(device))
+    return Samples(values)
 
 
 def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,26 @@ class Samples(Dataset):
         if self.levels is None:
             return values
         return self.levels.index_select(0, values.flatten().int()).view(values.shape)
+
+    def to(self, device: str | torch.device) -> Samples:
+        """Return the samples on a device."""
+        return Samples(
+            self.values.to(device), None if self.levels is None else self.levels.to(device)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle arrays, which joblib shares between processes."""
+        levels = None if self.levels is None else self.levels.cpu().numpy()
+        return {"values": self.values.cpu().numpy(), "levels": levels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be on the CPU again."""
+        levels = state["levels"]
+        Samples.__init__(
+            self,
+            torch.from_numpy(state["values"]),
+            None if levels is None else torch.from_numpy(levels),
+        )
 
     def slices(self, size: int) -> Iterator[Tensor]:
         """Yield all samples in order, `size` at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,6 +131,7 @@ class DatasetSource:
         first = _Sampled(dataset)[0].numpy()
         self.shape, self.dtype = (n, *first.shape), first.dtype
         self._batches: list[list[int]] = []
+        self._given = dataset, num_workers
         self._loader = DataLoader(
             _Sampled(dataset),
             batch_sampler=self._batches,  # filled for each read: the workers live on
@@ -138,6 +140,10 @@ class DatasetSource:
             collate_fn=_stacked,
             generator=torch.Generator(),  # its draws leave the global random state alone
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the dataset; processes that read are not for other processes."""
+        return DatasetSource, self._given
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return rows as an array."""
@@ -168,7 +174,7 @@ class StreamedSamples(Samples):
     ----------
     source : Source
     wrap : callable
-        From an array that was read to standardised Samples on the device.
+        From an array that was read to standardised Samples. It can be pickled.
     input_shape : tuple of int
     device : torch.device
     extremes : tuple of two floats
@@ -182,8 +188,8 @@ class StreamedSamples(Samples):
         source: Source,
         wrap: Callable[[np.ndarray], Samples],
         input_shape: tuple[int, ...],
-        device: torch.device,
-        extremes: tuple[float, float],
+        device: str | torch.device,
+        extremes: tuple[float, ...],
         memory_limit: int,
     ) -> None:
         self.source = source
@@ -202,9 +208,29 @@ class StreamedSamples(Samples):
         samples, position = self._read(index)
         return samples[position]
 
+    def to(self, device: str | torch.device) -> StreamedSamples:
+        """Return the samples such that they are given on a device."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        return moved
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle what they are read from."""
+        return dict(vars(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Read from there again."""
+        vars(self).update(state)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether they are read from a memory map, which joblib shares by its name."""
+        return isinstance(getattr(self.source, "array", None), np.ndarray)
+
     def aminmax(self) -> tuple[float, float]:
         """Return the lowest and the highest standardised value."""
-        return self._extremes
+        low, high = self._extremes
+        return low, high
 
     def order(self, chunk_size: int) -> Tensor:
         """Return all indices: blocks at random, and samples at random within several blocks."""
@@ -269,10 +295,10 @@ class StreamedSamples(Samples):
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             rows: Any = slice(start, stop) if step == 1 else np.arange(start, stop, step)
-            return self._wrap(self.source.read(rows)), slice(None)
+            return self._wrap(self.source.read(rows)).to(self.device), slice(None)
         unique, inverse = np.unique(index.cpu().numpy(), return_inverse=True)
         position = torch.from_numpy(inverse.reshape(-1)).to(self.device)
-        return self._wrap(self.source.read(unique)), position
+        return self._wrap(self.source.read(unique)).to(self.device), position
 
 
 def stored_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

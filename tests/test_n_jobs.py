@@ -7,6 +7,7 @@ import time
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from test_common import fast
+from torch.utils.data import TensorDataset
 
 from skdeepclust import DeepClustering, IDECClustering, STDACClustering
 from skdeepclust._training._parallel import count_workers, device_of
@@ -49,6 +51,19 @@ def images(images):
 @pytest.fixture(scope="module")
 def expected(images):
     return three().fit(images)
+
+
+def test_data_on_disk(images, tmp_path):
+    np.save(tmp_path / "X.npy", images)
+    memmap = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tensors = TensorDataset(torch.from_numpy(images)[:, None])
+    alone = three(memory_limit=3000).fit(memmap)
+    for X in (memmap, tensors):
+        assert_same(three(memory_limit=3000, n_jobs=2).fit(X), alone)
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        file["X"] = images
+        with pytest.raises(ValueError, match="what X is read from can't be pickled"):
+            three(memory_limit=3000, n_jobs=2).fit(file["X"])
 
 
 class Watch(Callback):

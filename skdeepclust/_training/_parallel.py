@@ -25,6 +25,7 @@ from skdeepclust._training._restarts import despite_interruption
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.samples import Samples
+from skdeepclust.streaming import StreamedSamples
 
 NOT_SENT = ("network_", "history_", "labels_", "restarts_")  # what the fit before has left
 
@@ -96,13 +97,15 @@ def train_in_workers(
     Raises
     ------
     ValueError
-        If the estimator can't be pickled.
+        If the estimator or what `X` is read from can't be pickled.
     """
-    samples = [None if t is None else t.cpu().numpy() for t in (X.values, X.levels)]
-    sent = _pickled((_unfitted(method), criterion), n_workers)
+    # joblib shares arrays and memory maps that go with the tasks
+    is_shared = not isinstance(X, StreamedSamples) or X.is_mapped
+    shared, other = (X, None) if is_shared else (None, X)
+    sent = _pickled((_unfitted(method), criterion, other), n_workers)
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = [
-        delayed(_train)(sent, *samples, number, run.seed, run.checkpoint, until, n_threads)
+        delayed(_train)(sent, shared, number, run.seed, run.checkpoint, until, n_threads)
         for number, run in enumerate(runs)
     ]
     outcomes: dict[int, Outcome] = {}
@@ -169,16 +172,16 @@ def _pickled(content: Any, n_workers: int) -> np.ndarray:
     except Exception as error:  # whatever users' objects may raise
         raise ValueError(
             f"n_jobs: the estimator can't be sent to {n_workers} processes, because one of its "
-            f"parameters (callbacks, augmentation, network, optimizer, ...) can't be pickled: "
-            f"{error}. Use n_jobs=1, or another value of that parameter."
+            f"parameters (callbacks, augmentation, network, optimizer, ...) or what X is read from "
+            f"can't be pickled: {error}. Use n_jobs=1, or another value of that parameter; of data "
+            "on disk, memory maps and most Datasets can be pickled."
         ) from error
     return np.frombuffer(pickled, np.uint8)
 
 
 def _train(
     sent: np.ndarray,
-    values: np.ndarray,
-    levels: np.ndarray | None,
+    X: Samples | None,
     number: int,
     seed: int,
     checkpoint: Checkpoint | None,
@@ -186,17 +189,15 @@ def _train(
     n_threads: int,
 ) -> tuple[int, Outcome]:
     """Train and judge a restart, in a worker."""
-    method, criterion = pickle.loads(sent.data)
+    method, criterion, other = pickle.loads(sent.data)
     device = device_of(method._resolve_device(), number, torch.cuda.device_count())
     with (
         neutral_settings(exclusive=True),
         _at_most(n_threads),
         warnings.catch_warnings(record=True) as caught,
     ):
-        warnings.simplefilter("ignore")
-        arrays = (values,) if levels is None else (values, levels)
-        X = Samples(*(torch.from_numpy(array).to(device) for array in arrays))
         warnings.simplefilter("default")
+        X = (other if X is None else X).to(device)
         run = Run(method, X, seed, tqdm(total=0, disable=True), checkpoint)
         outcome = Outcome()
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import RLock
 
 import torch
@@ -80,7 +81,11 @@ class LocalRandomState:
         self.seed: int | None = seed
         backend = getattr(torch, device.type)
         self.sources = [(torch.get_rng_state, torch.set_rng_state)]
-        if device.type != "cpu":
+        if device.type == "cuda":  # that one of several
+            own = {"device": device}
+            get, put = backend.get_rng_state, backend.set_rng_state
+            self.sources.append((partial(get, **own), partial(put, **own)))
+        elif device.type != "cpu":
             self.sources.append((backend.get_rng_state, backend.set_rng_state))
         self.states: list[Tensor] = []
 

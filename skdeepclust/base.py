@@ -29,6 +29,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from skdeepclust import _distributed
 from skdeepclust._inputs import check_X
 from skdeepclust._parameters import (
     AT_LEAST_0,
@@ -104,7 +105,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     max_epochs : int
         Passes over the samples.
     batch_size : int
-        Samples a step.
+        Samples a step, of each process where torchrun has started several.
     lr : float
         Learning rate.
     optimizer : callable
@@ -352,10 +353,14 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         with (
             neutral_settings(exclusive=True),
+            _distributed.joined(),
             self._plain_numbers(),
             self._whole_or_not_at_all(),
         ):
-            best = self._train(self._prepared(X))
+            X = self._prepared(X)
+            if (processes := _distributed.current()) is not None:
+                processes.check_input(fingerprint(self, X), len(X))
+            best = self._train(X)
         self._warn_of_failure(best)
         return self
 
@@ -371,7 +376,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _seeds(self, n_runs: int) -> list[int]:
         random_state = check_random_state(self.random_state)
-        return random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
+        seeds = random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
+        return _distributed.agreed(seeds)
 
     def _runs(self, X: Samples, seeds: list[int], bar: tqdm) -> list[Run]:
         if self.checkpoint is None:
@@ -383,7 +389,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ]
 
     def _bar(self, total: int) -> tqdm:
-        return tqdm(total=total, unit="samples", unit_scale=True, disable=not self.verbose)
+        disable = not (self.verbose and _distributed.is_first())
+        return tqdm(total=total, unit="samples", unit_scale=True, disable=disable)
 
     def _keep(self, run: Run) -> None:
         """Take over what a run has learnt."""
@@ -409,12 +416,13 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _resolve_device(self) -> torch.device:
         """Return the device that `device` stands for, after a look at whether it is there."""
-        if str(self.device) == "auto":
+        given = _distributed.own_device(self.device)
+        if str(given) == "auto":
             if torch.cuda.is_available():
                 return torch.device("cuda")
             return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
         try:
-            device = torch.device(self.device)
+            device = torch.device(given)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
@@ -641,9 +649,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _judge(self, run: Run, X: Samples, criterion: NeighborCriterion) -> tuple[int, float]:
         """Let a run predict; return its clusters less those that are wanted, and its score."""
         run.finalize()
-        run.probabilities = self._probabilities(run.network, X)
+        run.probabilities = _distributed.agreed(self._probabilities(run.network, X))
         used = len(np.unique(run.probabilities.argmax(1)))
-        return used - self.n_clusters, criterion(run.probabilities)
+        return used - self.n_clusters, _distributed.agreed(criterion(run.probabilities))
 
     def _warn_of_failure(self, run: Run) -> None:
         super()._warn_of_failure(run)

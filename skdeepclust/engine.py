@@ -17,6 +17,7 @@ from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from skdeepclust import _distributed
 from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Chunks
 
@@ -34,7 +35,7 @@ class Phase:
     name : str
         How the phase is called in the history and in messages.
     batch_size : int, default=32
-        Samples a step.
+        Samples a step, of each process where there are several.
     chunk_size : int, default=None
         Samples for which ``objective.on_chunk_begin`` is called at once. None: as many as
         fit in 2 MiB, which is for objectives that don't use the hook.
@@ -152,7 +153,7 @@ class Engine(NeuralNet):
             optimizer=phase.optimizer,
             lr=phase.lr,
             max_epochs=phase.max_epochs,
-            batch_size=phase.batch_size,
+            batch_size=phase.batch_size * _distributed.n_processes(),
             iterator_train=Chunks,
             iterator_train__chunk_size=phase.chunk_size,
             train_split=None,
@@ -200,6 +201,9 @@ class Engine(NeuralNet):
         self.stopped_ = False
         self.best_loss_ = math.inf
         self.n_steps_ = 0  # batches that are done
+        self.processes_ = _distributed.current()
+        if self.processes_ is not None:
+            self.processes_.agree(self.module_, self.criterion_)
         return self
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
@@ -227,6 +231,13 @@ class Engine(NeuralNet):
         objective, network = self.criterion_, self.module_
         objective.before_step(network, self.n_steps_)
         self.n_steps_ += 1
+        if self.processes_ is None:
+            return self._take_steps(batch)
+        with self.own_random_state_(), _distributed.SynchronizedBatchNorm():
+            return self._take_steps(batch)
+
+    def _take_steps(self, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
+        objective, network, processes = self.criterion_, self.module_, self.processes_
         steps = objective.steps(network, *batch)
         if self.precision == "bf16":  # entering the context for nothing costs time
             steps = self._under_autocast(steps)
@@ -236,7 +247,11 @@ class Engine(NeuralNet):
             optimizers = [self.players_[player] for player in players]
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            loss.backward()
+            if processes is None:
+                loss.backward()
+            else:  # the gradients of the processes add up to that of the whole batch
+                (loss * processes.weight()).backward()
+                processes.sum_gradients(optimizers)
             if self.on_gradients_:
                 parameters = TeeGenerator(self.get_all_learnable_params())
                 self.notify("on_grad_computed", named_parameters=parameters, batch=batch)
@@ -260,12 +275,18 @@ class Engine(NeuralNet):
                 group["lr"] = lr * factor
         with self._autocast():
             objective.on_epoch_begin(network, iterator.X)
+        processes = self.processes_
+        if processes is not None:
+            processes.agree(objective)
+            self.own_random_state_ = processes.random_state(self.n_steps_, iterator.X.device)
         losses, sizes = [], []
         order = objective.order(iterator.X.order(iterator.chunk_size))
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
             for batch in iterator.batches(x, index):
+                if processes is not None:
+                    batch = processes.take_share(batch)
                 if self.on_batches_:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 step = step_fn(batch)
@@ -277,8 +298,11 @@ class Engine(NeuralNet):
                     self.notify("on_batch_end", batch=batch, training=True, **step)
             if self.on_samples is not None:
                 self.on_samples(len(x))
-        weights = torch.tensor(sizes, dtype=torch.float32) / sum(sizes)
+        n_samples = sum(sizes)
+        weights = torch.tensor(sizes, dtype=torch.float32) / n_samples
         loss = float(torch.stack(losses).float().cpu() @ weights)
+        if processes is not None:
+            loss, n_samples = processes.mean(loss, n_samples, iterator.X.device)
         epoch = len(self.history)
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -289,7 +313,7 @@ class Engine(NeuralNet):
         if not self.on_batches_:  # some callbacks look at the last batch: the mean of all
             self.history.new_batch()
             self.history.record_batch("train_loss", loss)
-            self.history.record_batch("train_batch_size", sum(sizes))
+            self.history.record_batch("train_batch_size", n_samples)
         self.history.record("phase", self.phase.name)
         self.history.record("train_loss", loss)
         self.history.record("train_loss_best", loss < self.best_loss_)

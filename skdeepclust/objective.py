@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._distributed import gather as gather
 from skdeepclust.samples import Samples
 
 Parameters = Sequence[nn.Parameter] | Sequence[dict[str, Any]]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from skdeepclust._distributed import n_processes
+
 CHUNK_BYTES = 2 * 2**20  # gathered at once, which is faster than batch by batch
 
 
@@ -98,10 +100,15 @@ class Samples(Dataset):
         return low.item(), high.item()
 
 
+def smallest_batch() -> int:
+    """Return how many samples a batch needs: batch normalisation two, each process one."""
+    return max(2, n_processes())
+
+
 def n_batches(n_samples: int, batch_size: int) -> int:
-    """Return the batches of an epoch: a last one of one sample joins the one before."""
+    """Return the batches of an epoch: a last one that is too small joins the one before."""
     full, rest = divmod(n_samples, batch_size)
-    return max(1, full + (rest > 1))
+    return max(1, full + (rest >= smallest_batch()))
 
 
 class Chunks:
@@ -112,7 +119,7 @@ class Chunks:
     X : Samples
     batch_size : int
         Samples a batch. A last batch of one joins the one before, because batch
-        normalisation needs two.
+        normalisation needs two, and one with fewer samples than processes.
     chunk_size : int, default=None
         Samples a chunk. None: as many as fit in 2 MiB.
     """
@@ -127,8 +134,8 @@ class Chunks:
 
     def _sizes(self, n: int, size: int) -> list[int]:
         sizes = [size] * (n // size) + [n % size] * (n % size > 0)
-        if len(sizes) > 1 and sizes[-1] == 1:
-            sizes[-2:] = [sizes[-2] + 1]
+        if len(sizes) > 1 and sizes[-1] < smallest_batch():
+            sizes[-2:] = [sum(sizes[-2:])]
         return sizes
 
     def __call__(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import test_distributed
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 from skorch.callbacks import Callback
@@ -84,6 +85,15 @@ def test_global_random_states_are_left_alone(images):
     before = torch.cuda.get_rng_state()
     STDACClustering(**PARAMETERS).fit(images)
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="two processes need two cards")
+def test_two_cards_train_one_model(tmp_path):
+    first, second = test_distributed.run(tmp_path, "cuda")
+    for name, alone in test_distributed.cases(2 * test_distributed.BATCH_SIZE).items():
+        test_distributed.assert_same_fit(first[name], second[name], test_distributed.data_of(name))
+        losses = test_distributed.fitted(name, alone).history_[:, "train_loss"]
+        np.testing.assert_allclose(first[name].history_[:1, "train_loss"], losses[:1], rtol=0.01)
 
 
 def test_learns_as_on_the_cpu(digits):

@@ -18,6 +18,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from skdeepclust._distributed import is_first, n_processes
 from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
@@ -101,6 +102,7 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
         **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
         "class": type(estimator).__name__,
         "device": X.device.type,
+        "number of processes": str(n_processes()),
         "shape of X": str(X.shape),
         "mean of X": str(estimator.input_mean_),
         "scale of X": str(estimator.input_scale_),
@@ -131,8 +133,9 @@ class Checkpoint:
         self.path = path if number == 0 else path.with_name(f"{path.name}-{number}")
         self.partial = self.path.with_name(self.path.name + ".partial")
         try:  # before hours of training, not after
-            self.partial.touch()
-            self.partial.unlink()
+            if is_first():  # which alone writes it
+                self.partial.touch()
+                self.partial.unlink()
         except OSError as error:
             raise ValueError(
                 f"checkpoint must be a file that can be written; got {str(path)!r} ({error})."
@@ -180,6 +183,8 @@ class Checkpoint:
         If it can't be written, a full disk say, a warning says so and the training goes on.
         """
         self._saved_at = time.monotonic()
+        if not is_first():
+            return
         try:
             torch.save({"fingerprint": self.fingerprint, "run": state}, self.partial)
             self.partial.replace(self.path)

@@ -19,6 +19,7 @@ from joblib.parallel import get_active_backend
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
+from skdeepclust._distributed import n_processes
 from skdeepclust._torch_state import neutral_settings, others_first
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust._training._restarts import despite_interruption
@@ -31,12 +32,12 @@ NOT_SENT = ("network_", "history_", "labels_", "restarts_")  # what the fit befo
 
 
 def count_workers(n_jobs: int | None, n_runs: int) -> int:
-    """Return how many processes train at once; 1: this one alone.
+    """Return how many processes train at once; 1: this one alone, or all those of torchrun.
 
     Threads count as one: torch has one random state a process, so they would take turns.
     """
     backend, _ = get_active_backend()
-    if n_runs == 1 or getattr(backend, "uses_threads", False):
+    if n_runs == 1 or n_processes() > 1 or getattr(backend, "uses_threads", False):
         return 1
     return min(effective_n_jobs(n_jobs), n_runs)
 

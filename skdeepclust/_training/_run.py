@@ -14,6 +14,7 @@ from skorch.history import History
 from torch import nn
 from tqdm import tqdm
 
+from skdeepclust import _distributed
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust.engine import Engine, Phase
@@ -111,8 +112,8 @@ class Run:
                 if self.checkpoint is not None:
                     self.checkpoint.save(self.state())
         except KeyboardInterrupt:
-            if self.network is None:
-                raise
+            if self.network is None or _distributed.n_processes() > 1:
+                raise  # the others don't wait at the same epoch
             self.interrupted = True
 
     def begin(self) -> None:
@@ -223,6 +224,8 @@ class Run:
         """Make the network ready to predict."""
         with self._random_state():
             self._method._finalize(self.network, self._X)
+        if (processes := _distributed.current()) is not None:
+            processes.agree(self.network)
 
     def interpose(self, phase: Phase) -> None:
         """Let `phase` come first when the run goes on, even in the middle of another."""
@@ -254,5 +257,7 @@ class Run:
         if engine.stopped_ or len(engine.history) == engine.max_epochs:
             engine.notify("on_train_end", X=self._X, y=None)
             self._engines.remove(engine)
+            if (processes := _distributed.current()) is not None:
+                processes.check_network(self.network)
             if engine.phase.objective.converged is False and not engine.stopped_:
                 self.unconverged.append(engine.phase.name)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
@@ -80,8 +81,8 @@ class PairObjective(Objective):
         self.target[index] = label_features(logits.softmax(1))
 
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
-        target = self.target[index]
-        probabilities = network(self.augmentation(x)).float().softmax(1)
+        target = self.target[gather(index)]
+        probabilities = gather(network(self.augmentation(x)).float().softmax(1))
         pairs = pairwise_loss(
             label_features(probabilities), target @ target.T, *self.thresholds(self.epoch)
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_autoencoder import ClusteringTerm
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
@@ -45,9 +46,9 @@ class RunningKMeansTerm(ClusteringTerm):
 
     @torch.no_grad()
     def after_step(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> None:
-        z = network.embed(x).float()
+        z = gather(network.embed(x).float())
         labels = network.head(z).argmax(1)
-        self.labels[index] = labels
+        self.labels[gather(index)] = labels
         # The paper's update is c_k += 1 and m_k += (z - m_k) / c_k for one sample after the other:
         # after a batch, the mean of all that the centre got.
         centers: Tensor = network.head.centers

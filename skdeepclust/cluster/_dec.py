@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust.cluster._base_autoencoder import ClusteringTerm
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
@@ -99,7 +100,7 @@ class HardeningMixin(_Clusterer):
     def _hardening(self, X: Samples, weight: float) -> HardeningTerm:
         interval = self.update_interval
         if interval is None:
-            interval = n_batches(len(X), self.batch_size)
+            interval = n_batches(len(X), self.batch_size * n_processes())
         return HardeningTerm(X, self.n_clusters, weight, interval, self.tol)
 
 

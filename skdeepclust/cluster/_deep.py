@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
@@ -79,7 +80,7 @@ class NeighborObjective(Objective):
         features = network.embed(self.augmentation(torch.cat([x, x, neighbor])))
         total = torch.zeros((), device=x.device)
         for logits in self.heads(network.head, features):
-            first, copy, near = logits.chunk(3, -2)
+            first, copy, near = (gather(part, -2) for part in logits.chunk(3, -2))
             for other in (copy, near):
                 total = total + scan_loss(first, other, self.entropy_weight).sum()
         return total
@@ -220,7 +221,12 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
             decay = cosine_to(0.0, max_epochs)
             return Phase(
                 NeighborObjective(
-                    X, neighbors, self._augmentation(), heads, entropy_weight, self.batch_size
+                    X,
+                    neighbors,
+                    self._augmentation(),
+                    heads,
+                    entropy_weight,
+                    self.batch_size * n_processes(),
                 ),
                 max_epochs,
                 name,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin
@@ -83,7 +84,7 @@ class IMSATObjective(Objective):
             d = self.adversarial(network, x, logits, d)
         radius = self.radius[index].view(-1, *[1] * (x.ndim - 1))
         change = prediction_change(logits, network(x + radius * d)).mean()
-        information = mutual_information(logits.softmax(1), self.entropy_weight)
+        information = mutual_information(gather(logits.softmax(1)), self.entropy_weight)
         return change - self.mi_weight * information
 
     def adversarial(self, network: nn.Module, x: Tensor, logits: Tensor, d: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skdeepclust._distributed import gather, own_share
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, SHARE, estimator, param
 from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
@@ -53,7 +54,7 @@ class MixingObjective(AutoencoderObjective):
         code = posterior.sample()
         share = torch.rand(n, 1, device=x.device) / 2
         # of a variational one the means; the authors' code mixes the draws
-        mixed = mixture(posterior.mean, share)
+        mixed = own_share(mixture(gather(posterior.mean), gather(share)))
         decoded = network.decode(torch.cat([code, mixed]))  # one pass for both
         reconstruction, decoded_mixture = decoded[:n], decoded[n:]
 
@@ -61,7 +62,7 @@ class MixingObjective(AutoencoderObjective):
         loss = self.reconstruction(reconstruction, x, posterior)
         loss = loss + self.clustering_loss(network, posterior, index)
         if self.consistency_weight:
-            consistency = mixing_consistency(decoded_mixture, x)
+            consistency = mixing_consistency(gather(decoded_mixture), gather(x))
             loss = loss + self.consistency_weight * consistency
         # the papers' 0.5 is beside errors of pixels: their variance divides it here
         assert network.critic is not None

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._run import Run
@@ -233,7 +234,8 @@ class ProFeatClustering(BaseSCAN):
             kept = network.confidence[0] > (self.threshold if self.confident_only else -1)
             return ConfidentPairs(network.labels[0], kept)
         if self.min_connections == "auto":
-            per_cluster = self._representation().batch_size / self.n_clusters
+            batch_size = self._representation().batch_size * n_processes()
+            per_cluster = batch_size / self.n_clusters
             min_connections = max(1, round(0.4 * per_cluster))
         else:
             min_connections = self.min_connections

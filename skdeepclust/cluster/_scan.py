@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -75,9 +76,10 @@ class SCANObjective(ClusteringObjective):
         """Return the sum of the heads' losses."""
         neighbor = self.X[draw_neighbors(self.neighbors, index)]
         features = network.embed(self.augmentation(torch.cat([x, neighbor])))
-        logits, neighbor_logits = network.head.all(features).chunk(2, 1)
+        halves = network.head.all(features).chunk(2, 1)
+        logits, neighbor_logits = (gather(half, 1) for half in halves)
         losses = scan_loss(logits, neighbor_logits, self.entropy_weight)
-        self.head_losses += losses.detach() * len(x)
+        self.head_losses += losses.detach() * logits.shape[1]
         return losses.sum()
 
 
@@ -98,9 +100,10 @@ class SelfLabelObjective(ClusteringObjective, CountingObjective):
     def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the cross-entropy of the confident samples."""
         with torch.no_grad():
-            given = network(x.clone()).float()  # it may work in place
+            given = gather(network(x.clone()).float())  # it may work in place
         self.count(given.softmax(1).amax(1) > self.confidence)
-        return confident_cross_entropy(network(self.augmentation(x)), given, self.confidence)
+        logits = gather(network(self.augmentation(x)))
+        return confident_cross_entropy(logits, given, self.confidence)
 
     def epoch_metrics(self) -> dict[str, Tensor | float]:
         """Return the share of confident samples."""

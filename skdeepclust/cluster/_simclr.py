@@ -10,6 +10,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust.augment import RandomNoise, simclr_augmentation
 from skdeepclust.base import AugmentationMixin, BaseDeepEstimator, EncoderMixin
@@ -48,7 +49,9 @@ class ContrastiveObjective(CountingObjective):
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         """Return the contrastive loss of two views of the batch."""
         z = network(self.augmentation(torch.cat([x, x])))
-        positives, kept = torch.eye(len(x), dtype=torch.bool, device=x.device), None
+        z = gather(z.view(2, len(x), -1), 1).flatten(0, 1)
+        index = gather(index)
+        positives, kept = torch.eye(len(index), dtype=torch.bool, device=x.device), None
         if self.pairs is not None:
             pairs, kept = self.pairs(index)
             self.count(kept)

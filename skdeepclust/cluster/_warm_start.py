@@ -9,6 +9,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer
@@ -39,7 +40,8 @@ class WarmStartMixin(BaseDeepClusterer):
 
     def _warm_epochs(self, n_samples: int) -> int:
         """Return the epochs of the warm start: at least 100 batches."""
-        return max(5, -(-100 // -(-n_samples // self.batch_size)))
+        n_steps = -(-n_samples // (self.batch_size * n_processes()))
+        return max(5, -(-100 // n_steps))
 
     def _warm_start(self, X: Samples, augmentation: Callable[[Tensor], Tensor]) -> Phase:
         """Return the phase that learns k-means' clusters; with settings of its own, no paper's."""

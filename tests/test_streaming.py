@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from skdeepclust import AutoencoderClustering, DeepClustering, SimCLR, STDACClustering
 from skdeepclust._inputs import check_X
+from skdeepclust.datasets import ImageFolder
 from skdeepclust.inference import forward_in_slices
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.samples import Chunks
@@ -108,6 +109,21 @@ def test_everything_on_disk_is_read_alike(images, on_disk, tmp_path, kind):
         for x, index in chunks:
             assert torch.equal(x, expected[index])
         assert torch.cat([i for _, i in chunks]).sort().values.tolist() == list(range(200))
+
+
+def test_a_folder_of_images(images, tmp_path):
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number:03d}.png")
+    (tmp_path / "100.png").write_bytes(b"not an image")
+    with pytest.warns(UserWarning, match=r"100\.png"):
+        folder = ImageFolder(tmp_path, size=(8, 8), mode="L")
+    kept = np.delete(images, 100, 0)
+    expected = STDACClustering(**FAST).fit(kept)
+    model = STDACClustering(**FAST).fit(folder)
+    assert len(folder.paths) == len(model.labels_) == 199
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    streamed = STDACClustering(**FAST, memory_limit=LIMIT, num_workers=1).fit(folder)
+    np.testing.assert_array_equal(streamed.predict(kept), streamed.labels_)
 
 
 def test_shuffled_in_blocks_and_within_windows():

@@ -154,7 +154,8 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     classes are very unlike in size, a small and scattered one may be merged into another.
     Neighbours of pixels say little on photographs: give features there, or use
     :class:`SCANClustering`. The neighbours are exact, so that their cost is quadratic in
-    the number of samples: under a minute for 70,000 images of 28x28 on two cores.
+    the number of samples: under a minute for 70,000 images of 28x28 on two cores; and all samples
+    are held as float32 for them, whatever `memory_limit`.
 
     References
     ----------

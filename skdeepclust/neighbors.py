@@ -7,11 +7,13 @@ import math
 import torch
 from torch import Tensor
 
+BLOCK = 1024  # samples
+
 
 def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
     """Return the indices of the nearest neighbours of each sample, itself left out.
 
-    Exact, with Euclidean distances, in slices on the device of `X`.
+    Exact, with Euclidean distances, block by block on the device of `X`.
 
     Parameters
     ----------
@@ -24,15 +26,31 @@ def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
     """
     X = X - X.mean(0)  # far from the origin, float32 would round the differences away
     squares = X.square().sum(1)
-    result = []
-    for start in range(0, len(X), 1024):
-        part = slice(start, min(start + 1024, len(X)))
-        # |a - b|^2 without |a|^2, which doesn't change the order
-        distance = torch.addmm(squares, X[part], X.T, alpha=-2)
-        rows = torch.arange(part.stop - part.start, device=X.device)
-        distance[rows, rows + start] = math.inf
-        result.append(distance.topk(n_neighbors, largest=False, sorted=True).indices)
-    return torch.cat(result)
+    nearest = X.new_full((len(X), n_neighbors), math.inf)  # distances so far
+    result = torch.zeros(len(X), n_neighbors, dtype=torch.int64, device=X.device)
+
+    def update(rows: slice, distance: Tensor, start: int) -> None:
+        near, index = distance.topk(min(n_neighbors, distance.shape[1]), largest=False)
+        near, index = (
+            torch.cat([nearest[rows], near], 1),
+            torch.cat([result[rows], index + start], 1),
+        )
+        nearest[rows], kept = near.topk(n_neighbors, largest=False, sorted=True)
+        result[rows] = index.gather(1, kept)
+
+    blocks = [slice(i, min(i + BLOCK, len(X))) for i in range(0, len(X), BLOCK)]
+    for number, first in enumerate(blocks):
+        for second in blocks[number:]:
+            product = X[first] @ X[second].T  # serves the samples of both
+            # |a - b|^2 without |a|^2, which doesn't change the order
+            distance = torch.add(squares[second], product, alpha=-2)
+            if second is first:
+                distance.fill_diagonal_(math.inf)
+            update(first, distance, second.start)
+            if second is not first:
+                distance = torch.add(squares[first], product.T.contiguous(), alpha=-2)
+                update(second, distance, first.start)
+    return result
 
 
 def draw_neighbors(neighbors: Tensor, index: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ from skdeepclust._torch_state import neutral_settings
 CPU_COLUMNS, CPU_SCORES = 1024, 2**19
 CPU_ROWS, CPU_BLOCK = 2048, 4096
 CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
-# Of arrays that aren't Tensors: values that are read at once, and bytes of what the starts that
+# Values that are read at once of arrays that aren't Tensors, and bytes of what the starts that
 # advance together have for each sample.
-READ_VALUES, START_BYTES = 2**24, 2**29
+READ_VALUES, START_BYTES = 2**24, 2**27
 
 
 class _RowArray(Protocol):
@@ -121,17 +121,17 @@ def k_means(
     -----
     Beside a centred copy of a Tensor `X`, memory holds a few slices of the scores and, for the
     starts that advance together (1,024 / n_clusters on the CPU, 16,384 / n_clusters on CUDA), a
-    label for each sample. On CUDA, do not allow TF32 for matrix products where the last digits of
-    the inertia matter.
+    label for each sample or, in k-means++, a score (float32). These labels or scores take at most
+    128 MB, or 16 bytes a sample if that is more; fewer starts advance together where more would not
+    fit, which changes results by rounding alone. On CUDA, do not allow TF32 for matrix products
+    where the last digits of the inertia matter.
 
     Of another array there is no copy: it is read again and again, by each thread 4,096 samples at
     once (16,384 for mean and variance), or fewer that fit in 64 MB. An iteration takes one pass for
     all starts that advance together, and another for each start with empty clusters; k-means++
     takes two for each centre. What memory holds for each sample is its squared length (float32)
-    and, for each start, its label or, in k-means++, a score (float32). These labels or scores take
-    at most 512 MB, or 16 bytes a sample if that is more; fewer starts advance together where more
-    would not fit. The result is that of the Tensor bit for bit up to 1,024 features, as long as as
-    many starts fit, and to rounding otherwise. Pages of a memory map are given back once they are
+    and, for each start, its label or score. The result is that of the Tensor, bit for bit up to
+    1,024 features, and to rounding otherwise. Pages of a memory map are given back once they are
     read, except those of mode "c". Compressed arrays should have chunks of at most 4,096 rows.
 
     On the CPU, most of the time is spent in the matrix product. Bounds on distances, which would
@@ -389,9 +389,7 @@ class _Problem:
 
     def at_once(self, n_starts: int, n_bytes: int) -> int:
         """Return how many starts advance together, each with so many bytes a sample."""
-        if isinstance(self.rows, _Rows):
-            n_starts = min(n_starts, max(START_BYTES, 16 * self.n) // (n_bytes * self.n))
-        return max(1, n_starts)
+        return max(1, min(n_starts, max(START_BYTES, 16 * self.n) // (n_bytes * self.n)))
 
     def slices(self, n_columns: int, n: int | None = None) -> Iterator[slice]:
         """Slices of `n` samples, by default of all, such that their scores stay small."""

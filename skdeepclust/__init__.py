@@ -15,6 +15,7 @@ from skdeepclust.cluster import (
     SCANClustering,
     SimCLR,
     STDACClustering,
+    VaDEClustering,
     VAEClustering,
 )
 from skdeepclust.kmeans import k_means
@@ -36,6 +37,7 @@ __all__ = [
     "STDACClustering",
     "SimCLR",
     "VAEClustering",
+    "VaDEClustering",
     "augment",
     "datasets",
     "k_means",

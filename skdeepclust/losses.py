@@ -4,6 +4,8 @@ r"""Losses: pure functions, tensors in, scalar out. All are computed in float32.
 paper                              equation  function
 =================================  ========  ===================================================
 Kingma and Welling 2014 (VAE)      10        `negative_elbo`, with `gaussian_kl`
+Jiang et al. 2017 (VaDE)                     `negative_elbo` and `gaussian_mixture_kl`,
+\                                            with `gaussian_mixture_logits`
 Xie et al. 2016 (DEC)              1         `student_t_logits`
 \                                  2, 3      `assignment_hardening`, `target_distribution`
 Guo et al. 2017 (IDEC)             1         `negative_elbo` and `assignment_hardening`
@@ -221,6 +223,91 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """
     mean, log_variance = mean.float(), log_variance.float()
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
+
+
+def gaussian_mixture_logits(
+    z: Tensor, log_weights: Tensor, centers: Tensor, log_variances: Tensor
+) -> Tensor:
+    """Log-densities of each component and of latents, log pi_c + log N(z; mu_c, v_c), of [1]_.
+
+    Their softmax are the responsibilities p(c | z), their logsumexp is the mixture's log p(z).
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, n_features)
+    log_weights : Tensor of shape (n_clusters,)
+        Logarithms of the weights pi, which sum to one.
+    centers, log_variances : Tensor of shape (n_clusters, n_features)
+        Of the components, whose covariances are diagonal.
+
+    Returns
+    -------
+    Tensor of shape (n, n_clusters)
+
+    References
+    ----------
+    .. [1] Jiang, Zheng, Tan, Tang and Zhou (2017). Variational Deep Embedding: An Unsupervised and
+       Generative Approach to Clustering. IJCAI.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import gaussian_mixture_logits
+    >>> weights, centers = torch.tensor([0.25, 0.75]), torch.zeros(2, 1)
+    >>> gaussian_mixture_logits(centers, weights.log(), centers, centers).softmax(1)
+    tensor([[0.2500, 0.7500],
+            [0.2500, 0.7500]])
+    """
+    # Without matrix products, whose last digits depend on a sample's place in the batch.
+    squares = (z.float()[:, None] - centers).square() * (-log_variances).exp()
+    return log_weights - (squares + log_variances + math.log(2 * math.pi)).sum(2) / 2
+
+
+def gaussian_mixture_kl(
+    mean: Tensor,
+    log_variance: Tensor,
+    z: Tensor,
+    log_weights: Tensor,
+    centers: Tensor,
+    log_variances: Tensor,
+) -> Tensor:
+    """Kullback-Leibler divergence of posteriors q(z, c | x) from a Gaussian mixture, of [1]_.
+
+    The posterior of the cluster is p(c | z) at a draw z of the posterior of the latents.
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor of shape (n, n_features)
+        Of the posteriors of the latents.
+    z : Tensor of shape (n, n_features)
+        A draw from each.
+    log_weights, centers, log_variances
+        The mixture, as :func:`gaussian_mixture_logits` takes it.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats, the mean over the samples. With one component N(0, I) it is
+        :func:`gaussian_kl`.
+
+    References
+    ----------
+    .. [1] Jiang, Zheng, Tan, Tang and Zhou (2017). Variational Deep Embedding: An Unsupervised and
+       Generative Approach to Clustering. IJCAI.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import gaussian_mixture_kl
+    >>> z, standard = torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)
+    >>> gaussian_mixture_kl(z, standard, z, torch.zeros(1), standard, standard)
+    tensor(0.5000)
+    """
+    mean, log_variance = mean.float()[:, None], log_variance.float()[:, None]
+    log_gamma = gaussian_mixture_logits(z, log_weights, centers, log_variances).log_softmax(1)
+    ratio = ((mean - centers).square() + log_variance.exp()) * (-log_variances).exp()
+    kl = (ratio - 1 - log_variance + log_variances).sum(2) / 2  # from each component
+    return (log_gamma.exp() * (kl + log_gamma - log_weights)).sum(1).mean()
 
 
 def negative_elbo(

@@ -16,6 +16,8 @@ from skdeepclust.losses import (
     contrastive_loss,
     critic_loss,
     gaussian_kl,
+    gaussian_mixture_kl,
+    gaussian_mixture_logits,
     label_features,
     mixing_consistency,
     mixture,
@@ -232,6 +234,41 @@ def test_gaussian_kl():
     posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
     kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
     torch.testing.assert_close(gaussian_kl(mean, log_variance), kl.sum(1).mean())
+
+
+def test_gaussian_mixture():
+    """Logits and divergence, component by component, with torch's distributions."""
+    generator = torch.Generator().manual_seed(0)
+    mean, log_variance, z = torch.randn(3, 6, 3, generator=generator)
+    centers, log_variances = torch.randn(2, 4, 3, generator=generator)
+    pi = torch.rand(4, generator=generator)
+    pi = pi / pi.sum()
+    logits = gaussian_mixture_logits(z, pi.log(), centers, log_variances)
+    divergence = gaussian_mixture_kl(mean, log_variance, z, pi.log(), centers, log_variances)
+    slow = 0.0
+    for i in range(6):
+        posterior = torch.distributions.Normal(mean[i], (log_variance[i] / 2).exp())
+        components = [
+            torch.distributions.Normal(m, (s / 2).exp())
+            for m, s in zip(centers, log_variances, strict=True)
+        ]
+        joint = [p * c.log_prob(z[i]).sum().exp() for p, c in zip(pi, components, strict=True)]
+        np.testing.assert_allclose(logits[i].exp(), joint, rtol=1e-5)
+        for p, c, density in zip(pi, components, joint, strict=True):
+            gamma = density / sum(joint)
+            kl = torch.distributions.kl_divergence(posterior, c).sum()
+            slow += gamma * (kl + (gamma / p).log()) / 6
+    torch.testing.assert_close(divergence, slow)
+
+
+def test_gaussian_mixture_kl_far_from_all_components():
+    far = torch.full((1, 2), 200.0, requires_grad=True)
+    centers = torch.tensor([[0.0, 0.0], [1.0, 1.0]])  # the first one's density and share are 0
+    mixture = torch.tensor([0.5, 0.5]).log(), centers, torch.zeros(2, 2)
+    divergence = gaussian_mixture_kl(far, torch.zeros(1, 2), far, *mixture)
+    assert divergence.item() == pytest.approx(199**2 + math.log(2))
+    divergence.backward()
+    assert torch.isfinite(far.grad).all()
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "bernoulli"])

@@ -24,7 +24,7 @@ class Peer(ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    recipe : {"umap", "N2D", "DEC", "IDEC", "DCN"}
+    recipe : {"umap", "N2D", "DEC", "IDEC", "DCN", "VaDE"}
     n_clusters : int
     random_state : int
 

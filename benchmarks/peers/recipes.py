@@ -5,7 +5,7 @@
 It imports nothing of skdeepclust. `umap`: UMAP of 10 components, 20 neighbours and no least
 distance, then k-means and a Gaussian mixture on it; without a random state, for UMAP uses several
 threads only then. The others are ClustPy's, with its defaults; `N2D` gets UMAP as its manifold, as
-in the paper. The seconds leave imports out, but not what numba compiles.
+in the paper, and `VaDE` values in [0, 1]. The seconds leave imports out, but not what numba compiles.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def clustpy(method: str, X: np.ndarray, n_clusters: int, random_state: int) -> t
         from umap import UMAP
 
         given = {"manifold_class": UMAP, "manifold_params": UMAP_SETTINGS}
+    if method == "VaDE":  # its likelihood is Bernoulli
+        X = (X - X.min()) / (X.max() - X.min())
     start = time.perf_counter()
     fitted = getattr(deep, method)(
         n_clusters=n_clusters, device="cpu", random_state=random_state, **given

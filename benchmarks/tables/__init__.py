@@ -10,6 +10,7 @@ from benchmarks.tables import (
     st_dac,
     tabular,
     time_to_accuracy,
+    vade,
 )
 
 TABLES = {
@@ -19,6 +20,7 @@ TABLES = {
     "st_dac": st_dac,
     "mcdc": mcdc,
     "dec": dec,
+    "vade": vade,
     "profeat": profeat,
     "selection": selection,
     "criteria": criteria,

@@ -28,6 +28,7 @@ from skdeepclust import (
     SCANClustering,
     SimCLR,
     STDACClustering,
+    VaDEClustering,
     VAEClustering,
 )
 
@@ -51,6 +52,7 @@ ROWS = {
     "DECClustering": lambda job: DECClustering(10),
     "IDECClustering": lambda job: IDECClustering(10),
     "DCNClustering": lambda job: DCNClustering(10),
+    "VaDEClustering": lambda job: VaDEClustering(10),
     "IMSATClustering": lambda job: IMSATClustering(10),
     "SimCLR + KMeans": lambda job: make_pipeline(SimCLR(), KMeans(10, n_init=10)),
     "SCANClustering": lambda job: SCANClustering(10),

@@ -11,6 +11,7 @@ from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
 from skdeepclust.cluster._st_dac import STDACClustering
+from skdeepclust.cluster._vade import VaDEClustering
 
 __all__ = [
     "ACAIClustering",
@@ -27,4 +28,5 @@ __all__ = [
     "STDACClustering",
     "SimCLR",
     "VAEClustering",
+    "VaDEClustering",
 ]

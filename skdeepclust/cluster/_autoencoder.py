@@ -13,7 +13,30 @@ from skdeepclust.networks._autoencoder import AutoencoderNetwork, UnitRange
 
 
 @estimator
-class AutoencoderClustering(BaseLatentKMeans):
+class BaseLikelihood(BaseLatentKMeans):
+    """Base of the auto-encoders whose samples may be probabilities, as of black and white.
+
+    Parameters
+    ----------
+    likelihood : {"gaussian", "bernoulli"}
+        Of the samples, given latents. "gaussian": the loss is the squared error. "bernoulli": it is
+        the cross-entropy; the lowest and the highest value of `X` stand for the probabilities 0 and
+        1, and what is decoded lies between them.
+    """
+
+    likelihood: str = param("gaussian", StrOptions({"gaussian", "bernoulli"}))
+
+    def _build_network(self) -> AutoencoderNetwork:
+        network = super()._build_network()
+        if self.likelihood == "bernoulli" and self._given_autoencoder() is None:
+            low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
+            network.value_range = low, max(high, low + 1e-6)
+            network.decoder = nn.Sequential(network.decoder, UnitRange(*network.value_range))
+        return network
+
+
+@estimator
+class AutoencoderClustering(BaseLikelihood):
     """Auto-encoder, then k-means on its latents.
 
     The baseline of the deep clustering methods with an auto-encoder [1]_.
@@ -60,15 +83,11 @@ class AutoencoderClustering(BaseLatentKMeans):
 
 
 @estimator
-class VAEClustering(BaseLatentKMeans):
+class VAEClustering(BaseLikelihood):
     """Variational auto-encoder [1]_, then k-means on the means of the posteriors.
 
     Parameters
     ----------
-    likelihood : {"gaussian", "bernoulli"}
-        Of the samples, given latents. "bernoulli": the lowest and the highest value of `X` stand
-        for the probabilities 0 and 1, and what is decoded lies between them; for images of black
-        and white, as in [1]_.
     kl_weight : float
         Weight of the divergence of the posteriors from the prior. The loss is then the evidence
         lower bound with a Gaussian likelihood of this variance on standardised samples; with 1
@@ -101,16 +120,7 @@ class VAEClustering(BaseLatentKMeans):
     (3, 8, 8)
     """
 
-    likelihood: str = param("gaussian", StrOptions({"gaussian", "bernoulli"}))
     kl_weight: float = param(0.02, NOT_NEGATIVE)
 
     def _is_variational(self) -> bool:
         return True
-
-    def _build_network(self) -> AutoencoderNetwork:
-        network = super()._build_network()
-        if self.likelihood == "bernoulli":
-            low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
-            network.value_range = low, max(high, low + 1e-6)
-            network.decoder = nn.Sequential(network.decoder, UnitRange(*network.value_range))
-        return network

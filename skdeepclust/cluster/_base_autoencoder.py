@@ -21,20 +21,30 @@ from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
-from skdeepclust.kmeans import k_means
+from skdeepclust.kmeans import KMeansResult, k_means
 from skdeepclust.losses import negative_elbo
 from skdeepclust.networks import (
     AutoencoderNetwork,
     ConvDecoder,
     ConvEncoder,
     DenseNetwork,
+    GaussianMixtureHead,
     Posterior,
     StudentTHead,
 )
-from skdeepclust.objective import Objective
+from skdeepclust.objective import Objective, Parameters
 from skdeepclust.samples import Samples
 
 DENSE_LATENT_SIZE = 10
+
+
+@torch.no_grad()
+def first_posterior(n_features: int, variance: Tensor | float = 1.0) -> nn.Linear:
+    """Return what starts at the encoder's features as means, with small shares of `variance`."""
+    posterior = nn.Linear(n_features, 2 * n_features)
+    posterior.weight.zero_()[:n_features].fill_diagonal_(1)
+    posterior.bias.zero_()[n_features:] = torch.as_tensor(variance).log() - 4
+    return posterior
 
 
 class ClusteringTerm(nn.Module):
@@ -88,7 +98,7 @@ class AutoencoderObjective(Objective):
         """Whether the clustering term has converged; None without a criterion."""
         return None if self.term is None else self.term.converged
 
-    def players(self, network: AutoencoderNetwork) -> Mapping[str, Sequence[nn.Parameter]]:
+    def players(self, network: AutoencoderNetwork) -> Mapping[str, Parameters]:
         critic = set() if network.critic is None else set(network.critic.parameters())
         return {"main": [p for p in network.parameters() if p.requires_grad and p not in critic]}
 
@@ -164,13 +174,13 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _auto_n_init(self, n_samples: int) -> int:
         return 4 if self._given_autoencoder() is None else 1
 
-    def _head(self, n_features: int) -> StudentTHead:
+    def _head(self, n_features: int) -> StudentTHead | GaussianMixtureHead:
         return StudentTHead(n_features, self.n_clusters)
 
     def _taken_over(self, network: AutoencoderNetwork) -> AutoencoderNetwork:
         """Return a copy of a trained network, with a head for this estimator's clusters."""
         network = copy.deepcopy(network)
-        network.head = self._head(network.head.offset.numel())
+        network.head = self._head(network.head.n_features)
         return network
 
     def _phase(self, objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
@@ -185,29 +195,36 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     # ------------------------------------------------------------------ k-means on the latents
 
-    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
-        """Put the centres of k-means on the latents into the head."""
+    def _latents(self, network: AutoencoderNetwork, X: Samples) -> Tensor:
+        """Return the latents of all samples, of shape (n_samples, n_features)."""
         with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
-        offset, whitening = latents.mean(0), None
         if not latents.std(0).any():
             warnings.warn(
                 f"{type(self).__name__}: the latents of all samples are the same, so that there is "
                 "nothing to cluster. Check X and the network, or try a smaller lr.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        elif self._whitens():
+        return latents
+
+    def _k_means(self, points: Tensor) -> KMeansResult:
+        if points.device.type == "mps":  # which k_means doesn't take
+            points = points.cpu()
+        return k_means(points, self.n_clusters, n_init=self.kmeans_n_init)
+
+    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
+        """Put the centres of k-means on the latents into the head."""
+        latents = self._latents(network, X)
+        offset, whitening = latents.mean(0), None
+        if self._whitens() and latents.std(0).any():
             pca = PCA(whiten=True, svd_solver="full", random_state=0)
             pca.fit(latents.cpu().numpy())
             used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
             scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
             whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
         network.head.set_centers(network.head.centers.detach(), offset, whitening)
-        points = network.head.project(latents)
-        if points.device.type == "mps":  # which k_means doesn't take
-            points = points.cpu()
-        centers = k_means(points, self.n_clusters, n_init=self.kmeans_n_init).centers
+        centers = self._k_means(network.head.project(latents)).centers
         network.head.set_centers(centers, offset, whitening)
 
     def _finalize(self, network: AutoencoderNetwork, X: Samples) -> None:
@@ -289,11 +306,14 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         X : ndarray of shape (n_samples, ...), float32 or float64
             Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
+        return self._decoded(self._noise(n_samples, check_random_state(random_state)))
+
+    def _noise(self, n_samples: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Return draws from N(0, I), as many and as long as asked for and the latents are."""
         check_is_fitted(self, "network_")
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
-        random_state = check_random_state(random_state)
-        return self._decoded(random_state.standard_normal((n_samples, self._n_features_out)))
+        return random_state.standard_normal((n_samples, self._n_features_out))
 
 
 @estimator
@@ -369,11 +389,7 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
         else:
             decoder = self.decoder(n_features, self.input_shape_)
         self._check_decoder(decoder, n_features)
-        posterior = nn.Linear(n_features, 2 * n_features) if self._is_variational() else None
-        if posterior is not None:  # starts at the encoder's features, with small variances
-            with torch.no_grad():
-                posterior.weight.zero_()[:n_features].fill_diagonal_(1)
-                posterior.bias.zero_()[n_features:].fill_(-4)
+        posterior = first_posterior(n_features) if self._is_variational() else None
         network = AutoencoderNetwork(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)
         return network

@@ -20,6 +20,7 @@ from skdeepclust.engine import Phase
 from skdeepclust.networks import (
     AutoencoderNetwork,
 )
+from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 
 
@@ -59,6 +60,17 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
         """Return what shapes the clusters, given k-means' centres in the network's head."""
         raise TypeError(f"{type(self).__name__} does not define `_term`")
 
+    def _objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
+        """Return what the clustering phase minimises."""
+        return AutoencoderObjective(
+            self._augmentation(),
+            # a variational auto-encoder goes on with the loss that it was trained on
+            kl_weight=network.kl_weight,
+            reconstruction_weight=self._reconstruction_weight,
+            term=self._term(network, X),
+            value_range=network.value_range,
+        )
+
     def _autoencoder(self) -> Any:
         """Return the estimator that is trained first, or the fitted one that is taken over."""
         default = AutoencoderClustering(
@@ -93,14 +105,7 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
                 yield dataclasses.replace(phase, name="pretraining")
         self._fit_head(network, X)
         network.head.is_learning = True
-        objective = AutoencoderObjective(
-            self._augmentation(),
-            # a variational auto-encoder goes on with the loss that it was trained on
-            kl_weight=network.kl_weight,
-            reconstruction_weight=self._reconstruction_weight,
-            term=self._term(network, X),
-            value_range=network.value_range,
-        )
+        objective = self._objective(network, X)
         yield self._phase(objective, self.max_epochs, "clustering", self.lr)
 
     def _planned_epochs(self, n_samples: int) -> int:

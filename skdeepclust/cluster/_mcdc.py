@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skdeepclust._distributed import gather, own_share
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, SHARE, estimator, param
@@ -16,7 +16,7 @@ from skdeepclust.cluster._dec import HardeningMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import adversarial_loss, critic_loss, mixing_consistency, mixture
 from skdeepclust.networks import AutoencoderNetwork
-from skdeepclust.objective import Objective, Step
+from skdeepclust.objective import Objective, Parameters, Step
 from skdeepclust.samples import Samples
 
 
@@ -44,7 +44,7 @@ class MixingObjective(AutoencoderObjective):
         self.consistency_weight = consistency_weight
         self.gamma = gamma
 
-    def players(self, network: AutoencoderNetwork) -> Mapping[str, Sequence[nn.Parameter]]:
+    def players(self, network: AutoencoderNetwork) -> Mapping[str, Parameters]:
         assert network.critic is not None
         return {**super().players(network), "critic": list(network.critic.parameters())}
 

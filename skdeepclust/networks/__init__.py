@@ -11,7 +11,7 @@ from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, StridedEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
-from skdeepclust.networks._heads import MergingHead, MultiHead, StudentTHead
+from skdeepclust.networks._heads import GaussianMixtureHead, MergingHead, MultiHead, StudentTHead
 from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
@@ -23,6 +23,7 @@ __all__ = [
     "ConvEncoder",
     "DenseEncoder",
     "DenseNetwork",
+    "GaussianMixtureHead",
     "MergingHead",
     "MultiHead",
     "Posterior",

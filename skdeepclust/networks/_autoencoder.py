@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_kl
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.networks._heads import StudentTHead
+from skdeepclust.networks._heads import GaussianMixtureHead, StudentTHead
 
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
@@ -54,7 +54,7 @@ class AutoencoderNetwork(ClusterNetwork):
         From (n, *input_shape) to features, of which all but the first axis are flattened.
     decoder : nn.Module
         From (n, n_features) to (n, *input_shape).
-    head : StudentTHead
+    head : StudentTHead or GaussianMixtureHead
         From (n, n_features) to (n, n_clusters).
     posterior : nn.Module, default=None
         Makes the auto-encoder variational: from the encoder's features, (n, n_features), to
@@ -64,13 +64,13 @@ class AutoencoderNetwork(ClusterNetwork):
         mixture (ACAI, MCDC).
     """
 
-    head: StudentTHead
+    head: Any  # of one of two classes, which the methods know
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        head: StudentTHead,
+        head: StudentTHead | GaussianMixtureHead,
         posterior: nn.Module | None = None,
         critic: nn.Module | None = None,
     ) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from skdeepclust.losses import student_t_logits
+from skdeepclust.losses import gaussian_mixture_logits, student_t_logits
 from skdeepclust.networks._base import he_normal
+
+LEAST_VARIANCE = 1e-6  # of a mixture's component
 
 
 class StudentTHead(nn.Module):
@@ -53,6 +56,7 @@ class StudentTHead(nn.Module):
 
     def __init__(self, n_features: int, n_clusters: int) -> None:
         super().__init__()
+        self.n_features = n_features
         self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
         self.register_buffer("offset", torch.zeros(n_features))
         self.register_buffer("whitening", None)
@@ -91,6 +95,65 @@ class StudentTHead(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
         return student_t_logits(self.project(z.float()), self.centers)
+
+
+class GaussianMixtureHead(nn.Module):
+    """Logits of a mixture of Gaussians with diagonal covariances, the prior of VaDE [1]_.
+
+    Their softmax is the posterior p(c | z) of the components.
+
+    Parameters
+    ----------
+    n_features : int
+    n_clusters : int
+
+    Attributes
+    ----------
+    weight_logits : nn.Parameter of shape (n_clusters,)
+        Their softmax are the weights pi.
+    centers, log_variances : nn.Parameter of shape (n_clusters, n_features)
+        Variances below 1e-6 count as that.
+    is_learning : bool
+        Whether a phase trains the mixture; until then it is fitted to the latents.
+
+    References
+    ----------
+    .. [1] Jiang, Zheng, Tan, Tang and Zhou (2017). Variational Deep Embedding: An Unsupervised and
+       Generative Approach to Clustering. IJCAI.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import GaussianMixtureHead
+    >>> head = GaussianMixtureHead(n_features=1, n_clusters=2)
+    >>> head.set_mixture(torch.tensor([0.25, 0.75]), torch.zeros(2, 1), torch.ones(2, 1))
+    >>> head(torch.tensor([[9.0]])).softmax(1)
+    tensor([[0.2500, 0.7500]], grad_fn=<SoftmaxBackward0>)
+    """
+
+    def __init__(self, n_features: int, n_clusters: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+        self.weight_logits = nn.Parameter(torch.zeros(n_clusters))
+        self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
+        self.log_variances = nn.Parameter(torch.zeros(n_clusters, n_features))
+        self.is_learning = False
+
+    @torch.no_grad()
+    def set_mixture(self, weights: Tensor, centers: Tensor, variances: Tensor) -> None:
+        """Put a mixture in place."""
+        self.weight_logits.copy_(weights.log())
+        self.centers.copy_(centers)
+        self.log_variances.copy_(variances.clamp_min(LEAST_VARIANCE).log())
+
+    def mixture(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logarithms of the weights, the centres, and those of the variances."""
+        log_variances = self.log_variances.clamp_min(math.log(LEAST_VARIANCE))
+        return self.weight_logits.log_softmax(0), self.centers, log_variances
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
+        return gaussian_mixture_logits(z, *self.mixture())
 
 
 class MultiHead(nn.Module):

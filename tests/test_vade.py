@@ -14,6 +14,9 @@ from skdeepclust.cluster._vade import VaDEObjective, decayed
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.networks import AutoencoderNetwork, DenseNetwork, GaussianMixtureHead
 
+few_epochs = pytest.mark.filterwarnings(
+    "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning"
+)
 FAST = {
     "n_clusters": 3,
     "n_init": 1,
@@ -119,6 +122,7 @@ def test_mixture_is_fitted_by_em_to_the_latents(images):
     np.testing.assert_allclose(shares, expected.weights_[known], atol=0.03)
 
 
+@few_epochs
 def test_pretraining_is_deterministic_and_its_latents_are_the_first_means(images):
     model = VaDEClustering(**FAST).fit(images)
     assert model.history_[:, "phase"] == ["pretraining"] * 2 + ["clustering"] * 2
@@ -172,7 +176,7 @@ def test_samples_of_a_cluster_are_assigned_to_it(digits):
         model.sample(0)
 
 
-@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+@few_epochs
 def test_bernoulli_likelihood_is_that_of_the_pretraining(images):
     X = (images > 8) * 9.0 + 3  # 3 and 12
     part = AutoencoderClustering(likelihood="bernoulli", max_epochs=2)
@@ -182,6 +186,7 @@ def test_bernoulli_likelihood_is_that_of_the_pretraining(images):
     assert model.network_.value_range is not None
 
 
+@few_epochs
 def test_others_go_on_from_it_without_its_prior(images):
     model = VaDEClustering(**FAST).fit(images)
     idec = IDECClustering(4, autoencoder=model, max_epochs=1, tol=0, random_state=0).fit(images)
@@ -198,3 +203,24 @@ def test_blobs_as_well_as_kmeans():
     autoencoder = AutoencoderClustering(hidden_sizes=(64, 64))
     labels = VaDEClustering(4, autoencoder=autoencoder, random_state=0).fit_predict(X)
     assert adjusted_rand_score(y, labels) >= baseline - 0.02
+
+
+def kmeans_nmi(images, y):
+    X = images.reshape(len(images), -1)
+    return normalized_mutual_info_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
+
+
+def test_learns_digits(digits):
+    """A short training is above k-means on the pixels."""
+    images, y = digits
+    autoencoder = AutoencoderClustering(max_epochs=15)
+    model = VaDEClustering(10, n_init=1, autoencoder=autoencoder, max_epochs=15, random_state=0)
+    labels = model.fit_predict(images)
+    assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) + 0.01
+
+
+@pytest.mark.slow
+def test_defaults_learn_the_digits(digits):
+    images, y = digits
+    labels = VaDEClustering(10, random_state=0).fit_predict(images)
+    assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) + 0.05

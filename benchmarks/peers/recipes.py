@@ -5,7 +5,8 @@
 It imports nothing of skdeepclust. `umap`: UMAP of 10 components, 20 neighbours and no least
 distance, then k-means and a Gaussian mixture on it; without a random state, for UMAP uses several
 threads only then. The others are ClustPy's, with its defaults; `N2D` gets UMAP as its manifold, as
-in the paper, and `VaDE` values in [0, 1]. The seconds leave imports out, but not what numba compiles.
+in the paper, and `VaDE` values in [0, 1]. The seconds leave imports out, but not what numba
+compiles.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ VALUES = {"ACC of EM on the latents": mean_of("mixture")}
 REMARKS = (
     "The paper's figure is that of its best run. AE: the pretraining, with k-means on the latents; "
     "beside it a Gaussian mixture with diagonal covariances, for which the paper has 0.822. The "
-    "seconds of VaDE come on top of it. ClustPy's has its defaults: the same network, 100 and 150 epochs of "
-    "batches of 256."
+    "seconds of VaDE come on top of it. ClustPy's has its defaults: the same network, 100 and 150 "
+    "epochs of batches of 256."
 )
 WANTED = [
     Wanted(

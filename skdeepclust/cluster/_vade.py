@@ -126,7 +126,7 @@ class VaDEClustering(BasePretrainThenCluster):
     (4, 8, 8)
     """
 
-    kl_weight: float = param(0.02, NOT_NEGATIVE)
+    kl_weight: float = param(0.1, NOT_NEGATIVE)
     mixture_lr: float | None = param(None, None, POSITIVE)
     lr: float = 1e-3
 
@@ -198,9 +198,8 @@ class VaDEClustering(BasePretrainThenCluster):
         """
         random_state = check_random_state(random_state)
         noise = self._noise(n_samples, random_state)
-        with torch.no_grad():
-            mixture = self.network_.head.mixture()
-        log_weights, centers, log_variances = (part.cpu().double().numpy() for part in mixture)
+        mixture = (part.detach().cpu().double().numpy() for part in self.network_.head.mixture())
+        log_weights, centers, log_variances = mixture
         n_clusters = len(centers)
         chosen: Any = cluster
         if cluster is None:

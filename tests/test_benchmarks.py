@@ -69,6 +69,7 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         },
     ),
     "dec": (["AE", "DEC", "IDEC"], {"updates": 1, "max_epochs": 1}),
+    "vade": (["AE", "VaDE"], {"pretraining_epochs": 1, "max_epochs": 1}),
     "profeat": (
         ["k-means", "SimCLR + k-means", "SCAN", "(a)", "ProFeat_s", "ProFeat_e"],
         {

@@ -216,6 +216,7 @@ def test_learns_digits(digits):
     autoencoder = AutoencoderClustering(max_epochs=15)
     model = VaDEClustering(10, n_init=1, autoencoder=autoencoder, max_epochs=15, random_state=0)
     labels = model.fit_predict(images)
+    # 0.76 to 0.78 with three random states, beside 0.74
     assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) + 0.01
 
 
@@ -223,4 +224,5 @@ def test_learns_digits(digits):
 def test_defaults_learn_the_digits(digits):
     images, y = digits
     labels = VaDEClustering(10, random_state=0).fit_predict(images)
+    # 0.81 to 0.85 with five random states
     assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) + 0.05

@@ -46,7 +46,7 @@ REMARKS = (
 )
 WANTED = [
     Wanted(
-        ["AE", "VaDE"], ["mnist"], STATES, value=9, seconds=(1000, None),
+        ["AE", "VaDE"], ["mnist"], STATES, value=9, seconds=(3000, None),
         given={"max_epochs": 100}, precision="bf16",
     ),
     Wanted(["AE", "VaDE"], ["mnist"], STATES, value=8, seconds=(None, 6000)),

@@ -377,7 +377,6 @@ def test_many_features(monkeypatch):
 
 def test_many_samples(monkeypatch):
     """Fewer starts advance together, so that memory doesn't grow with both."""
-    monkeypatch.setattr(kmeans, "START_BYTES", 0)
     counts = []
     advance = kmeans._Problem.advance
 
@@ -390,11 +389,12 @@ def test_many_samples(monkeypatch):
     starts = random_starts(X, 5, 40)
     expected = k_means(torch.from_numpy(X), 5, init=starts)
     assert max(counts) == 40
-    counts.clear()
-    assert k_means(Rows(X), 5, init=starts).inertia == pytest.approx(expected.inertia, rel=1e-5)
-    assert max(counts) == 16
-    problem = kmeans._Problem(Rows(X), 5)
-    assert problem.plus_plus(9, None).shape == (9, 5, 8)
+    monkeypatch.setattr(kmeans, "START_BYTES", 0)
+    for some in (torch.from_numpy(X), Rows(X)):
+        counts.clear()
+        assert k_means(some, 5, init=starts).inertia == pytest.approx(expected.inertia, rel=1e-5)
+        assert max(counts) == 16
+        assert kmeans._Problem(some, 5).plus_plus(9, None).shape == (9, 5, 8)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,9 @@ Berthelot et al. 2019 (ACAI) and   2, 4      `mixture`, `critic_loss`
 Lutscher et al. 2020 (MCDC)        6, 7      `adversarial_loss`, `mixing_consistency`
 Chang et al. 2017 (DAC) and Souza  1 to 3    `pairwise_loss`, with `label_features` and
 and Zanchettin 2019 (ST-DAC)                 `binary_cross_entropy`
+Krause et al. 2010 (RIM)                     `mutual_information`
 Hu et al. 2017 (IMSAT)                       `prediction_change` and `mutual_information`
+Ji et al. 2019 (IIC)               3         `invariant_information`
 Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
 \                                  3         `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
@@ -130,6 +132,10 @@ def pairwise_loss(
     return (selected * pairs).sum() / selected.sum().clamp_min(1)
 
 
+def _entropy(p: Tensor) -> Tensor:
+    return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
+
+
 def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Tensor:
     """Mutual information of samples and clusters, mu H(mean p) - mean H(p), in nats.
 
@@ -158,11 +164,47 @@ def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Te
     >>> mutual_information(torch.eye(2))
     tensor(0.6931)
     """
+    return entropy_weight * _entropy(probabilities.mean(0)) - _entropy(probabilities).mean()
 
-    def entropy(p: Tensor) -> Tensor:
-        return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
 
-    return entropy_weight * entropy(probabilities.mean(0)) - entropy(probabilities).mean()
+def invariant_information(
+    probabilities: Tensor, of_copies: Tensor, entropy_weight: float = 1.0
+) -> Tensor:
+    """Mutual information of the clusters of samples and of their copies, equation 3 of [1]_.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (..., n, n_clusters)
+        Non-negative rows that sum to one; leading axes are those of several heads.
+    of_copies : Tensor of the same shape
+        Those of an augmented copy of each sample, or their mean over several copies.
+    entropy_weight : float, default=1.0
+        Weight of the entropies of the clusters' sizes, lambda of the paper's code, which favours
+        clusters of like size; with 1 it is the mutual information.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        In nats, in [0, log n_clusters] with a weight of 1: high if samples and copies have the same
+        cluster, with confidence, and the clusters are all used. It is biased upwards in batches
+        that aren't far larger than n_clusters squared.
+
+    References
+    ----------
+    .. [1] Ji, Henriques and Vedaldi (2019). Invariant Information Clustering for Unsupervised Image
+       Classification and Segmentation. ICCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import invariant_information
+    >>> invariant_information(torch.eye(2), torch.eye(2))
+    tensor(0.6931)
+    """
+    with torch.autocast(probabilities.device.type, enabled=False):  # bf16 has not the digits
+        joint = probabilities.float().mT @ of_copies.float()
+    joint = (joint + joint.mT) / (2 * probabilities.shape[-2])
+    return 2 * entropy_weight * _entropy(joint.sum(-1)) - _entropy(joint.flatten(-2))
 
 
 def prediction_change(logits: Tensor, perturbed_logits: Tensor) -> Tensor:

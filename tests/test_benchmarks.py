@@ -70,6 +70,7 @@ SMOKE = {  # rows and what is set, so that each takes about a second
     ),
     "dec": (["AE", "DEC", "IDEC"], {"updates": 1, "max_epochs": 1}),
     "vade": (["AE", "VaDE"], {"pretraining_epochs": 1, "max_epochs": 1}),
+    "information": (["IMSAT (VAT)", "IMSAT (RPT)", "RIM", "IIC"], {"max_epochs": 1}),
     "profeat": (
         ["k-means", "SimCLR + k-means", "SCAN", "(a)", "ProFeat_s", "ProFeat_e"],
         {
@@ -170,6 +171,28 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_there():
     assert seconds_to(0.95, runs) == "2 (2 of 3)"
     assert seconds_to(0.95, runs[2:]) == "never"
     assert seconds_to(0.9, runs) == ""  # not asked of these data
+
+
+def test_views_of_iic_are_crops_of_its_sizes_within_the_image():
+    """On ramps, which interpolation leaves as they are."""
+    information = TABLES["information"]
+    views = information.Views((0.0, 1.0))
+    views.jitter = torch.nn.Identity()
+    ramp = (torch.arange(28.0) + 0.5).expand(300, 1, 28, 28)
+    torch.manual_seed(0)
+    found = information.Centre()(views(torch.cat([ramp, ramp.mT], 1)))
+    assert found.shape == (300, 2, 24, 24)
+    steps = torch.stack([found[:, 0].diff(dim=2), found[:, 1].diff(dim=2)], 1)[:, :, 12, 12]
+    sizes = 24 * steps.norm(dim=1)  # pixels of the image that 24 are made of
+    torch.testing.assert_close(sizes, (sizes / 4).round() * 4, atol=1e-3, rtol=0)
+    assert set(sizes.round().int().tolist()) == {16, 20, 24}
+    angles = torch.atan2(steps[:, 1], steps[:, 0]).rad2deg()
+    is_turned = angles.abs() > 1e-3
+    assert 0.4 < is_turned.float().mean() < 0.6
+    assert 20 < angles.abs().max() < 25
+    straight = found[~is_turned]
+    assert straight.min() > 0
+    assert straight.max() < 28
 
 
 def test_figures_from_models(data):

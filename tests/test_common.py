@@ -441,6 +441,7 @@ SMALLEST = {
     "n_rounds": 2,
     "confidence": 0.34,
     "threshold": 0.34,
+    "init": "random",
     "random_state": 0,
 }
 
@@ -520,7 +521,6 @@ WHERE = {
     "screening": {"n_init": 2, "screening": 1.0},
     "consensus": {"n_init": 2},
     "tol": {"update_interval": 1},
-    "image_shape": {"init": "random"},
     "kmeans_n_init": {"n_clusters": 12, "kmeans_n_init": 1},
     "min_agreement": {"n_models": 2, "min_connections": 1},
     "min_connections": {"n_models": 2},
@@ -528,6 +528,7 @@ WHERE = {
     "MCDCClustering.tol": {"base": "idec", "update_interval": 1, "finetune_epochs": 2},
     "confident_only": {"threshold": 0.9},
     "IMSATClustering.image_shape": {"network": ShapedEncoder},
+    "RIMClustering.image_shape": {"network": ShapedEncoder, "init": "random"},
 }
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
 WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}
@@ -629,6 +630,7 @@ PLANS = [
     {"n_models": 2},
     {"n_models": 2, "representation": small_simclr},
     {"init": "kmeans"},
+    {"alternation": 1},
     {"n_init": 2, "screening": 0.5},
     {"consensus": False, "n_init": 2, "init": "kmeans"},
 ]

@@ -27,9 +27,11 @@ from skdeepclust import (
     DCNClustering,
     DeepClustering,
     IDECClustering,
+    IICClustering,
     IMSATClustering,
     MCDCClustering,
     ProFeatClustering,
+    RIMClustering,
     SCANClustering,
     SimCLR,
     STDACClustering,
@@ -88,6 +90,12 @@ def cases(batch_size):
             perturbation="rpt",
             mi_weight=10.0,
         ),
+        "RIM": RIMClustering(
+            **{k: v for k, v in clusterer.items() if k not in ("augmentation", "lr")},
+            init="random",
+            lr=1.0,
+        ),
+        "IIC": IICClustering(**clusterer),
         "DeepClustering": DeepClustering(**clusterer),
     }
 

@@ -18,6 +18,7 @@ from skdeepclust.losses import (
     gaussian_kl,
     gaussian_mixture_kl,
     gaussian_mixture_logits,
+    invariant_information,
     label_features,
     mixing_consistency,
     mixture,
@@ -111,6 +112,51 @@ def test_mutual_information(probabilities):
     mutual_information(certain.softmax(1)).backward()
     assert torch.isfinite(certain.grad).all()
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
+
+
+def slow_invariant_information(rows, others, weight):
+    """Equation 3 of the IIC paper, with lambda as in its appendix, cell by cell."""
+    n, k = len(rows), len(rows[0])
+    joint = [
+        [sum(p[i] * q[j] + p[j] * q[i] for p, q in zip(rows, others, strict=True)) / (2 * n)
+         for j in range(k)]
+        for i in range(k)
+    ]  # fmt: skip
+    first = [sum(row) for row in joint]
+    second = [sum(column) for column in zip(*joint, strict=True)]
+    return sum(
+        joint[i][j]
+        * (math.log(joint[i][j]) - weight * math.log(first[i]) - weight * math.log(second[j]))
+        for i in range(k)
+        for j in range(k)
+    )
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_invariant_information(probabilities, weight):
+    others = probabilities.flip(0)
+    slow = slow_invariant_information(probabilities.tolist(), others.tolist(), weight)
+    assert invariant_information(probabilities, others, weight).item() == pytest.approx(slow)
+    heads = invariant_information(
+        torch.stack([probabilities, others]), torch.stack([others, others]), weight
+    )
+    alone = slow_invariant_information(others.tolist(), others.tolist(), weight)
+    np.testing.assert_allclose(heads, [slow, alone], rtol=1e-5)
+
+
+def test_invariant_information_at_its_edges(probabilities):
+    assert invariant_information(torch.eye(4), torch.eye(4)).item() == pytest.approx(math.log(4))
+    one = torch.eye(4)[[0, 0, 0]]  # a single cluster: no information
+    assert invariant_information(one, one).item() == pytest.approx(0, abs=1e-6)
+    even = torch.full((5, 4), 0.25)
+    assert invariant_information(even, even).item() == pytest.approx(0, abs=1e-6)
+    certain = torch.tensor([[200.0, 0.0], [200.0, 0.0]], requires_grad=True)
+    invariant_information(certain.softmax(1), certain.softmax(1)).backward()
+    assert torch.isfinite(certain.grad).all()
+    p = probabilities.float()
+    with torch.autocast("cpu", torch.bfloat16):  # in float32 all the same
+        found = invariant_information(p, p.flip(0))
+    assert found.item() == invariant_information(p, p.flip(0)).item()
 
 
 def test_prediction_change(probabilities):
@@ -317,6 +363,6 @@ def test_index_names_every_function():
     functions = {
         name
         for name, value in vars(losses).items()
-        if inspect.isfunction(value) and value.__module__ == losses.__name__
+        if inspect.isfunction(value) and value.__module__ == losses.__name__ and name[0] != "_"
     }
     assert set(re.findall(r"`(\w+)`", losses.__doc__)) == functions

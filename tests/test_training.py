@@ -15,6 +15,7 @@ from test_common import CLUSTERERS, ESTIMATORS, fast, known_of
 
 from skdeepclust import (
     DACClustering,
+    IICClustering,
     MCDCClustering,
     ProFeatClustering,
     SCANClustering,
@@ -70,6 +71,7 @@ LONG = [
     short(ProFeatClustering, n_models=2),
     short(MCDCClustering, base="idec", n_init=2, screening=0.6),
     short(MCDCClustering, base="vae"),
+    short(IICClustering, alternation=1),
     short(STDACClustering, init="kmeans", n_init=2, screening=0.3),
     short(DACClustering, n_init=3, screening=0.25, consensus=False),
 ]

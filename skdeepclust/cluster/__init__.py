@@ -5,7 +5,8 @@ from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._deep import DeepClustering
-from skdeepclust.cluster._imsat import IMSATClustering
+from skdeepclust.cluster._iic import IICClustering
+from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
@@ -21,9 +22,11 @@ __all__ = [
     "DECClustering",
     "DeepClustering",
     "IDECClustering",
+    "IICClustering",
     "IMSATClustering",
     "MCDCClustering",
     "ProFeatClustering",
+    "RIMClustering",
     "SCANClustering",
     "STDACClustering",
     "SimCLR",

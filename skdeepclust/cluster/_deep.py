@@ -7,35 +7,25 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
-from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
-from skdeepclust.augment import RandomAffine
-from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._base_overclustering import AUTO, BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
-from skdeepclust.networks import DenseEncoder, MergingHead, StridedEncoder
-from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import Objective
+from skdeepclust.networks import MergingHead
+from skdeepclust.objective import WholeBatchObjective
 from skdeepclust.samples import Samples
 
-AUTO = StrOptions({"auto"})
 SMALL, SMALL_N_INIT = 1000, 5  # so few train in seconds, and differ from start to start
 REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
 
 
-class MergingNetwork(ClusterNetwork):
-    """An encoder with a :class:`MergingHead`."""
-
-    head: MergingHead
-
-
-class NeighborObjective(Objective):
+class NeighborObjective(WholeBatchObjective):
     """Two copies of a sample and one of a neighbour have one cluster; clusters are alike in size.
 
     Parameters
@@ -60,19 +50,12 @@ class NeighborObjective(Objective):
         entropy_weight: float,
         batch_size: int,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size)
         self.X = X
         self.augmentation = augmentation
         self.heads = heads
         self.entropy_weight = entropy_weight
-        self.batch_size = batch_size
         self.register_buffer("neighbors", neighbors)
-
-    def order(self, shuffled: Tensor) -> Tensor:
-        """Leave an epoch's rest out: the mean of a few samples says little of cluster sizes."""
-        n_samples = len(shuffled)
-        rest = n_samples % self.batch_size if n_samples > self.batch_size else 0
-        return shuffled[: n_samples - rest]
 
     def loss(self, network: MergingNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
@@ -87,7 +70,7 @@ class NeighborObjective(Objective):
 
 
 @estimator
-class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
+class DeepClustering(BaseOverclusterer):
     """Deep clustering by neighbours in input space: the one to begin with.
 
     A small network is trained to give two augmented copies of a sample, and a copy of one of its
@@ -103,8 +86,6 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     n_neighbors : int
         Nearest neighbours of each sample in input space, one of which is drawn at each step. With
         fewer samples, all of them.
-    n_heads : int
-        Heads of each of the two kinds, trained side by side on the same features.
     overclustering : int
         Outputs of the heads whose clusters are merged, in multiples of `n_clusters`. 1: only heads
         of `n_clusters` outputs.
@@ -124,22 +105,6 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     batch_size : int
         Samples a step, each with a second copy and a neighbour. It should be several times the
         number of outputs of the largest head, `n_clusters` x `overclustering`.
-    augmentation : callable, "auto" or None
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. "auto": ``RandomAffine(rotation=20, shift=0.1, zoom=0.2,
-        shear=0.3, value_shift=0, rescale=1)`` of :mod:`skdeepclust.augment` for images and its
-        ``RandomNoise()`` for tabular data. None: no augmentation. What is drawn here must not
-        change a cluster: with letters or digits no mirroring, say.
-    network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied, with its weights; a
-        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
-        and returns a new module. None: :class:`~skdeepclust.networks.StridedEncoder`, or
-        :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
-
-    Attributes
-    ----------
-    network_ : torch.nn.Module
-        The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` logits.
 
     See Also
     --------
@@ -172,35 +137,18 @@ class DeepClustering(AugmentationMixin, EncoderMixin, BaseDeepClusterer):
     """
 
     n_neighbors: int = param(5, AT_LEAST_1)
-    n_heads: int = param(5, AT_LEAST_1)
-    overclustering: int = param(3, AT_LEAST_1)
     entropy_weight: float = param(5.0, NOT_NEGATIVE)
     refinement_epochs: int | Literal["auto"] = param("auto", AT_LEAST_0, AUTO)
     refinement_entropy_weight: float = param(1.0, NOT_NEGATIVE)
-    max_epochs: int | Literal["auto"] = param("auto", AT_LEAST_1, AUTO)  # type: ignore[assignment]
 
-    def _augmentation(self) -> Callable[[Tensor], Tensor]:
-        if self.augmentation == "auto" and len(self.input_shape_) == 3:
-            return RandomAffine(20, 0.1, 0.2, value_shift=0, rescale=1, shear=0.3)
-        return super()._augmentation()
-
-    def _default_encoder(self) -> nn.Module:
-        if len(self.input_shape_) == 3:
-            return StridedEncoder(self.input_shape_)
-        return DenseEncoder(self.input_shape_)
-
-    def _build_network(self) -> MergingNetwork:
-        encoder, n_features = self._build_encoder()
-        head = MergingHead(n_features, self.n_clusters, self.n_heads, self.overclustering)
-        return MergingNetwork(encoder, head)
+    _EFFORT = 2000
 
     def _auto_n_init(self, n_samples: int) -> int:
         return SMALL_N_INIT if n_samples <= SMALL else 1
 
     def _epochs(self, n_samples: int) -> tuple[int, int]:
         """Return the epochs with all heads and with the one that was kept."""
-        given = self.max_epochs
-        first = math.ceil(2000 / math.sqrt(n_samples)) if given == "auto" else given
+        first = self._main_epochs(n_samples)
         refinement = self.refinement_epochs
         return first, math.ceil(first / 5) if refinement == "auto" else refinement
 

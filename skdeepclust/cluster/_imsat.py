@@ -1,4 +1,4 @@
-"""Information maximising self-augmented training (IMSAT)."""
+"""Regularised information maximisation: by self-augmentation (IMSAT) and by weight decay (RIM)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import mutual_information, prediction_change
 from skdeepclust.neighbors import nearest_neighbors
@@ -45,8 +46,50 @@ def scaled_normal(scale: float) -> Callable[[nn.Module], None]:
     return draw
 
 
-class IMSATObjective(Objective):
-    """R_VAT - lambda (mu H(mean p) - mean H(p)).
+class InformationObjective(Objective):
+    """R - lambda (mu H(mean p) - mean H(p)), of a regulariser R.
+
+    Parameters
+    ----------
+    entropy_weight, mi_weight : float
+        mu and lambda.
+    """
+
+    def __init__(self, entropy_weight: float, mi_weight: float = 1.0) -> None:
+        super().__init__()
+        self.entropy_weight = entropy_weight
+        self.mi_weight = mi_weight
+
+    def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
+        """Return R, of a batch and its logits."""
+        raise TypeError(f"{type(self).__name__} does not define `penalty`")
+
+    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
+        logits = network(x.clone()).float()  # it may work in place
+        penalty = self.penalty(network, x, index, logits)
+        information = mutual_information(gather(logits.softmax(1)), self.entropy_weight)
+        return penalty - self.mi_weight * information
+
+
+class WeightDecayObjective(InformationObjective):
+    """Half the sum of the squared weights, but for biases and batch normalisation, is R.
+
+    Parameters
+    ----------
+    weight_decay, entropy_weight : float
+    """
+
+    def __init__(self, weight_decay: float, entropy_weight: float) -> None:
+        super().__init__(entropy_weight)
+        self.weight_decay = weight_decay
+
+    def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
+        squares = [w.square().sum() for w in network.parameters() if w.ndim > 1]
+        return self.weight_decay / 2 * torch.stack(squares).sum()
+
+
+class IMSATObjective(InformationObjective):
+    """The change of the predictions under perturbation, R_VAT or R_RPT, is R.
 
     Parameters
     ----------
@@ -70,22 +113,17 @@ class IMSATObjective(Objective):
         mi_weight: float,
         entropy_weight: float,
     ) -> None:
-        super().__init__()
+        super().__init__(entropy_weight, mi_weight)
         self.is_adversarial = is_adversarial
         self.probe = probe
-        self.mi_weight = mi_weight
-        self.entropy_weight = entropy_weight
         self.register_buffer("radius", radius)
 
-    def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
-        logits = network(x.clone()).float()  # it may work in place
+    def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
         d = unit(torch.randn_like(x))
         if self.is_adversarial:
             d = self.adversarial(network, x, logits, d)
         radius = self.radius[index].view(-1, *[1] * (x.ndim - 1))
-        change = prediction_change(logits, network(x + radius * d)).mean()
-        information = mutual_information(gather(logits.softmax(1)), self.entropy_weight)
-        return change - self.mi_weight * information
+        return prediction_change(logits, network(x + radius * d)).mean()
 
     def adversarial(self, network: nn.Module, x: Tensor, logits: Tensor, d: Tensor) -> Tensor:
         """Return the directions that change the predictions most: one power iteration from d."""
@@ -96,7 +134,55 @@ class IMSATObjective(Objective):
 
 
 @estimator
-class IMSATClustering(EncoderMixin, BaseDeepClusterer):
+class BaseInformationClusterer(EncoderMixin, BaseDeepClusterer):
+    """What IMSAT and RIM share: the network, and the one phase.
+
+    Parameters
+    ----------
+    entropy_weight : float
+        Weight of the clusters' marginal entropy within the mutual information, which favours
+        clusters of like size: mu.
+    batch_size : int
+        Samples a step.
+    network : torch.nn.Module or callable
+        The encoder. A module from (n, *input_shape) to features is copied with its weights; a
+        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
+        and returns a new module. None: the paper's two layers of 1200, for images too, which are
+        flattened.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` logits.
+    """
+
+    entropy_weight: float = param(4.0, NOT_NEGATIVE)
+    max_epochs: int = 50
+    batch_size: int = 250
+    lr: float = 2e-3
+
+    def _default_encoder(self) -> nn.Module:
+        n_values = math.prod(self.input_shape_)
+        encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
+        return encoder.apply(scaled_normal(0.1))
+
+    def _head(self, n_features: int) -> nn.Module:
+        # so small that all clusters are alike at first
+        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(1e-4))
+
+    def _phase(self, objective: InformationObjective, name: str) -> Phase:
+        return Phase(
+            objective,
+            self.max_epochs,
+            name,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            lr=self.lr,
+        )
+
+
+@estimator
+class IMSATClustering(BaseInformationClusterer):
     """Information maximising self-augmented training (IMSAT).
 
     A network is trained to assign each sample to a cluster with confidence, to use all clusters
@@ -120,25 +206,11 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
     mi_weight : float
         Weight of the mutual information of samples and clusters beside the change under
         perturbation: lambda.
-    entropy_weight : float
-        Weight of the clusters' marginal entropy within the mutual information, which favours
-        clusters of like size: mu.
-    batch_size : int
-        Samples a step.
-    network : torch.nn.Module or callable
-        The encoder. A module from (n, *input_shape) to features is copied with its weights; a
-        callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
-        and returns a new module. None: the paper's two layers of 1200, for images too, which are
-        flattened.
-
-    Attributes
-    ----------
-    network_ : torch.nn.Module
-        The trained network: ``network_.embed(x)`` gives features, ``network_(x)`` logits.
 
     See Also
     --------
-    DACClustering : Pairs of samples, labelled by the network itself.
+    RIMClustering : The same information with weight decay in place of perturbations.
+    IICClustering : The mutual information of the clusters of a sample and of its augmented copies.
 
     Notes
     -----
@@ -168,19 +240,6 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
     n_neighbors: int = param(10, AT_LEAST_1)
     probe: float = param(10.0, POSITIVE)
     mi_weight: float = param(0.1, NOT_NEGATIVE)
-    entropy_weight: float = param(4.0, NOT_NEGATIVE)
-    max_epochs: int = 50
-    batch_size: int = 250
-    lr: float = 2e-3
-
-    def _default_encoder(self) -> nn.Module:
-        n_values = math.prod(self.input_shape_)
-        encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
-        return encoder.apply(scaled_normal(0.1))
-
-    def _head(self, n_features: int) -> nn.Module:
-        # so small that all clusters are alike at first
-        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(1e-4))
 
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         objective = IMSATObjective(
@@ -190,11 +249,80 @@ class IMSATClustering(EncoderMixin, BaseDeepClusterer):
             mi_weight=self.mi_weight,
             entropy_weight=self.entropy_weight,
         )
-        yield Phase(
-            objective,
-            self.max_epochs,
-            "imsat",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
+        yield self._phase(objective, "imsat")
+
+
+@estimator
+class RIMClustering(WarmStartMixin, BaseInformationClusterer):
+    """Regularised information maximisation (RIM), with a deep network.
+
+    A network is trained to assign each sample to a cluster with confidence and to use all clusters
+    alike, with weights that are kept small [1]_. It is the "deep RIM" that IMSAT is compared with
+    in [2]_: without self-augmentation.
+
+    Parameters
+    ----------
+    weight_decay : float
+        Weight of half the sum of the squared weights, those of biases and batch normalisation left
+        out, beside the mutual information. Batch normalisation takes the size of the weights before
+        it away again, so that with the default network it bounds the last layer alone.
+    entropy_weight : float
+        Weight of the clusters' marginal entropy within the mutual information, which favours
+        clusters of like size. 1, the mutual information itself, in [1]_; 4 is that of IMSAT.
+    init : {"auto", "random", "kmeans"}
+        "random": as in deep RIM. "kmeans": the network first learns the labels of k-means on the
+        input, and keeps near to them then. "auto": "kmeans" for tabular data, "random" for images.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 4, since one start of k-means can be bad.
+    max_epochs : int
+        Passes over the samples, after those that learn the labels of k-means. 50 in [2]_.
+    lr : float
+        Learning rate. 2e-3 in [2]_.
+
+    See Also
+    --------
+    IMSATClustering : With perturbations in place of weight decay, and far better clusters.
+
+    Notes
+    -----
+    Without augmentation or perturbation a deep network finds boundaries of much information
+    anywhere, so that from a random start the clusters are worse than those of k-means: on
+    scikit-learn's digits ACC 0.60 to 0.75 beside 0.79. The defaults were chosen there, with the
+    labels in sight, to keep near k-means;
+    ``init="random", n_init=1, entropy_weight=1.0, max_epochs=50, lr=2e-3`` is deep RIM.
+
+    References
+    ----------
+    .. [1] Krause, Perona and Gomes (2010). Discriminative Clustering by Regularized Information
+       Maximization. NIPS.
+    .. [2] Hu, Miyato, Tokui, Matsumoto and Sugiyama (2017). Learning Discrete Representations via
+       Information Maximizing Self-Augmented Training. ICML.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import RIMClustering
+    >>> images = load_digits().images[:200]
+    >>> rim = RIMClustering(n_clusters=3, max_epochs=20, batch_size=50, random_state=0)
+    >>> rim.fit_predict(images).shape
+    (200,)
+    """
+
+    weight_decay: float = param(5e-3, NOT_NEGATIVE)
+    max_epochs: int = 10
+    lr: float = 3e-4
+    init: str = "kmeans"
+
+    def _auto_n_init(self, n_samples: int) -> int:
+        return 4
+
+    def _planned_epochs(self, n_samples: int) -> int:
+        warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
+        return warm + self.max_epochs
+
+    def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
+        if self._starts_from_kmeans():
+            yield self._warm_start(X, nn.Identity())
+        objective = WeightDecayObjective(self.weight_decay, self.entropy_weight)
+        yield self._phase(objective, "rim")

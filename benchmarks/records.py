@@ -82,6 +82,16 @@ def digits(*, unequal: bool = False) -> tuple[np.ndarray, np.ndarray]:
     return images, y
 
 
+def usps(data_home: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return all 9,298 images of USPS, of 16 x 16, in [0, 1]: usps/usps.h5 of the data home."""
+    import h5py
+
+    with h5py.File(Path(data_home or ".") / "usps" / "usps.h5") as file:
+        parts = [[file[part][what][:] for part in ("train", "test")] for what in ("data", "target")]
+    images, labels = (np.concatenate(part) for part in parts)
+    return images.reshape(-1, 16, 16).astype(np.float32), labels.astype(np.int64)
+
+
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,16 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def same_n_threads() -> Iterator[None]:
+    """Undo what the block does to the number of threads: numba sets OpenMP's to its own."""
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@contextmanager
 def others_first() -> Iterator[None]:
     """Let fits in other threads run within the block, while the one at hand waits for them."""
     _LOCK.release()

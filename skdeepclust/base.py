@@ -665,9 +665,15 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 stacklevel=3,
             )
 
+    def _of_logits(
+        self, function: Callable[[Tensor], Tensor], network: Any, X: Samples, out: Any = None
+    ) -> Any:
+        """Return what `function` makes of each sample's logits, in `out` if it is given."""
+        return self._forward(lambda x: function(network(x)), X, out)
+
     def _probabilities(self, network: nn.Module, X: Samples, out: Any = None) -> np.ndarray:
         network.eval()
-        return self._forward(lambda x: network(x).softmax(1), X, out)
+        return self._of_logits(lambda logits: logits.softmax(1), network, X, out)
 
     def predict(self, X: Any, *, out: Any = None) -> Any:
         """Return the cluster of each sample.
@@ -687,7 +693,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             it is given.
         """
         X = self._checked(X)
-        return self._forward(lambda x: self.network_(x).softmax(1).argmax(1), X, out)
+        return self._of_logits(lambda logits: logits.softmax(1).argmax(1), self.network_, X, out)
 
     def predict_proba(self, X: Any, *, out: Any = None) -> Any:
         """Return the probability of each cluster for each sample.

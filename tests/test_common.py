@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import GridSearchCV, KFold
@@ -43,7 +44,9 @@ CLUSTERERS = [Estimator for Estimator in ESTIMATORS if issubclass(Estimator, Clu
 every_clusterer = pytest.mark.parametrize("Estimator", CLUSTERERS, ids=lambda e: e.__name__)
 every_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS, ids=lambda e: e.__name__)
 FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 50, "random_state": 0}
+WITHOUT_EXTRAS = {"manifold": PCA(2)}  # defaults of which need a package that isn't required
 SHORTER = {
+    **WITHOUT_EXTRAS,
     "refine_epochs": 1,
     "self_label_epochs": 1,
     "n_rounds": 2,
@@ -97,7 +100,8 @@ def cheap(Estimator):
     if issubclass(Estimator, BaseAutoencoderClusterer):
         cheaper = {"max_epochs": 60, "n_init": 1, "kmeans_n_init": 5, "finetune_epochs": 5}
         of_part = {"hidden_sizes": (32, 32), "max_epochs": 15}
-        cheaper |= known_of(Estimator, {"hidden_sizes": (32, 32)})
+        cheaper |= {"hidden_sizes": (32, 32), **WITHOUT_EXTRAS}
+        cheaper = known_of(Estimator, cheaper)
     elif "DAC" in Estimator.__name__:
         cheaper, of_part = {}, {}
     else:
@@ -118,7 +122,7 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        Estimator()
+        Estimator(**known_of(Estimator, WITHOUT_EXTRAS))
         for Estimator in ESTIMATORS
         if cheap(Estimator).get_params() != Estimator().get_params()
     ]
@@ -234,6 +238,7 @@ def test_same_random_state_same_labels_in_another_process(Estimator, images):
     code = f"""
 import torch; torch.set_num_threads(1)
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from skdeepclust import *
 images = load_digits().images[:200].astype("uint8")
 print(*{Estimator.__name__}(**{parameters!r}).fit_predict(images))
@@ -426,6 +431,7 @@ def test_interruption_leaves_a_usable_estimator(Estimator, images):
 # A fit in an instant, in which as much as possible matters: several batches an epoch, the last one
 # smaller; some samples confident and some not.
 SMALLEST = {
+    **WITHOUT_EXTRAS,
     "n_clusters": 3,
     "n_init": 1,
     "max_epochs": 2,
@@ -513,6 +519,8 @@ OTHERS = {
     "init": lambda X: "kmeans",  # "auto" is "random" for images
     "tol": lambda X: 1.0,
     "kmeans_n_init": lambda X: 30,
+    "mixture_n_init": lambda X: 30,
+    "manifold": lambda X: KernelPCA(2, kernel="rbf"),
     "min_agreement": lambda X: 1,
     "min_connections": lambda X: 10,
 }
@@ -522,6 +530,7 @@ WHERE = {
     "consensus": {"n_init": 2},
     "tol": {"update_interval": 1},
     "kmeans_n_init": {"n_clusters": 12, "kmeans_n_init": 1},
+    "mixture_n_init": {"n_clusters": 12, "mixture_n_init": 1},
     "min_agreement": {"n_models": 2, "min_connections": 1},
     "min_connections": {"n_models": 2},
     "MCDCClustering.kl_weight": {"base": "vae"},
@@ -571,7 +580,9 @@ def learnt(estimator, X):
     rows = [(row["phase"], row["train_loss"]) for row in fitted.history_]
     runs = [(run["n_epochs"], run["selected"]) for run in getattr(fitted, "restarts_", [])]
     state = [(name, value.numpy()) for name, value in fitted.network_.state_dict().items()]
-    return joblib.hash([rows, runs, state])
+    # of what is no tensor, such as a mixture
+    found = fitted.predict_proba(X) if isinstance(fitted, ClusterMixin) else None
+    return joblib.hash([rows, runs, state, found])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from skorch.callbacks import Callback
 
 from skdeepclust import AutoencoderClustering, DCNClustering, DECClustering, IDECClustering
 from skdeepclust.cluster._base_autoencoder import AutoencoderObjective
@@ -146,6 +147,50 @@ def test_dec_minimises_the_papers_divergence():
     loss, p, q = loss_of_hardening(network(), torch.randn(6, 5), 1.0, 0.0)
     expected = sum(slow_divergence(p[i], q[i]) for i in range(6)) / 6
     assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("reconstruction_weight", [0.0, 1.0], ids=["DEC-DA", "IDEC-DA"])
+def test_augmentation_is_that_of_the_paper(reconstruction_weight):
+    """P of clean samples, Q of augmented ones, which are decoded to themselves."""
+
+    def augmentation(x):
+        return x.mul_(0.5).add_(1)  # a copy, as it has to be
+
+    net, x = network(), torch.randn(6, 5)
+    before = x.clone()
+    term = HardeningTerm(Samples(x), 3, 0.3, update_interval=10, tol=0)
+    objective = AutoencoderObjective(
+        augmentation,
+        reconstruction_weight=reconstruction_weight,
+        term=term,
+        decodes_augmented=True,
+    )
+    objective.before_step(net, 0)
+    loss = objective.loss(net, x, torch.arange(6)).item()
+    assert torch.equal(x, before)
+    seen, centers = x / 2 + 1, in_double(net.head.centers)
+    p = slow_target(slow_soft_assignment(in_double(net.embed(x)), centers))
+    q = slow_soft_assignment(in_double(net.embed(seen)), centers)
+    decoded, seen = in_double(net.decode(net.embed(seen))), in_double(seen)
+    expected = 0.0
+    for i in range(6):
+        expected += 0.3 * slow_divergence(p[i], q[i]) / 6
+        expected += reconstruction_weight * slow_squares(seen[i], decoded[i]) / 5 / 6
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_what_is_decoded_is_that_of_the_autoencoder(is_given, images):
+    seen = []
+
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            seen.append((net.phase.name, net.criterion_.decodes_augmented))
+
+    part = AutoencoderClustering(n_init=1, max_epochs=1, reconstruction="augmented", random_state=0)
+    model = IDECClustering(3, max_epochs=1, tol=0, n_init=1, callbacks=[Watch()], random_state=0)
+    model.set_params(autoencoder=part.fit(images) if is_given else part).fit(images)
+    assert seen == [("pretraining", True)] * (not is_given) + [("clustering", True)]
 
 
 @pytest.mark.parametrize("n_values", [5, 1], ids=["paper: sum", "code: mean"])

@@ -45,16 +45,6 @@ THRESHOLDS = {"mnist": (0.90, 0.95, 0.97, 0.975), "fashion-mnist": (0.65,), "usp
 N_SCORED = 10_000  # images after each epoch
 
 
-def usps(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return all 9,298 images of USPS, of 16 x 16, in [0, 1]."""
-    import h5py
-
-    with h5py.File(Path(data_home or ".") / "usps" / "usps.h5") as file:
-        parts = [[file[part][what][:] for part in ("train", "test")] for what in ("data", "target")]
-    images, labels = (np.concatenate(part) for part in parts)
-    return images.reshape(-1, 16, 16).astype(np.float32), labels.astype(np.int64)
-
-
 def animals(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return 10,000 silhouettes of ten animals, of 28 x 28."""
 
@@ -69,7 +59,7 @@ def animals(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
 DATA = {
     "mnist": partial(load_mnist, return_X_y=True),
     "fashion-mnist": partial(load_fashion_mnist, return_X_y=True),
-    "usps": usps,
+    "usps": records.usps,
     "animals": animals,
 }
 SIZES = {"mnist": 70_000, "fashion-mnist": 70_000, "usps": 9298, "animals": 10_000}

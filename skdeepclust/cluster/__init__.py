@@ -8,6 +8,7 @@ from skdeepclust.cluster._deep import DeepClustering
 from skdeepclust.cluster._iic import IICClustering
 from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
+from skdeepclust.cluster._n2d import N2DClustering
 from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
@@ -25,6 +26,7 @@ __all__ = [
     "IICClustering",
     "IMSATClustering",
     "MCDCClustering",
+    "N2DClustering",
     "ProFeatClustering",
     "RIMClustering",
     "SCANClustering",

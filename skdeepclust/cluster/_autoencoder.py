@@ -49,6 +49,10 @@ class AutoencoderClustering(BaseLikelihood):
         `input_scale_` are taken over; the parameters of network and training are ignored, and
         there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
         in :class:`sklearn.frozen.FrozenEstimator`.
+    reconstruction : {"sample", "augmented"}
+        What an augmented sample is to be decoded to: the sample as it was before, so that what the
+        augmentation does leaves the latents, or the augmented one, as in the auto-encoder of DEC
+        with data augmentation [2]_. DEC, IDEC and DCN keep to it as they go on.
     max_epochs : int
         Passes over the samples. 400 in the paper.
     lr : float
@@ -66,6 +70,7 @@ class AutoencoderClustering(BaseLikelihood):
     References
     ----------
     .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
+    .. [2] Guo, Zhu, Liu and Yin (2018). Deep Embedded Clustering with Data Augmentation. ACML.
 
     Examples
     --------
@@ -80,6 +85,7 @@ class AutoencoderClustering(BaseLikelihood):
     """
 
     autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
+    reconstruction: str = param("sample", StrOptions({"sample", "augmented"}))
 
 
 @estimator

@@ -76,6 +76,8 @@ class AutoencoderObjective(Objective):
     term : ClusteringTerm or None
     value_range : tuple of two floats or None
         Of a Bernoulli likelihood; None: a Gaussian one.
+    decodes_augmented : bool
+        Whether the augmented sample is what is to be decoded.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class AutoencoderObjective(Objective):
         reconstruction_weight: float = 1.0,
         term: ClusteringTerm | None = None,
         value_range: tuple[float, float] | None = None,
+        decodes_augmented: bool = False,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
@@ -92,6 +95,7 @@ class AutoencoderObjective(Objective):
         self.reconstruction_weight = reconstruction_weight
         self.term = term
         self.value_range = value_range
+        self.decodes_augmented = decodes_augmented
 
     @property
     def converged(self) -> bool | None:  # type: ignore[override]  # the term alone sets it
@@ -111,7 +115,7 @@ class AutoencoderObjective(Objective):
             self.term.after_step(network, x, index)
 
     def loss(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> Tensor:
-        posterior = self.encode(network, x)
+        posterior, x = self.encode(network, x)
         loss = self.clustering_loss(network, posterior, index)
         if self.reconstruction_weight:
             decoded = network.decode(posterior.sample())
@@ -119,11 +123,15 @@ class AutoencoderObjective(Objective):
             loss = loss + self.reconstruction_weight * reconstruction
         return cast(Tensor, loss)
 
-    def encode(self, network: AutoencoderNetwork, x: Tensor) -> Posterior:
+    def encode(self, network: AutoencoderNetwork, x: Tensor) -> tuple[Posterior, Tensor]:
+        """Return the posterior, and what is to be decoded."""
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
-        # A copy is augmented: what works in place would change the target too.
-        return network.encode(self.augmentation(x.clone()))
+        # Copies: what works in place would change the target too.
+        augmented = self.augmentation(x.clone())
+        if self.decodes_augmented:
+            return network.encode(augmented.clone()), augmented
+        return network.encode(augmented), x
 
     def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
         divergence = posterior.divergence()
@@ -137,12 +145,7 @@ class AutoencoderObjective(Objective):
 
 @estimator
 class BaseAutoencoderClusterer(BaseDeepClusterer):
-    """Base of the methods with an auto-encoder: networks, k-means on latents, decoding.
-
-    Parameters
-    ----------
-    kmeans_n_init : int
-        Starts of k-means on the latents, of which the best is kept. The MCDC paper has 1,000.
+    """Base of the methods with an auto-encoder: latents, their clusters, decoding.
 
     Attributes
     ----------
@@ -151,15 +154,11 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         ``network_(x)`` logits.
     """
 
-    kmeans_n_init: int = param(100, AT_LEAST_1)
     batch_size: int = 64
 
     _PARTS: ClassVar[dict[str, str]] = {
         "autoencoder": "an estimator of this package with an auto-encoder, or None"
     }
-
-    def _whitens(self) -> bool:
-        return False
 
     def _is_variational(self) -> bool:
         return False
@@ -174,8 +173,9 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _auto_n_init(self, n_samples: int) -> int:
         return 4 if self._given_autoencoder() is None else 1
 
-    def _head(self, n_features: int) -> StudentTHead | GaussianMixtureHead:
-        return StudentTHead(n_features, self.n_clusters)
+    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
+        """Make clusters of the latents, in the network's head."""
+        raise TypeError(f"{type(self).__name__} does not define `_fit_head`")
 
     def _taken_over(self, network: AutoencoderNetwork) -> AutoencoderNetwork:
         """Return a copy of a trained network, with a head for this estimator's clusters."""
@@ -193,10 +193,10 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             lr=lr,
         )
 
-    # ------------------------------------------------------------------ k-means on the latents
+    # ------------------------------------------------------------------ latents
 
     def _latents(self, network: AutoencoderNetwork, X: Samples) -> Tensor:
-        """Return the latents of all samples, of shape (n_samples, n_features)."""
+        """Return the latents of all samples; warn if they are all the same."""
         with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
         if not latents.std(0).any():
@@ -207,25 +207,6 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
                 stacklevel=3,
             )
         return latents
-
-    def _k_means(self, points: Tensor) -> KMeansResult:
-        if points.device.type == "mps":  # which k_means doesn't take
-            points = points.cpu()
-        return k_means(points, self.n_clusters, n_init=self.kmeans_n_init)
-
-    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
-        """Put the centres of k-means on the latents into the head."""
-        latents = self._latents(network, X)
-        offset, whitening = latents.mean(0), None
-        if self._whitens() and latents.std(0).any():
-            pca = PCA(whiten=True, svd_solver="full", random_state=0)
-            pca.fit(latents.cpu().numpy())
-            used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
-            scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
-            whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
-        network.head.set_centers(network.head.centers.detach(), offset, whitening)
-        centers = self._k_means(network.head.project(latents)).centers
-        network.head.set_centers(centers, offset, whitening)
 
     def _finalize(self, network: AutoencoderNetwork, X: Samples) -> None:
         reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
@@ -317,8 +298,46 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
 
 @estimator
-class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer):
-    """Base of the methods that train an auto-encoder and then run k-means on its latents.
+class BaseKMeansClusterer(BaseAutoencoderClusterer):
+    """Base of the methods whose clusters are, or begin as, those of k-means on the latents.
+
+    Parameters
+    ----------
+    kmeans_n_init : int
+        Starts of k-means on the latents, of which the best is kept. The MCDC paper has 1,000.
+    """
+
+    kmeans_n_init: int = param(100, AT_LEAST_1)
+
+    def _whitens(self) -> bool:
+        return False
+
+    def _head(self, n_features: int) -> StudentTHead | GaussianMixtureHead:
+        return StudentTHead(n_features, self.n_clusters)
+
+    def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
+        """Put the centres of k-means on the latents into the head."""
+        latents = self._latents(network, X)
+        offset, whitening = latents.mean(0), None
+        if self._whitens() and latents.std(0).any():
+            pca = PCA(whiten=True, svd_solver="full", random_state=0)
+            pca.fit(latents.cpu().numpy())
+            used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+            scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
+            whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
+        network.head.set_centers(network.head.centers.detach(), offset, whitening)
+        centers = self._k_means(network.head.project(latents)).centers
+        network.head.set_centers(centers, offset, whitening)
+
+    def _k_means(self, points: Tensor) -> KMeansResult:
+        if points.device.type == "mps":  # which k_means doesn't take
+            points = points.cpu()
+        return k_means(points, self.n_clusters, n_init=self.kmeans_n_init)
+
+
+@estimator
+class BaseAutoencoderTrainer(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer):
+    """Base of the methods that train an auto-encoder and then make clusters of its latents.
 
     Parameters
     ----------
@@ -331,8 +350,6 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
     latent_size : int
         Size of the latents. None: 10 for tabular data; for images a quarter of the values of a
         grey image (256 at 32x32, 16 at 8x8), as the encoder's last maps have them.
-    whiten : bool
-        Whether the latents are whitened by PCA before k-means, as in the paper.
     network : torch.nn.Module or callable
         The encoder. A module from (n, *input_shape) to features is copied with its weights; a
         callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
@@ -353,12 +370,8 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
     decoder: Callable[..., Any] | None = param(None, None, callable)
     hidden_sizes: Sequence[int] = param((500, 500, 2000), "array-like")
     latent_size: int | None = param(None, None, AT_LEAST_1)
-    whiten: bool = param(False, "boolean")
     max_epochs: int = 25
     lr: float = 2e-3
-
-    def _whitens(self) -> bool:
-        return self.whiten
 
     # ------------------------------------------------------------------ networks
 
@@ -392,6 +405,7 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
         posterior = first_posterior(n_features) if self._is_variational() else None
         network = AutoencoderNetwork(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)
+        network.decodes_augmented = getattr(self, "reconstruction", "sample") == "augmented"
         return network
 
     def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
@@ -430,7 +444,11 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
     def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
         """Return what the auto-encoder is trained on."""
         return AutoencoderObjective(
-            self._augmentation(), network.kl_weight, value_range=network.value_range, **kwargs
+            self._augmentation(),
+            network.kl_weight,
+            value_range=network.value_range,
+            decodes_augmented=network.decodes_augmented,
+            **kwargs,
         )
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
@@ -439,3 +457,19 @@ class BaseLatentKMeans(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer
 
     def _planned_epochs(self, n_samples: int) -> int:
         return self.max_epochs if self._given_autoencoder() is None else 0
+
+
+@estimator
+class BaseLatentKMeans(BaseAutoencoderTrainer, BaseKMeansClusterer):
+    """Base of the methods that train an auto-encoder and then run k-means on its latents.
+
+    Parameters
+    ----------
+    whiten : bool
+        Whether the latents are whitened by PCA before k-means, as in the paper.
+    """
+
+    whiten: bool = param(False, "boolean")
+
+    def _whitens(self) -> bool:
+        return self.whiten

@@ -13,7 +13,8 @@ from skdeepclust.cluster._autoencoder import AutoencoderClustering
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseAutoencoderClusterer,
-    BaseLatentKMeans,
+    BaseAutoencoderTrainer,
+    BaseKMeansClusterer,
     ClusteringTerm,
 )
 from skdeepclust.engine import Phase
@@ -25,7 +26,7 @@ from skdeepclust.samples import Samples
 
 
 @estimator
-class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
+class BasePretrainThenCluster(AugmentationMixin, BaseKMeansClusterer):
     """Base of the methods that pretrain an auto-encoder and then train it with the clusters.
 
     Parameters
@@ -69,6 +70,7 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
             value_range=network.value_range,
+            decodes_augmented=network.decodes_augmented,
         )
 
     def _autoencoder(self) -> Any:
@@ -87,7 +89,7 @@ class BasePretrainThenCluster(AugmentationMixin, BaseAutoencoderClusterer):
 
     def _check_parameters(self) -> None:
         part = self._autoencoder()
-        trains_clusters = not isinstance(part, BaseLatentKMeans) or hasattr(part, "tol")
+        trains_clusters = not isinstance(part, BaseAutoencoderTrainer) or hasattr(part, "tol")
         if self._given_autoencoder() is None and trains_clusters:
             raise ValueError(
                 "autoencoder must be one that is trained without clusters, such as "

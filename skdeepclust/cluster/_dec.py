@@ -122,8 +122,10 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
         Learning rate of the clustering phase. 0.01 with SGD in the paper.
     augmentation : callable, "auto" or None
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device, to one
-        of the same shape. None: none, as in the paper; without a decoder to hold them, augmented
-        samples let clusters drift into each other. "auto":
+        of the same shape. Its result is what the auto-encoder is pretrained on, unless
+        `autoencoder` is given, and what Q is made of, while P is that of the samples themselves:
+        DEC with data augmentation [2]_. None: none, as in [1]_; without a decoder to hold them,
+        augmented samples let clusters drift into each other. "auto":
         :class:`~skdeepclust.augment.RandomAffine` for images and
         :class:`~skdeepclust.augment.RandomNoise` for tabular data.
 
@@ -134,7 +136,8 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
     Notes
     -----
     The paper pretrains layer by layer with dropout; here the auto-encoder is trained as a whole.
-    ``inverse_transform`` uses the decoder of the pretraining.
+    ``inverse_transform`` uses the decoder of the pretraining. In [2]_ what an augmented sample is
+    decoded to is that itself: ``autoencoder=AutoencoderClustering(reconstruction="augmented")``.
 
     {{autoencoders}}
 
@@ -142,6 +145,7 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
     ----------
     .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
        ICML.
+    .. [2] Guo, Zhu, Liu and Yin (2018). Deep Embedded Clustering with Data Augmentation. ACML.
 
     Examples
     --------
@@ -181,10 +185,12 @@ class IDECClustering(HardeningMixin, BasePretrainThenCluster):
         Learning rate of the clustering phase. 1e-3 in the paper.
     augmentation : callable, "auto" or None
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. Its result is encoded, and the decoder is trained to give the
-        sample as it was before, so that what the augmentation does leaves the latents; a departure
-        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
+        to one of the same shape. Its result is encoded, while P is that of the samples themselves,
+        as in IDEC with data augmentation [2]_; the decoder is trained to give the sample as it was
+        before, so that what the augmentation does leaves the latents, and in [2]_ the augmented one
+        (``autoencoder=AutoencoderClustering(reconstruction="augmented")``). "auto":
+        :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in [1]_.
 
     See Also
     --------
@@ -199,6 +205,7 @@ class IDECClustering(HardeningMixin, BasePretrainThenCluster):
     ----------
     .. [1] Guo, Gao, Liu and Yin (2017). Improved Deep Embedded Clustering with Local Structure
        Preservation. IJCAI.
+    .. [2] Guo, Zhu, Liu and Yin (2018). Deep Embedded Clustering with Data Augmentation. ACML.
 
     Examples
     --------

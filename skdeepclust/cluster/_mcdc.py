@@ -50,7 +50,7 @@ class MixingObjective(AutoencoderObjective):
 
     def steps(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> Iterator[Step]:
         n = len(x)
-        posterior = self.encode(network, x)
+        posterior, x = self.encode(network, x)
         code = posterior.sample()
         share = torch.rand(n, 1, device=x.device) / 2
         # of a variational one the means; the authors' code mixes the draws

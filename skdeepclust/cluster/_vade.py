@@ -57,7 +57,7 @@ class VaDEObjective(AutoencoderObjective):
         return {"main": [*groups, {"params": mixture, "lr": self.mixture_lr}]}
 
     def loss(self, network: AutoencoderNetwork, x: Tensor, index: Tensor) -> Tensor:
-        posterior = self.encode(network, x)
+        posterior, x = self.encode(network, x)
         mean, log_variance = posterior
         assert log_variance is not None
         z = posterior.sample()  # one draw, for the decoder and for p(c | z)
@@ -177,6 +177,7 @@ class VaDEClustering(BasePretrainThenCluster):
             augmentation=self._augmentation(),
             kl_weight=self.kl_weight,
             value_range=network.value_range,
+            decodes_augmented=network.decodes_augmented,
         )
 
     def _phase(self, *args: Any) -> Phase:

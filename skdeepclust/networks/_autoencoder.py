@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_kl
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.networks._heads import GaussianMixtureHead, StudentTHead
 
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
@@ -54,8 +53,9 @@ class AutoencoderNetwork(ClusterNetwork):
         From (n, *input_shape) to features, of which all but the first axis are flattened.
     decoder : nn.Module
         From (n, n_features) to (n, *input_shape).
-    head : StudentTHead or GaussianMixtureHead
-        From (n, n_features) to (n, n_clusters).
+    head : nn.Module
+        From (n, n_features) to (n, n_clusters), a :class:`StudentTHead` or one with
+        ``n_features``.
     posterior : nn.Module, default=None
         Makes the auto-encoder variational: from the encoder's features, (n, n_features), to
         means and logarithms of variances, (n, 2 * n_features).
@@ -64,13 +64,13 @@ class AutoencoderNetwork(ClusterNetwork):
         mixture (ACAI, MCDC).
     """
 
-    head: Any  # of one of two classes, which the methods know
+    head: Any
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        head: StudentTHead | GaussianMixtureHead,
+        head: nn.Module,
         posterior: nn.Module | None = None,
         critic: nn.Module | None = None,
     ) -> None:
@@ -81,6 +81,7 @@ class AutoencoderNetwork(ClusterNetwork):
         # of the loss that it is trained on, which whoever takes it over goes on with
         self.kl_weight = 1.0
         self.value_range: tuple[float, float] | None = None
+        self.decodes_augmented = False
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the latents, of shape (n, n_features); of a variational one the means."""

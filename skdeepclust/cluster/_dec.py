@@ -138,6 +138,8 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
     The paper pretrains layer by layer with dropout; here the auto-encoder is trained as a whole.
     ``inverse_transform`` uses the decoder of the pretraining. In [2]_ what an augmented sample is
     decoded to is that itself: ``autoencoder=AutoencoderClustering(reconstruction="augmented")``.
+    On scikit-learn's digits, over five random states, ACC is 0.840 without augmentation, the
+    default, and 0.772 with ``augmentation="auto"`` (NMI 0.830 and 0.834).
 
     {{autoencoders}}
 

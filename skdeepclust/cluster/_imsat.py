@@ -304,7 +304,7 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import RIMClustering
     >>> images = load_digits().images[:200]
-    >>> rim = RIMClustering(n_clusters=3, max_epochs=20, batch_size=50, random_state=0)
+    >>> rim = RIMClustering(n_clusters=3, n_init=1, batch_size=50, random_state=0)
     >>> rim.fit_predict(images).shape
     (200,)
     """

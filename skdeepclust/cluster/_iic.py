@@ -128,8 +128,8 @@ class IICClustering(BaseOverclusterer):
     and `max_epochs` were chosen on scikit-learn's 1,797 digits, with their labels in sight. One to
     three runs each of 60 epochs there: ACC 0.75 with an `entropy_weight` of 1 (two empty clusters),
     0.90 with 1.5 and with 2, all with an `lr` of 1e-3 and three copies, and 0.93 with 2, 3e-3 and
-    two copies. One run on 10,000 images of MNIST, on which nothing was chosen, ended at 0.88. The paper's settings are in
-    ``benchmarks/tables/information.py``.
+    two copies. One run on 10,000 images of MNIST, on which nothing was chosen, ended at 0.88. The
+    paper's settings are in ``benchmarks/tables/information.py``.
 
     References
     ----------

@@ -19,6 +19,7 @@ from skdeepclust.samples import Samples
 
 BLOCK_BYTES = 2**20  # read in one go while shuffling
 SLICE_BYTES = 2**25  # read ahead while passing through the samples in order
+SCATTERED = 256  # rows of a memory map; each maps pages around it, too
 DECODED = 64  # samples that a worker of a Dataset makes at once
 
 
@@ -52,16 +53,24 @@ class ArraySource:
         if isinstance(rows, slice):
             result = np.array(self.array[rows], order="C")
         elif isinstance(self.array, np.ndarray) and _n_runs(rows) > len(rows) // 4:
-            result = np.ascontiguousarray(self.array[rows])
+            result = np.empty((len(rows), *self.shape[1:]), self.dtype)
+            for start in range(0, len(rows), SCATTERED):
+                some = rows[start : start + SCATTERED]
+                result[start : start + SCATTERED] = self.array[some]
+                self._release(some)
         else:  # what h5py and zarr take, and faster where rows stand side by side
             ends = np.flatnonzero(np.diff(rows) != 1) + 1
             result = np.empty((len(rows), *self.shape[1:]), self.dtype)
             for first, last in zip([0, *ends], [*ends, len(rows)], strict=True):
                 result[first:last] = self.array[int(rows[first]) : int(rows[last - 1]) + 1]
+        self._release(rows)
+        return result
+
+    def _release(self, rows: slice | np.ndarray) -> None:
+        """Take the pages that have been read out of the process's memory."""
         if isinstance(self.array, np.ndarray):
             reach = rows if isinstance(rows, slice) else slice(rows[0], rows[-1] + 1)
             release_pages(self.array[reach])
-        return result
 
 
 def _n_runs(rows: np.ndarray) -> int:

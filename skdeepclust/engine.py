@@ -284,23 +284,25 @@ class Engine(NeuralNet):
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
+            of_chunk = []
             for batch in iterator.batches(x, index):
                 if processes is not None:
                     batch = processes.take_share(batch)
                 if self.on_batches_:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 step = step_fn(batch)
-                losses.append(step["loss"])
+                of_chunk.append(step["loss"])
                 sizes.append(len(batch[0]))
                 if self.on_batches_:
                     self.history.record_batch("train_loss", step["loss"].item())
                     self.history.record_batch("train_batch_size", sizes[-1])
                     self.notify("on_batch_end", batch=batch, training=True, **step)
+            losses.append(torch.stack(of_chunk))  # a tensor each would break the heap up
             if self.on_samples is not None:
                 self.on_samples(len(x))
         n_samples = sum(sizes)
         weights = torch.tensor(sizes, dtype=torch.float32) / n_samples
-        loss = float(torch.stack(losses).float().cpu() @ weights)
+        loss = float(torch.cat(losses).float().cpu() @ weights)
         if processes is not None:
             loss, n_samples = processes.mean(loss, n_samples, iterator.X.device)
         epoch = len(self.history)

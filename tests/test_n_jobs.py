@@ -138,6 +138,11 @@ class CtrlC(OfOneRestart):
         time.sleep(60)
 
 
+class Waiting(OfOneRestart):
+    def act(self, net):
+        time.sleep(60)
+
+
 class Unpicklable(Callback):
     def __reduce__(self):
         raise TypeError("cannot pickle this")
@@ -326,8 +331,7 @@ def test_interruption(images, expected, tmp_path):
 
 
 def test_interruption_before_a_restart_has_ended(images, tmp_path):
-    callbacks = [CtrlC(tmp_path, SEEDS[0]), CtrlC(tmp_path, SEEDS[1])]
-    callbacks[1].parent = 0
+    callbacks = [CtrlC(tmp_path, SEEDS[0]), Waiting(tmp_path, SEEDS[1])]
     model = three(n_init=2, n_jobs=2, callbacks=callbacks)
     with pytest.raises(KeyboardInterrupt):
         model.fit(images)

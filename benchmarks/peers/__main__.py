@@ -1,4 +1,4 @@
-"""DEC, IDEC and DCN beside ClustPy's, on 10,000 images of MNIST: seconds an epoch, ACC, NMI, ARI.
+"""Methods that ClustPy has, too, side by side on 10,000 images of MNIST: ACC, NMI, ARI, seconds.
 
     python -m benchmarks.peers --data-home DIRECTORY --peer-python clustpy/bin/python
     python -m benchmarks.peers --losses same ...        # the same losses, too
@@ -8,7 +8,7 @@ ClustPy gets an environment of its own, of Python 3.11 or later, since it asks f
 than this package does:
 
     python -m venv clustpy
-    clustpy/bin/pip install clustpy==0.0.3
+    clustpy/bin/pip install clustpy==0.0.3 umap-learn
 
 That installs torch and torchvision too; builds for the CPU will do, and are smaller: install them
 first, in the version of torch that skdeepclust runs with, so that the two compare. Where
@@ -23,7 +23,10 @@ each package's default: how weights are drawn, the losses, and when targets are 
 IDEC: here from all samples, once an epoch; in ClustPy from the batch at hand, at each step).
 ClustPy's reconstruction error is a sum over the 784 values of an image, here it is their mean, so
 its IDEC and DCN weigh the clustering hundreds of times less; `--losses same` gives ClustPy the mean
-and both packages the same weights.
+and both packages the same weights. VaDE is given pixels in [0, 1] there, and in both has their
+cross-entropy, summed over an image's values, with the whole divergence beside it. N2D has UMAP with
+20 neighbours, no least distance and `n_clusters` components in both; it trains no clusters, and the
+extra "umap" has to be there.
 
 Every fit is a fresh process on the CPU; the packages take turns, and which of them goes first
 alternates with the random state, so that what else the machine does meets them alike.
@@ -32,7 +35,7 @@ Seconds an epoch are means over the epochs of a fit: from skdeepclust's `history
 ClustPy from one pass over its data loader to the next; k-means and prediction are in neither, but
 in the seconds a fit. ClustPy ends with k-means on the latents, whose labels are its `labels_`;
 the labels of the method itself, its `dec_labels_` or `dcn_labels_`, are what compares with
-skdeepclust's, and both are in the table.
+skdeepclust's, and both are in the table. So of VaDE, with a mixture in place of k-means.
 
 What bounds the speed, the matrix products of an epoch of pretraining alone, is timed before each
 fit of skdeepclust. `--methods IDEC --pretrain-epochs 4 --max-epochs 4 --threads 1` is enough for
@@ -72,7 +75,7 @@ from benchmarks.run import subset
 from skdeepclust.datasets import load_mnist
 
 ROOT = Path(__file__).parents[2]
-METHODS = ["DEC", "IDEC", "DCN"]
+METHODS = ["DEC", "IDEC", "DCN", "VaDE", "N2D"]
 PACKAGES = {"skdeepclust": "benchmarks.peers", "clustpy": "benchmarks.peers.clustpy"}
 NAMES = {"skdeepclust": "skdeepclust", "clustpy": "ClustPy"}
 SETTING = {  # of a fit, by the flags
@@ -96,24 +99,34 @@ def fit(job: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(job["threads"])
     X = np.load(job["data"])["images"]
-    options: dict[str, Any] = {} if job["method"] == "DCN" else {"tol": 0.0}
-    if job["losses"] == "same" and job["method"] != "DEC":  # DEC has the one loss only
-        options["clustering_weight"] = CLUSTERING_WEIGHTS[job["method"]]
-    estimator = getattr(skdeepclust, f"{job['method']}Clustering")(
+    method = job["method"]
+    shared = {"batch_size": job["batch_size"], "augmentation": None}
+    training = {
+        "hidden_sizes": tuple(job["hidden_sizes"]),
+        "latent_size": job["latent_size"],
+        "max_epochs": job["pretrain_epochs"],
+        "lr": job["pretrain_lr"],
+        **shared,
+    }
+    if method == "N2D":
+        options: dict[str, Any] = {"mixture_n_init": 1, **training}
+    else:
+        likelihood = "bernoulli" if method == "VaDE" else "gaussian"
+        options = {
+            "autoencoder": skdeepclust.AutoencoderClustering(likelihood=likelihood, **training),
+            "max_epochs": job["max_epochs"],
+            "lr": job["lr"],
+            "kmeans_n_init": job["kmeans_n_init"],
+            **shared,
+        }
+    if method in ("DEC", "IDEC"):
+        options["tol"] = 0.0
+    if method == "VaDE":
+        options["kl_weight"] = 1.0
+    if job["losses"] == "same" and method in ("IDEC", "DCN"):
+        options["clustering_weight"] = CLUSTERING_WEIGHTS[method]
+    estimator = getattr(skdeepclust, f"{method}Clustering")(
         n_clusters=job["n_clusters"],
-        autoencoder=skdeepclust.AutoencoderClustering(
-            hidden_sizes=tuple(job["hidden_sizes"]),
-            latent_size=job["latent_size"],
-            max_epochs=job["pretrain_epochs"],
-            lr=job["pretrain_lr"],
-            batch_size=job["batch_size"],
-            augmentation=None,
-        ),
-        max_epochs=job["max_epochs"],
-        lr=job["lr"],
-        batch_size=job["batch_size"],
-        augmentation=None,
-        kmeans_n_init=job["kmeans_n_init"],
         n_init=1,
         device="cpu",
         random_state=job["random_state"],
@@ -126,7 +139,7 @@ def fit(job: dict[str, Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - begin
     durations: dict[bool, list[float]] = {True: [], False: []}
     for row in estimator.history_:
-        durations[row["phase"] == "pretraining"].append(row["dur"])
+        durations[row["phase"] == "pretraining" or method == "N2D"].append(row["dur"])
     return {
         "labels": {"own": estimator.labels_.tolist()},
         "pretraining": durations[True],
@@ -184,7 +197,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         np.savez(data, images=X, standardised=standardised)
         details = {
             "n_clusters": len(np.unique(y)),
-            "clustering_weight": CLUSTERING_WEIGHTS[job["method"]],
+            "clustering_weight": CLUSTERING_WEIGHTS.get(job["method"]),
             "data": str(data),
         }
         todo.write_text(json.dumps({**job, **details}))
@@ -213,7 +226,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "n_found": len(np.unique(own)),
         **{name: metrics(y, values) for name, values in labels.items()},
         "seconds a pretraining epoch": float(np.mean(result["pretraining"])),
-        "seconds a clustering epoch": float(np.mean(result["clustering"])),
+        "seconds a clustering epoch": float(np.mean(result["clustering"]))
+        if result["clustering"]
+        else None,
         "n_epochs": [len(result["pretraining"]), len(result["clustering"])],
         **result,
         "environment": {**result["environment"], **machine},
@@ -261,14 +276,17 @@ def tables(results: list[dict]) -> list[str]:
         for package, by_state in runs.items():
             rows = {NAMES[package]: list(by_state.values())}
             if package == "clustpy":
-                rows["ClustPy, its final k-means"] = [r["final k-means"] for r in by_state.values()]
+                for final in ("final k-means", "final mixture"):
+                    rows[f"ClustPy, its {final}"] = [
+                        r[final] for r in by_state.values() if final in r
+                    ]
             for name, found in rows.items():
                 if found:
                     cells = [mean_std(r[m] for r in found) for m in ("acc", "nmi", "ari")]
                     accuracy.append([method, name, len(found), *cells])
         both = sorted(set.intersection(*(set(by_state) for by_state in runs.values())))
         for what in ("seconds a pretraining epoch", "seconds a clustering epoch", "seconds"):
-            if both:
+            if both and (what, method) != ("seconds a clustering epoch", "N2D"):
                 ours, theirs = ([runs[p][s][what] for s in both] for p in PACKAGES)
                 ratios = np.divide(theirs, ours)
                 name = "seconds a fit" if what == "seconds" else what
@@ -292,7 +310,8 @@ def tables(results: list[dict]) -> list[str]:
         "The ratio is that of the fits with the same random state, which ran one after the other. "
         "What is alike and what is each package's own is in `benchmarks/peers/__main__.py`.\n",
     ]
-    short = [r for r in results if r["n_epochs"] != [job["pretrain_epochs"], job["max_epochs"]]]
+    epochs = {m: [job["pretrain_epochs"], job["max_epochs"] * (m != "N2D")] for m in METHODS}
+    short = [r for r in results if r["n_epochs"] != epochs[r["job"]["method"]]]
     if short:
         stopped = ", ".join(
             f"{r['job']['package']} {r['job']['method']} {r['job']['random_state']} "

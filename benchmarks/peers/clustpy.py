@@ -42,6 +42,27 @@ def import_torchvision() -> None:
         import_torchvision.library = library  # what it defines goes when it goes
 
 
+OWN_LABELS = {
+    "DEC": "dec_labels_",
+    "IDEC": "dec_labels_",
+    "DCN": "dcn_labels_",
+    "VaDE": "vade_labels_",
+    "N2D": "labels_",
+}
+FINAL = ("final k-means", "final mixture")
+
+
+def umap_params(job: dict[str, Any]) -> dict[str, Any]:
+    """Return N2D's settings of UMAP, which are skdeepclust's defaults."""
+    return {
+        "n_neighbors": 20,
+        "n_components": job["n_clusters"],
+        "min_dist": 0.0,
+        "random_state": job["random_state"],
+        "n_jobs": 1,
+    }
+
+
 class TimedLoader:
     """A data loader that notes when each pass over it starts."""
 
@@ -61,10 +82,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     import_torchvision()
     from clustpy import deep
     from clustpy.deep.neural_networks import FeedforwardAutoencoder
+    from clustpy.deep.vade import _VaDE_VAE
 
     torch.set_num_threads(job["threads"])
-    X = np.load(job["data"])["standardised"]
-    random_state, batch_size = job["random_state"], job["batch_size"]
+    method, random_state, batch_size = job["method"], job["random_state"], job["batch_size"]
+    is_vade = method == "VaDE"  # which takes pixels in [0, 1] and their cross-entropy
+    data = np.load(job["data"])
+    X = (data["images"] / 255.0).astype(np.float32) if is_vade else data["standardised"]
     starts: list[tuple[str, float]] = []
 
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # the first one imports a lot: seconds
@@ -72,12 +96,17 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     train = TimedLoader(deep.get_dataloader(X, batch_size, shuffle=True), "train", starts)
     test = TimedLoader(deep.get_dataloader(X, batch_size, shuffle=False), "test", starts)
     deep.set_torch_seed(random_state)  # the weights are drawn before any fit sets a seed
-    autoencoder = FeedforwardAutoencoder(
+    network = _VaDE_VAE if is_vade else FeedforwardAutoencoder
+    autoencoder = network(
         layers=[X.shape[1], *job["hidden_sizes"], job["latent_size"]],
         activation_fn=torch.nn.ReLU,
         random_state=random_state,
     )
-    losses = {"ssl_loss_fn": torch.nn.MSELoss()} if job["losses"] == "same" else {}
+    losses: dict[str, Any] = {}
+    if is_vade:
+        losses["ssl_loss_fn"] = torch.nn.BCELoss(reduction="sum")
+    elif job["losses"] == "same":
+        losses["ssl_loss_fn"] = torch.nn.MSELoss()
     autoencoder.fit(
         n_epochs=job["pretrain_epochs"],
         optimizer_params={"lr": job["pretrain_lr"]},
@@ -87,37 +116,46 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     pretraining = np.diff([start for _, start in starts] + [time.perf_counter()])
 
     del starts[:]
-    if losses:
-        losses["clustering_loss_weight"] = job["clustering_weight"]
-    estimator = getattr(deep, job["method"])(
+    n_epochs = 0 if method == "N2D" else job["max_epochs"]
+    if method == "N2D":
+        from umap import UMAP  # which is none of ClustPy's dependencies
+
+        options = {"manifold_class": UMAP, "manifold_params": umap_params(job)}
+    else:
+        options = {
+            "clustering_optimizer_params": {"lr": job["lr"]},
+            "clustering_epochs": n_epochs,
+            "initial_clustering_params": {"n_init": 1, "covariance_type": "diag"}
+            if is_vade
+            else {"n_init": job["kmeans_n_init"]},
+        }
+        if job["losses"] == "same":
+            options["clustering_loss_weight"] = job["clustering_weight"]
+    estimator = getattr(deep, method)(
         n_clusters=job["n_clusters"],
-        clustering_optimizer_params={"lr": job["lr"]},
-        clustering_epochs=job["max_epochs"],
         neural_network=autoencoder,
         custom_dataloaders=(train, test),
         batch_size=batch_size,
         embedding_size=job["latent_size"],
-        initial_clustering_params={"n_init": job["kmeans_n_init"]},
         device="cpu",
         random_state=random_state,
+        **options,
         **losses,
     ).fit(X)
     seconds = time.perf_counter() - begin
-    # It looks at the number of features, encodes for k-means, trains, predicts, and encodes for
-    # a last k-means: an epoch lasts until the next pass begins.
-    n_epochs = job["max_epochs"]
-    passes = ["train", "test", *["train"] * n_epochs, "test", "test"]
+    # It looks at the number of features, encodes for the first clusters, trains, predicts, and
+    # encodes for the last clusters: an epoch lasts until the next pass begins.
+    passes = ["train", "test", *["train"] * n_epochs, *["test"] * 2 * (n_epochs > 0)]
     if [name for name, _ in starts] != passes:
         raise RuntimeError(f"ClustPy's passes over the data are not as expected: {starts}")
     clustering = np.diff([start for _, start in starts[2 : 3 + n_epochs]])
 
-    own = "dcn_labels_" if job["method"] == "DCN" else "dec_labels_"
+    labels = {"own": getattr(estimator, OWN_LABELS[method])}
+    if n_epochs:
+        labels[FINAL[is_vade]] = estimator.labels_
     parameters = estimator.get_params()
     return {
-        "labels": {
-            "own": np.asarray(getattr(estimator, own)).tolist(),
-            "final k-means": np.asarray(estimator.labels_).tolist(),
-        },
+        "labels": {name: np.asarray(found).tolist() for name, found in labels.items()},
         "pretraining": pretraining.tolist(),
         "clustering": clustering.tolist(),
         "seconds": seconds,

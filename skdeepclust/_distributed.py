@@ -59,12 +59,12 @@ class Processes:
             dist.all_reduce(x, dist.ReduceOp.SUM if op is None else op)
         return x
 
-    def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Put the first process's values into tensors of the same shapes."""
+    def broadcast(self, tensors: Iterable[Tensor], source: int = 0) -> None:
+        """Put a process's values, by default the first one's, into tensors of the same shapes."""
         with torch.inference_mode(), self._clear_error():  # which they may come from
             for tensor in tensors:
                 values = tensor.contiguous()  # nothing else can be sent
-                dist.broadcast(values, 0)
+                dist.broadcast(values, source)
                 tensor.copy_(values)
 
     def differ(self, numbers: Tensor) -> bool:
@@ -180,6 +180,47 @@ def agreed(value: Any) -> Any:
     _current.broadcast([tensor])
     result = tensor.cpu().numpy()
     return result if isinstance(value, np.ndarray) else result.tolist()
+
+
+def is_shared(n_parts: int) -> bool:
+    """Return whether each process does some of so many parts of what all need to know."""
+    return _current is not None and n_parts >= _current.size
+
+
+def own_parts(n_parts: int) -> slice:
+    """Return which parts are this process's."""
+    if not is_shared(n_parts):
+        return slice(0, n_parts)
+    assert _current is not None
+    rank, size = _current.rank, _current.size
+    return slice(n_parts * rank // size, n_parts * (rank + 1) // size)
+
+
+def joined_parts(rows: Tensor, n_parts: int) -> Tensor:
+    """Return the rows of all processes, given this one's and zeros for the others'."""
+    if is_shared(n_parts):
+        assert _current is not None
+        with torch.inference_mode(rows.is_inference()):
+            _current.reduce(rows)
+    return rows
+
+
+def of_lowest(value: float, result: Iterable[Any]) -> list[Any]:
+    """Return the result of the process whose `value` is lowest; tensors are written into."""
+    parts = list(result)
+    if _current is None:
+        return parts
+    values = torch.zeros(_current.size, dtype=torch.float64, device=_current.device)
+    values[_current.rank] = value
+    source = int(_current.reduce(values).argmin())
+    for i, part in enumerate(parts):
+        if isinstance(part, Tensor):
+            _current.broadcast([part], source)
+        else:
+            number = torch.from_numpy(np.array(part)).to(_current.device)
+            _current.broadcast([number], source)
+            parts[i] = number.item()
+    return parts
 
 
 def own_device(device: str | torch.device) -> str | torch.device:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._distributed import joined_parts, own_parts
 from skdeepclust.samples import Samples
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -30,35 +31,65 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     return features.flatten(1).shape[1]
 
 
+def as_samples(X: Samples | Tensor) -> Samples:
+    """Return standardised samples, of a tensor if they aren't `Samples`."""
+    return X if isinstance(X, Samples) else Samples(X)
+
+
+def _in_whole_slices(
+    function: Callable[[Tensor], Tensor], X: Samples | Tensor
+) -> tuple[Callable[[Tensor], Tensor], Samples, list[slice]]:
+    """Return what to call with a slice, the samples, and where the slices are."""
+    X = as_samples(X)
+    largest = 128 if X.device.type == "cpu" else 4096
+    size = max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
+
+    def of_slice(x: Tensor) -> Tensor:
+        # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
+        # network that works in place would change X.
+        n_missing = size - len(x)
+        padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
+        return function(padded)[: len(x)]
+
+    return of_slice, X, [slice(i, min(i + size, len(X))) for i in range(0, len(X), size)]
+
+
 def in_slices(
     function: Callable[[Tensor], Tensor], X: Samples | Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield ``function(X)`` slice by slice, and where each belongs; without gradients."""
-    X = X if isinstance(X, Samples) else Samples(X)
-    largest = 128 if X.device.type == "cpu" else 4096
-    size = max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
-    start = 0
-    for x in X.slices(size):
-        # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
-        # network that works in place would change X.
-        n_missing = size - len(x)
+    of_slice, X, slices = _in_whole_slices(function, X)
+    for part, x in zip(slices, X.parts(slices), strict=True):
         with torch.inference_mode():
-            padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
-            result = function(padded)[: len(x)]
-        yield slice(start, start + len(x)), result
-        start += len(x)
+            result = of_slice(x)
+        yield part, result
 
 
 def forward_in_slices(function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> Tensor:
-    """Return ``function(X)``, computed in slices and without gradients."""
+    """Return ``function(X)``, computed in slices and without gradients.
+
+    Where several processes fit together, each computes some of the slices.
+    """
+    return forward_in_parts(*_in_whole_slices(function, X))
+
+
+def forward_in_parts(
+    function: Callable[[Tensor], Tensor], X: Samples | Tensor, parts: list[slice]
+) -> Tensor:
+    """Return ``function(X)``, computed part by part and without gradients.
+
+    Where several processes fit together, each computes some of the parts.
+    """
     whole = None
-    for part, result in in_slices(function, X):
+    own = parts[own_parts(len(parts))]
+    for part, x in zip(own, as_samples(X).parts(own), strict=True):
         with torch.inference_mode():
+            result = function(x)
             result = result.float() if result.is_floating_point() else result
             if whole is None:
-                whole = result.new_empty(len(X), *result.shape[1:])
+                whole = result.new_zeros(len(X), *result.shape[1:])
             whole[part] = result
-    return torch.empty(0) if whole is None else whole
+    return torch.empty(0) if whole is None else joined_parts(whole, len(parts))
 
 
 @contextmanager
@@ -99,18 +130,17 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
                 m.track_running_stats, m.running_mean, m.running_var = track, mean, var
 
 
-def batch_norm_parts(X: Samples | Tensor, size: int | None = None) -> Iterator[Tensor]:
-    """Yield `X` in parts for batch statistics, of like size: at most `size`, but at least 2.
+def batch_norm_parts(X: Samples | Tensor, size: int | None = None) -> list[slice]:
+    """Return parts of `X` for batch statistics, of like size: at most `size`, but at least 2.
 
     None: a size that is large enough for the statistics and fits a cache.
     """
     if size is None:
         size = max(64, min(1000, 2**17 // math.prod(X.shape[1:])))
-    X = X if isinstance(X, Samples) else Samples(X)
     n = len(X)
     n_parts = max(1, min(-(-n // size), n // 2))
     stops = [(n // n_parts) * part + min(part, n % n_parts) for part in range(n_parts + 1)]
-    return X.parts(slice(start, stop) for start, stop in pairwise(stops))
+    return [slice(start, stop) for start, stop in pairwise(stops)]
 
 
 def reestimate_batch_norm(
@@ -145,8 +175,8 @@ def reestimate_batch_norm(
     try:
         with torch.inference_mode(), _training_modes(network):
             network.eval()
-            for part in batch_norm_parts(X):
-                (function or network)(part.clone())  # see forward_in_slices
+            for x in as_samples(X).parts(batch_norm_parts(X)):
+                (function or network)(x.clone())  # a network that works in place would change X
     finally:
         for hook in hooks:
             hook.remove()

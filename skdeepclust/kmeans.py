@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust._distributed import of_lowest, own_parts
 from skdeepclust._memmap import release_pages
 from skdeepclust._torch_state import neutral_settings
 
@@ -137,6 +138,7 @@ def k_means(
     On the CPU, most of the time is spent in the matrix product. Bounds on distances, which would
     let it skip samples, are not kept: on overlapping clusters in 256 dimensions they skip next to
     nothing in the first half of the iterations, though most samples in the last third.
+    Within a fit on several processes each takes some of the starts.
     While it runs on the CPU with more than one thread, ``torch.get_num_threads`` is 1: each of
     its own threads works on slices alone.
 
@@ -166,13 +168,15 @@ def k_means(
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
     with neutral_settings(), torch.no_grad(), _workers(device) as each:
         problem = _Problem(X.detach() if isinstance(X, Tensor) else X, n_clusters, each)
+        own = own_parts(n_init if starts is None else len(starts))  # of the starts
         if starts is not None:
-            starts = starts.to(device) - problem.mean
+            starts = starts[own].to(device) - problem.mean
         elif init == "random":
-            starts = problem.random(n_init, generator)
+            starts = problem.random(n_init, generator)[own]
         else:
-            starts = problem.plus_plus(n_init, generator)
-        return problem.solve(starts.float(), max_iter, tol)
+            starts = problem.plus_plus(n_init, generator, own)
+        result = problem.solve(starts.float(), max_iter, tol)
+    return KMeansResult(*of_lowest(result.inertia, result))
 
 
 def _validate(
@@ -438,13 +442,15 @@ class _Problem:
         )
         return self.samples(chosen)
 
-    def plus_plus(self, n_init: int, generator: torch.Generator | None) -> Tensor:
-        """Return starts of greedy k-means++, of shape (n_init, k, d)."""
+    def plus_plus(
+        self, n_init: int, generator: torch.Generator | None, own: slice = slice(None)
+    ) -> Tensor:
+        """Return some of `n_init` starts of greedy k-means++, of shape (..., k, d)."""
         device = "cpu" if generator is None else generator.device
         n_trials = 2 + int(math.log(self.k))
         # All numbers at once: they do not depend on how many starts advance together.
         shape = (n_init, self.k, n_trials)
-        uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)
+        uniform = torch.rand(shape, generator=generator, device=device, dtype=torch.float64)[own]
         width = self.at_once(self.width * self.k // (4 * n_trials), 4)
         return torch.cat([self._plus_plus(part) for part in uniform.to(self.device).split(width)])
 

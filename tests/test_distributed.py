@@ -36,8 +36,10 @@ from skdeepclust import (
     SimCLR,
     STDACClustering,
     _distributed,
+    kmeans,
 )
 from skdeepclust._training import _checkpoint
+from skdeepclust.inference import forward_in_slices
 from skdeepclust.networks import DenseEncoder, VGGEncoder
 
 torch.set_num_threads(1)
@@ -180,6 +182,28 @@ def fail(net):
     raise RuntimeError("stopped")
 
 
+def shared_work():
+    """Do what all processes need to know, and note what of it this one has done."""
+    points = torch.from_numpy(images.reshape(len(images), -1)).float()
+    n_starts, n_slices = [], []
+
+    def solve(problem, starts, *args):
+        n_starts.append(len(starts))
+        return own_solve(problem, starts, *args)
+
+    def function(x):
+        n_slices.append(1)
+        return x.square()
+
+    own_solve = kmeans._Problem.solve
+    with _distributed.joined(), mock.patch.object(kmeans._Problem, "solve", solve):
+        generator = torch.Generator().manual_seed(0)
+        result = kmeans.k_means(points, 10, n_init=5, generator=generator)
+        squares = forward_in_slices(function, points)
+        few = forward_in_slices(function, points[:3])
+    return *result, squares.clone(), few.clone(), sum(n_starts), sum(n_slices)
+
+
 def work(folder):
     """Do in each of torchrun's processes all that the tests look at."""
     rank = int(os.environ["RANK"])
@@ -205,6 +229,7 @@ def work(folder):
     results["other weights"] = error_of(small(callbacks=[At(2, worsen)]))
     workers = Parallel(n_jobs=2)(delayed(count)() for _ in range(2))
     results["in joblib's workers"] = workers
+    results["shared"] = shared_work()
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(results))
 
 
@@ -270,6 +295,15 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(results, name):
 @pytest.mark.parametrize("name", [*cases(BATCH_SIZE), "other random states", "whole", "bf16"])
 def test_the_processes_end_with_the_same_estimator(results, name):
     assert_same_fit(*(of_one[name] for of_one in results), data_of(name))
+
+
+def test_the_processes_share_starts_of_k_means_and_predictions(results):
+    expected = shared_work()
+    assert expected[-2:] == (5, 3)
+    assert [of_one["shared"][-2:] for of_one in results] == [(2, 2), (3, 2)]
+    for of_one in results:
+        for found, same in zip(of_one["shared"][:-2], expected[:-2], strict=True):
+            torch.testing.assert_close(found, same)
 
 
 def test_each_process_draws_its_own_augmentation(results):

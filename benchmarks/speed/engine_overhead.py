@@ -174,7 +174,7 @@ class STDAC(Classification):
 
     def targets(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), batch_statistics(network):
-            logits = torch.cat([network(part) for part in batch_norm_parts(x)])
+            logits = torch.cat([network(x[part]) for part in batch_norm_parts(x)])
         return label_features(logits.softmax(1))
 
     def bare(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -14,7 +14,7 @@ from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
 from skdeepclust.cluster._consensus import ConsensusMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
-from skdeepclust.inference import batch_norm_parts, batch_statistics
+from skdeepclust.inference import batch_norm_parts, batch_statistics, forward_in_parts
 from skdeepclust.losses import (
     binary_cross_entropy,
     label_features,
@@ -75,9 +75,9 @@ class PairObjective(Objective):
 
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
         # of the images as they are, with the batch norm statistics of the batch at hand
-        with torch.no_grad(), batch_statistics(network):
-            parts = batch_norm_parts(x, self.label_batch_size)
-            logits = torch.cat([network(part.clone()).float() for part in parts])
+        parts = batch_norm_parts(x, self.label_batch_size)
+        with batch_statistics(network):
+            logits = forward_in_parts(lambda x: network(x.clone()), x, parts)
         self.target[index] = label_features(logits.softmax(1))
 
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ MNIST's images, turned and moved at random (`RandomAffine`), are written to one 
 for 4,000,000). Each line is a process of its own: a fit of one epoch, then `predict`, which writes
 to an array. The rate is that of the epoch and of the prediction, by the clock and, which other work
 on the machine changes less, by the process's own time on the processor, what reads ahead included;
-the memory is the process's peak, pages of the file that are mapped included. "JPEG": a folder of the first 20,000 images of CIFAR-10,
-read as `ImageFolder`: held in memory once decoded, or decoded anew in each pass, by this process or
-by two more.
+the memory is the process's peak, pages of the file that are mapped included. "JPEG": a folder of
+the first 20,000 images of CIFAR-10, read as `ImageFolder`: held in memory once decoded, or decoded
+anew in each pass, by this process or by two more.
 """
 
 from __future__ import annotations

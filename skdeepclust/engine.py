@@ -279,30 +279,32 @@ class Engine(NeuralNet):
         if processes is not None:
             processes.agree(objective)
             self.own_random_state_ = processes.random_state(self.n_steps_, iterator.X.device)
-        losses, sizes = [], []
+        n_samples = n_batches = 0
+        # of the losses, times the samples; a tensor kept of each would break the heap up
+        total = torch.zeros((), device=iterator.X.device)
+        if total.device.type != "mps":
+            total = total.double()
         order = objective.order(iterator.X.order(iterator.chunk_size))
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
-            of_chunk = []
             for batch in iterator.batches(x, index):
                 if processes is not None:
                     batch = processes.take_share(batch)
                 if self.on_batches_:
                     self.notify("on_batch_begin", batch=batch, training=True)
                 step = step_fn(batch)
-                of_chunk.append(step["loss"])
-                sizes.append(len(batch[0]))
+                size = len(batch[0])
+                total += step["loss"] * size
+                n_samples += size
+                n_batches += 1
                 if self.on_batches_:
                     self.history.record_batch("train_loss", step["loss"].item())
-                    self.history.record_batch("train_batch_size", sizes[-1])
+                    self.history.record_batch("train_batch_size", size)
                     self.notify("on_batch_end", batch=batch, training=True, **step)
-            losses.append(torch.stack(of_chunk))  # a tensor each would break the heap up
             if self.on_samples is not None:
                 self.on_samples(len(x))
-        n_samples = sum(sizes)
-        weights = torch.tensor(sizes, dtype=torch.float32) / n_samples
-        loss = float(torch.cat(losses).float().cpu() @ weights)
+        loss = total.item() / n_samples
         if processes is not None:
             loss, n_samples = processes.mean(loss, n_samples, iterator.X.device)
         epoch = len(self.history)
@@ -319,7 +321,7 @@ class Engine(NeuralNet):
         self.history.record("phase", self.phase.name)
         self.history.record("train_loss", loss)
         self.history.record("train_loss_best", loss < self.best_loss_)
-        self.history.record("train_batch_count", len(sizes))
+        self.history.record("train_batch_count", n_batches)
         for name, value in objective.epoch_metrics().items():
             self.history.record(name, float(value))
         self.best_loss_ = min(self.best_loss_, loss)

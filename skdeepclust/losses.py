@@ -6,10 +6,14 @@ paper                              equation  function
 Kingma and Welling 2014 (VAE)      10        `negative_elbo`, with `gaussian_kl`
 Jiang et al. 2017 (VaDE)                     `negative_elbo` and `gaussian_mixture_kl`,
 \                                            with `gaussian_mixture_logits`
+Huang et al. 2014 (DEN)                      `negative_elbo`, `neighbor_distance` and
+\                                            `group_norms`
 Xie et al. 2016 (DEC)              1         `student_t_logits`
 \                                  2, 3      `assignment_hardening`, `target_distribution`
 Guo et al. 2017 (IDEC)             1         `negative_elbo` and `assignment_hardening`
 Yang et al. 2017 (DCN)             6         `negative_elbo` and `center_distance`
+Ghasedi Dizaji et al. 2017                   `target_distribution` and `layer_errors`
+(DEPICT)
 Berthelot et al. 2019 (ACAI) and   2, 4      `mixture`, `critic_loss`
 Lutscher et al. 2020 (MCDC)        6, 7      `adversarial_loss`, `mixing_consistency`
 Chang et al. 2017 (DAC) and Souza  1 to 3    `pairwise_loss`, with `label_features` and
@@ -27,6 +31,7 @@ Kim et al. 2021 (ProFeat)          1 to 3    `contrastive_loss`, `scan_loss`, `p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -400,6 +405,68 @@ def negative_elbo(
     return error + 2 * kl_weight * divergence / x[0].numel()
 
 
+def neighbor_distance(z: Tensor, of_neighbor: Tensor, similarity: Tensor) -> Tensor:
+    """Squared distances of latents to those of a neighbour, weighted: the locality term of [1]_.
+
+    Parameters
+    ----------
+    z, of_neighbor : Tensor of shape (n, n_features)
+    similarity : Tensor of shape (n,)
+        S, the weight of each pair.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The mean over the pairs.
+
+    References
+    ----------
+    .. [1] Huang, Huang, Wang and Wang (2014). Deep Embedding Network for Clustering. ICPR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import neighbor_distance
+    >>> neighbor_distance(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2), torch.tensor([0.5]))
+    tensor(12.5000)
+    """
+    return (similarity * (z.float() - of_neighbor).square().sum(1)).mean()
+
+
+def group_norms(z: Tensor, n_groups: int) -> Tensor:
+    """Norms of groups of latents, each times the root of its size: the sparsity term of [1]_.
+
+    The group lasso: it is least where few groups of a sample aren't zero.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, n_features)
+    n_groups : int
+        Groups that the features are cut into, in order; the first ones have one more where they
+        can't all be of one size.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The sum over the groups, the mean over the samples. The gradient of a group of zeros is
+        zero.
+
+    References
+    ----------
+    .. [1] Huang, Huang, Wang and Wang (2014). Deep Embedding Network for Clustering. ICPR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import group_norms
+    >>> group_norms(torch.tensor([[3.0, 4.0, 2.0]]), n_groups=2)
+    tensor(9.0711)
+    """
+    groups = z.float().tensor_split(n_groups, dim=1)
+    norms = [math.sqrt(group.shape[1]) * group.norm(dim=1).mean() for group in groups]
+    return torch.stack(norms).sum()
+
+
 def mixture(z: Tensor, share: Tensor) -> Tensor:
     """Mix the latents of each sample with those of another, equation 2 of [1]_.
 
@@ -571,8 +638,8 @@ def center_distance(z: Tensor, centers: Tensor) -> Tensor:
     return (z.float() - centers).square().sum(1).mean() / 2
 
 
-def target_distribution(probabilities: Tensor) -> Tensor:
-    """DEC's target P of soft assignments Q, equation 3 of [1]_.
+def target_distribution(probabilities: Tensor, power: float = 1.0) -> Tensor:
+    """DEC's target P of soft assignments Q, equation 3 of [1]_, or that of DEPICT [2]_.
 
     It strengthens confident assignments and divides by the clusters' sizes, so that large ones
     don't distort the latents.
@@ -581,6 +648,9 @@ def target_distribution(probabilities: Tensor) -> Tensor:
     ----------
     probabilities : Tensor of shape (n, n_clusters)
         Soft assignments of the whole data set, positive rows that sum to one.
+    power : float, default=1.0
+        Of the squared assignments by size, before rows are made to sum to one. 0.5 gives the target
+        of [2]_, q / sqrt(size), which favours small clusters and strengthens nothing.
 
     Returns
     -------
@@ -591,6 +661,8 @@ def target_distribution(probabilities: Tensor) -> Tensor:
     ----------
     .. [1] Xie, Girshick and Farhadi (2016). Unsupervised Deep Embedding for Clustering Analysis.
        ICML.
+    .. [2] Ghasedi Dizaji, Herandi, Deng, Cai and Huang (2017). Deep Clustering via Joint
+       Convolutional Autoencoder Embedding and Relative Entropy Minimization. ICCV.
 
     Examples
     --------
@@ -600,8 +672,43 @@ def target_distribution(probabilities: Tensor) -> Tensor:
     tensor([[0.9143, 0.0857],
             [0.2286, 0.7714]])
     """
-    weights = probabilities.square() / probabilities.sum(0).clamp_min(EPS)
+    weights = (probabilities.square() / probabilities.sum(0).clamp_min(EPS)).pow(power)
     return weights / weights.sum(1, keepdim=True).clamp_min(EPS)
+
+
+def layer_errors(decoded: Sequence[Tensor], clean: Sequence[Tensor], inner_weight: float) -> Tensor:
+    """Squared errors of a decoder's layers beside the encoder's of clean samples, of [1]_.
+
+    Parameters
+    ----------
+    decoded : sequence of Tensor
+        Outputs of the decoder's layers for noisy samples, of any shapes; the last are samples.
+    clean : sequence of Tensor
+        What they are to be, of the same shapes: outputs of the encoder's layers for clean samples,
+        from the deepest on, and at the end the samples.
+    inner_weight : float
+        Weight of all but the last.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The weighted sum of the layers' mean squared errors.
+
+    References
+    ----------
+    .. [1] Ghasedi Dizaji, Herandi, Deng, Cai and Huang (2017). Deep Clustering via Joint
+       Convolutional Autoencoder Embedding and Relative Entropy Minimization. ICCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import layer_errors
+    >>> inner, samples = torch.ones(1, 3), torch.ones(1, 2)
+    >>> layer_errors([inner - 1, samples - 1], [inner, samples], inner_weight=0.1)
+    tensor(1.1000)
+    """
+    *inner, last = (F.mse_loss(a.float(), b.float()) for a, b in zip(decoded, clean, strict=True))
+    return last + inner_weight * sum(inner)
 
 
 def assignment_hardening(logits: Tensor, target: Tensor) -> Tensor:

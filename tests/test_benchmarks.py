@@ -69,6 +69,11 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         },
     ),
     "vade": (["AE", "VaDE"], {"pretraining_epochs": 1, "max_epochs": 1}),
+    "den": (["AE", "DEN"], {"max_epochs": 1}),
+    "depict": (
+        ["DEPICT", "DEPICT, code's target"],
+        {"max_epochs": 1, "label_epochs": 1, "finetune_epochs": 1},
+    ),
     "information": (["IMSAT (VAT)", "IMSAT (RPT)", "RIM", "IIC"], {"max_epochs": 1}),
     "dec": (
         ["AE", "DEC", "IDEC", "FcDEC-DA", "FcIDEC-DA", "ConvDEC-DA", "ConvIDEC-DA"],

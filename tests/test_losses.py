@@ -18,16 +18,20 @@ from skdeepclust.losses import (
     gaussian_kl,
     gaussian_mixture_kl,
     gaussian_mixture_logits,
+    group_norms,
     invariant_information,
     label_features,
+    layer_errors,
     mixing_consistency,
     mixture,
     mutual_information,
     negative_elbo,
+    neighbor_distance,
     pair_agreement,
     pairwise_loss,
     prediction_change,
     scan_loss,
+    target_distribution,
 )
 
 
@@ -355,6 +359,54 @@ def test_center_distance():
     z, centers = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     slow = [sum((a - b) ** 2 for a, b in zip(z[i], centers[i], strict=True)) / 2 for i in range(5)]
     assert center_distance(z, centers).item() == pytest.approx(sum(slow).item() / 5)
+
+
+def test_neighbor_distance():
+    z, near = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    similarity = torch.linspace(0, 1, 5)
+    slow = 0.0
+    for i in range(5):
+        for a, b in zip(z[i].tolist(), near[i].tolist(), strict=True):
+            slow += similarity[i].item() * (a - b) ** 2
+    assert neighbor_distance(z, near, similarity).item() == pytest.approx(slow / 5)
+
+
+def test_group_norms():
+    z = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    slow = 0.0
+    for row in z.tolist():
+        for group in (row[:3], row[3:5], row[5:]):
+            slow += math.sqrt(len(group)) * math.sqrt(sum(v * v for v in group))
+    assert group_norms(z, 3).item() == pytest.approx(slow / 4)
+    zero = torch.zeros(2, 4, requires_grad=True)
+    group_norms(zero, 2).backward()
+    assert (zero.grad == 0).all()  # and not NaN
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_target_distribution(probabilities, power):
+    """p^2 / f, and p / sqrt(f) with the half."""
+    rows = probabilities.tolist()
+    sizes = [sum(column) for column in zip(*rows, strict=True)]
+    for row, target in zip(rows, target_distribution(probabilities, power), strict=True):
+        pairs = list(zip(row, sizes, strict=True))
+        weights = [p * p / f if power == 1 else p / math.sqrt(f) for p, f in pairs]
+        slow = [w / sum(weights) for w in weights]
+        np.testing.assert_allclose(target, slow, rtol=1e-6)
+    certain = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # and a cluster of nothing
+    torch.testing.assert_close(target_distribution(certain, power), certain)
+
+
+def test_layer_errors():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 3, 4), (2, 6), (2, 1, 5)]
+    decoded, clean = ([torch.randn(s, generator=generator) for s in shapes] for _ in range(2))
+    slow = 0.0
+    for number, (a, b) in enumerate(zip(decoded, clean, strict=True)):
+        errors = [(v - w) ** 2 for v, w in zip(a.flatten(), b.flatten(), strict=True)]
+        slow += (1.0 if number == 2 else 0.3) * sum(errors).item() / len(errors)
+    assert layer_errors(decoded, clean, 0.3).item() == pytest.approx(slow, rel=1e-5)
+    assert layer_errors(decoded[2:], clean[2:], 0.3) == (decoded[2] - clean[2]).square().mean()
 
 
 def test_index_names_every_function():

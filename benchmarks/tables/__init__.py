@@ -3,6 +3,8 @@
 from benchmarks.tables import (
     criteria,
     dec,
+    den,
+    depict,
     digits,
     information,
     mcdc,
@@ -22,6 +24,8 @@ TABLES = {
     "st_dac": st_dac,
     "mcdc": mcdc,
     "dec": dec,
+    "den": den,
+    "depict": depict,
     "vade": vade,
     "information": information,
     "n2d": n2d,

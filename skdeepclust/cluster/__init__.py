@@ -5,6 +5,8 @@ from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._deep import DeepClustering
+from skdeepclust.cluster._den import DENClustering
+from skdeepclust.cluster._depict import DEPICTClustering
 from skdeepclust.cluster._iic import IICClustering
 from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
@@ -21,6 +23,8 @@ __all__ = [
     "DACClustering",
     "DCNClustering",
     "DECClustering",
+    "DENClustering",
+    "DEPICTClustering",
     "DeepClustering",
     "IDECClustering",
     "IICClustering",

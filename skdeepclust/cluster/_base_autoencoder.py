@@ -28,7 +28,6 @@ from skdeepclust.networks import (
     ConvDecoder,
     ConvEncoder,
     DenseNetwork,
-    GaussianMixtureHead,
     Posterior,
     StudentTHead,
 )
@@ -312,7 +311,7 @@ class BaseKMeansClusterer(BaseAutoencoderClusterer):
     def _whitens(self) -> bool:
         return False
 
-    def _head(self, n_features: int) -> StudentTHead | GaussianMixtureHead:
+    def _head(self, n_features: int) -> nn.Module:
         return StudentTHead(n_features, self.n_clusters)
 
     def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from skdeepclust.networks import AutoencoderNetwork, Posterior
 from skdeepclust.samples import Samples, n_batches
 
 
-class HardeningTerm(ClusteringTerm):
+class RenewedTargetTerm(ClusteringTerm):
     """KL(P || Q) of the soft assignments Q and a target P that is renewed now and then.
 
     Parameters
@@ -29,10 +29,10 @@ class HardeningTerm(ClusteringTerm):
     update_interval : int
         Steps between two renewals.
     tol : float
+        It has converged once a renewal changes less. 0: there is no criterion.
     """
 
     target: Tensor  # P
-    labels: Tensor  # at the last renewal
 
     def __init__(
         self, X: Samples, n_clusters: int, weight: float, update_interval: int, tol: float
@@ -44,7 +44,6 @@ class HardeningTerm(ClusteringTerm):
         self.tol = tol
         self.converged = False if tol > 0 else None
         self.register_buffer("target", torch.zeros(len(X), n_clusters))
-        self.register_buffer("labels", torch.zeros(len(X), dtype=torch.long))
 
     def get_extra_state(self) -> bool | None:
         """Return what is no buffer, for state dicts."""
@@ -54,23 +53,41 @@ class HardeningTerm(ClusteringTerm):
         """Put back what `get_extra_state` returned."""
         self.converged = state
 
+    def renew(self, q: Tensor) -> Tensor:
+        """Set P from Q of all samples; return how much changed since the last renewal."""
+        raise TypeError(f"{type(self).__name__} does not define `renew`")
+
     def before_step(self, network: AutoencoderNetwork, n_steps: int) -> None:
-        """Now and then, set P from Q of all samples, and compare the labels with the last ones."""
+        """Now and then, renew P."""
         if n_steps % self.update_interval:
             return
         with evaluation_mode(network):
             q = forward_in_slices(lambda x: network(x).softmax(1), self.X)
-        labels = q.argmax(1)
-        changed = (labels != self.labels).float().mean()
-        self.target.copy_(target_distribution(q))
-        self.labels.copy_(labels)
+        changed = self.renew(q)
         # one synchronisation a renewal
         if n_steps and self.tol > 0 and changed.item() < self.tol:
             self.converged = True
 
     def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
-        # IDEC's 0.1 is beside errors of pixels / 50, not of standardised ones
         return self.weight * assignment_hardening(network.head(posterior.mean), self.target[index])
+
+
+class HardeningTerm(RenewedTargetTerm):
+    """DEC's P; what changes are the labels."""
+
+    labels: Tensor  # at the last renewal
+
+    def __init__(self, X: Samples, *args: Any, **kwargs: Any) -> None:
+        super().__init__(X, *args, **kwargs)
+        self.register_buffer("labels", torch.zeros(len(X), dtype=torch.long))
+
+    def renew(self, q: Tensor) -> Tensor:
+        """Return the share of the labels that changed."""
+        labels = q.argmax(1)
+        changed = (labels != self.labels).float().mean()
+        self.target.copy_(target_distribution(q))
+        self.labels.copy_(labels)
+        return changed
 
 
 class _Clusterer:
@@ -222,4 +239,5 @@ class IDECClustering(HardeningMixin, BasePretrainThenCluster):
     clustering_weight: float = param(0.1, NOT_NEGATIVE)
 
     def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
+        # the paper's 0.1 is beside errors of pixels / 50, not of standardised ones
         return self._hardening(X, self.clustering_weight)

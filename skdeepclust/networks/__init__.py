@@ -12,6 +12,12 @@ from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, StridedEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
 from skdeepclust.networks._heads import GaussianMixtureHead, MergingHead, MultiHead, StudentTHead
+from skdeepclust.networks._layered import (
+    LayeredConvDecoder,
+    LayeredConvEncoder,
+    LayeredDenseNetwork,
+    LayeredNetwork,
+)
 from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
@@ -24,6 +30,10 @@ __all__ = [
     "DenseEncoder",
     "DenseNetwork",
     "GaussianMixtureHead",
+    "LayeredConvDecoder",
+    "LayeredConvEncoder",
+    "LayeredDenseNetwork",
+    "LayeredNetwork",
     "MergingHead",
     "MultiHead",
     "Posterior",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import math
@@ -185,8 +186,13 @@ class Engine(NeuralNet):
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"
             setattr(self, name, self.optimizer(list(parameters), **options))
             self.players_[player] = getattr(self, name)
+        self.first_states_ = {player: self._states(player) for player in self.criterion_.renewed}
         self.base_lrs_ = [(g, g["lr"]) for o in self.players_.values() for g in o.param_groups]
         return self
+
+    def _states(self, player: str) -> dict[Tensor, Any]:
+        """Return a copy of a player's optimiser's states: none at first, but for Adagrad's."""
+        return {p: copy.deepcopy(state) for p, state in self.players_[player].state.items()}
 
     def start(self) -> Engine:
         """Build optimisers and callbacks; :meth:`fit_loop` then trains by the epoch."""
@@ -273,6 +279,9 @@ class Engine(NeuralNet):
             factor = self.phase.lr_factor(len(self.history) - 1)
             for group, lr in self.base_lrs_:
                 group["lr"] = lr * factor
+        for player, states in self.first_states_.items():
+            self.players_[player].state.clear()
+            self.players_[player].state.update((p, copy.deepcopy(s)) for p, s in states.items())
         with self._autocast():
             objective.on_epoch_begin(network, iterator.X)
         processes = self.processes_

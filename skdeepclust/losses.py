@@ -21,6 +21,7 @@ and Zanchettin 2019 (ST-DAC)                 `binary_cross_entropy`
 Krause et al. 2010 (RIM)                     `mutual_information`
 Hu et al. 2017 (IMSAT)                       `prediction_change` and `mutual_information`
 Ji et al. 2019 (IIC)               3         `invariant_information`
+Schultz and Joachims 2003                    `triplet_loss`
 Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
 \                                  3         `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
@@ -790,6 +791,32 @@ def contrastive_loss(
         log_share = similarity.log_softmax(1)
         positives = positives & ~left_out
         return -log_share.masked_fill(~positives, 0).sum() / positives.sum().clamp_min(1)
+
+
+def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Mean of [margin + |a - p|² - |a - n|²]_+ over triplets of features divided by their norm.
+
+    Parameters
+    ----------
+    anchor, positive, negative : Tensor of shape (n, n_features)
+    margin : float
+
+    Returns
+    -------
+    Tensor, a scalar
+        In [0, margin + 4].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import triplet_loss
+    >>> east, north = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> triplet_loss(east, east, north, margin=1.0), triplet_loss(east, north, east, margin=1.0)
+    (tensor(0.), tensor(3.))
+    """
+    a, p, n = (F.normalize(z.float(), dim=1) for z in (anchor, positive, negative))
+    # a squared distance of two such is twice what their product lacks of one
+    return (margin + 2 * (a * (n - p)).sum(1)).relu().mean()
 
 
 def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5.0) -> Tensor:

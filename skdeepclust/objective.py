@@ -28,6 +28,9 @@ class Objective(nn.Module):
     converged : bool or None
         None for an objective without a criterion of convergence. One that has it sets this to
         True once it is met, and the phase ends with that epoch.
+    renewed : tuple of str
+        Players whose optimiser begins anew with each epoch, as that of a layer does which
+        :meth:`on_epoch_begin` draws anew.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Objective(nn.Module):
     """
 
     converged: bool | None = None
+    renewed: tuple[str, ...] = ()
 
     # `network` is Any in the hooks, for each objective to name the class that it trains.
 

@@ -105,6 +105,8 @@ def cheap(Estimator):
         cheaper = known_of(Estimator, cheaper)
     elif "DAC" in Estimator.__name__:
         cheaper, of_part = {}, {}
+    elif Estimator in (skdeepclust.DeepClusterClustering, skdeepclust.TripletClustering):
+        cheaper, of_part = {"max_epochs": 20, "kmeans_n_init": 5}, {}
     else:
         cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}
         of_part = {"max_epochs": 20}

@@ -69,7 +69,7 @@ def test_guide_names_all_hooks():
     hooks = {name for name in vars(Objective) if not name.startswith("_")} - {"training"}
     rows = set(re.findall(r"^   \| `(\w+)(?:\(.*?\))?` \|", GUIDE, re.MULTILINE))
     assert hooks <= rows
-    for name in hooks - {"converged"}:
+    for name in hooks - {"converged", "renewed"}:  # which are no methods
         arguments = list(inspect.signature(getattr(Objective, name)).parameters)[1:]
         assert f"`{name}({', '.join(arguments)})`" in GUIDE
     for name in rows - hooks:

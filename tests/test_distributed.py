@@ -25,6 +25,7 @@ from skorch.callbacks import Callback
 from skdeepclust import (
     AutoencoderClustering,
     DCNClustering,
+    DeepClusterClustering,
     DeepClustering,
     IDECClustering,
     IICClustering,
@@ -35,6 +36,7 @@ from skdeepclust import (
     SCANClustering,
     SimCLR,
     STDACClustering,
+    TripletClustering,
     _distributed,
     kmeans,
 )
@@ -99,6 +101,8 @@ def cases(batch_size):
         ),
         "IIC": IICClustering(**clusterer),
         "DeepClustering": DeepClustering(**clusterer),
+        "DeepCluster": DeepClusterClustering(**latents),
+        "triplets": TripletClustering(**latents),
     }
 
 

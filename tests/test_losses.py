@@ -32,6 +32,7 @@ from skdeepclust.losses import (
     prediction_change,
     scan_loss,
     target_distribution,
+    triplet_loss,
 )
 
 
@@ -418,3 +419,21 @@ def test_index_names_every_function():
         if inspect.isfunction(value) and value.__module__ == losses.__name__ and name[0] != "_"
     }
     assert set(re.findall(r"`(\w+)`", losses.__doc__)) == functions
+
+
+def test_triplet_loss():
+    """Distances of normalised vectors, triplet by triplet; zero beyond the margin."""
+    generator = torch.Generator().manual_seed(0)
+    triplets = torch.randn(3, 6, 4, generator=generator)
+    found = triplet_loss(*triplets, margin=0.4).item()
+    losses = []
+    for a, p, n in zip(*triplets.double().tolist(), strict=True):
+        a, p, n = ([value / math.hypot(*v) for value in v] for v in (a, p, n))
+        losses.append(max(0.0, 0.4 + math.dist(a, p) ** 2 - math.dist(a, n) ** 2))
+    assert 0 < sum(loss == 0 for loss in losses) < 6
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
+    zeros = torch.zeros(1, 4, requires_grad=True)  # have no direction: all is finite
+    loss = triplet_loss(zeros, zeros, zeros, margin=0.4)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.4)
+    assert torch.isfinite(zeros.grad).all()

@@ -1,6 +1,7 @@
 """A module a table."""
 
 from benchmarks.tables import (
+    baselines,
     criteria,
     dec,
     den,
@@ -30,6 +31,7 @@ TABLES = {
     "information": information,
     "n2d": n2d,
     "profeat": profeat,
+    "baselines": baselines,
     "selection": selection,
     "criteria": criteria,
 }

@@ -5,6 +5,7 @@ from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._deep import DeepClustering
+from skdeepclust.cluster._deepcluster import DeepClusterClustering
 from skdeepclust.cluster._den import DENClustering
 from skdeepclust.cluster._depict import DEPICTClustering
 from skdeepclust.cluster._iic import IICClustering
@@ -15,6 +16,7 @@ from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
 from skdeepclust.cluster._st_dac import STDACClustering
+from skdeepclust.cluster._triplet import TripletClustering
 from skdeepclust.cluster._vade import VaDEClustering
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "DECClustering",
     "DENClustering",
     "DEPICTClustering",
+    "DeepClusterClustering",
     "DeepClustering",
     "IDECClustering",
     "IICClustering",
@@ -36,6 +39,7 @@ __all__ = [
     "SCANClustering",
     "STDACClustering",
     "SimCLR",
+    "TripletClustering",
     "VAEClustering",
     "VaDEClustering",
 ]

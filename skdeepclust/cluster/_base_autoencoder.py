@@ -10,7 +10,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -19,9 +18,10 @@ from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust.cluster._latents import k_means_of, pca_whitening
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
-from skdeepclust.kmeans import KMeansResult, k_means
+from skdeepclust.kmeans import KMeansResult
 from skdeepclust.losses import negative_elbo
 from skdeepclust.networks import (
     AutoencoderNetwork,
@@ -318,20 +318,14 @@ class BaseKMeansClusterer(BaseAutoencoderClusterer):
         """Put the centres of k-means on the latents into the head."""
         latents = self._latents(network, X)
         offset, whitening = latents.mean(0), None
-        if self._whitens() and latents.std(0).any():
-            pca = PCA(whiten=True, svd_solver="full", random_state=0)
-            pca.fit(latents.cpu().numpy())
-            used = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
-            scaled = pca.components_[used].T / np.sqrt(pca.explained_variance_[used])
-            whitening = torch.from_numpy(np.ascontiguousarray(scaled, dtype=np.float32))
+        if self._whitens():
+            whitening = pca_whitening(latents)
         network.head.set_centers(network.head.centers.detach(), offset, whitening)
         centers = self._k_means(network.head.project(latents)).centers
         network.head.set_centers(centers, offset, whitening)
 
     def _k_means(self, points: Tensor) -> KMeansResult:
-        if points.device.type == "mps":  # which k_means doesn't take
-            points = points.cpu()
-        return k_means(points, self.n_clusters, n_init=self.kmeans_n_init)
+        return k_means_of(points, self.n_clusters, n_init=self.kmeans_n_init)
 
 
 @estimator

@@ -12,7 +12,8 @@ from torch import Tensor
 from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
-from skdeepclust.cluster._base_overclustering import AUTO, BaseOverclusterer, MergingNetwork
+from skdeepclust.cluster._base_augmented import AUTO
+from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import scan_loss

@@ -153,9 +153,6 @@ class IICClustering(BaseOverclusterer):
 
     _EFFORT = 4000
 
-    def _planned_epochs(self, n_samples: int) -> int:
-        return self._main_epochs(n_samples)
-
     def _check_parameters(self) -> None:
         if self.alternation is not None and self.overclustering == 1:
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_mixture_logits, student_t_logits
 from skdeepclust.networks._base import he_normal
@@ -19,12 +20,14 @@ class StudentTHead(nn.Module):
     """Logits of Student's t kernel around cluster centres, with one degree of freedom.
 
     Their softmax is the soft assignment of DEC [1]_ (equation 1), their maximum is the nearest
-    centre. The latents can be whitened before.
+    centre. The latents can be whitened before, and then divided by their norm.
 
     Parameters
     ----------
     n_features : int
     n_clusters : int
+    normalize : bool, default=False
+        Whether they are divided by their norm.
 
     Attributes
     ----------
@@ -54,9 +57,10 @@ class StudentTHead(nn.Module):
     offset: Tensor
     whitening: Tensor | None
 
-    def __init__(self, n_features: int, n_clusters: int) -> None:
+    def __init__(self, n_features: int, n_clusters: int, normalize: bool = False) -> None:
         super().__init__()
         self.n_features = n_features
+        self.normalize = normalize
         self.centers = nn.Parameter(torch.zeros(n_clusters, n_features))
         self.register_buffer("offset", torch.zeros(n_features))
         self.register_buffer("whitening", None)
@@ -86,11 +90,12 @@ class StudentTHead(nn.Module):
     def project(self, z: Tensor) -> Tensor:
         """Return the latents as they are compared with the centres."""
         z = z - self.offset
-        if self.whitening is None:
-            return z
-        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
-        dtype = torch.float32 if z.device.type == "mps" else torch.float64
-        return (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
+        if self.whitening is not None:
+            # In float64, which MPS lacks: a sample's last digit would depend on its place in the
+            # batch.
+            dtype = torch.float32 if z.device.type == "mps" else torch.float64
+            z = (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
+        return F.normalize(z, dim=1) if self.normalize else z
 
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""

@@ -1,0 +1,105 @@
+"""DeepCluster and triplets, as baselines of other papers' tables, on CIFAR-10, MNIST and digits.
+
+    python -m benchmarks baselines --precision bf16                       # for a GPU
+    python -m benchmarks baselines --data mnist --n-samples 10000 --set small=True max_epochs=20
+
+DeepCluster: SGD with a learning rate of 0.05, momentum 0.9 and weight decay 1e-5, batches of 256,
+200 epochs, k ten times the number of classes, features reduced to 256 dimensions, crops and mirror
+images of photographs, all as on ImageNet in its paper. Ours are the network, ResNet-18 without a
+Sobel filter, and what augments grey images: the package's default. Of the triplets in the tables
+no settings are printed: network and augmentation as here, the rest is the package's default, in
+200 epochs.
+
+--set small=True takes the package's networks and defaults in place of these settings.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import records
+from benchmarks.report import option
+from benchmarks.run import Job, Wanted
+from skdeepclust import DeepClusterClustering, TripletClustering
+from skdeepclust.augment import RandomResizedCrop
+from skdeepclust.datasets import load_cifar10, load_mnist
+from skdeepclust.networks import ResNet18
+
+DATA = {
+    "cifar10": partial(load_cifar10, return_X_y=True),
+    "mnist": partial(load_mnist, return_X_y=True),
+    "digits": lambda data_home: records.digits(),
+}
+SIZES = {"cifar10": 60_000, "mnist": 70_000, "digits": 1797}
+DEFAULT_DATA = ("cifar10",)
+STATES = range(3)
+PAPER = {
+    ("cifar10", "k-means"): (0.229, 0.087, 0.049),
+    ("cifar10", "DeepCluster"): (0.374,),
+    ("cifar10", "Triplets"): (0.205,),
+}
+PAPER_HAS = "ACC / NMI / ARI"
+COLUMNS = {
+    "settings": lambda r: (
+        {True: "package's", False: "paper's"}.get(r["options"].get("small"), "")
+        if r["row"] != "k-means"
+        else ""
+    ),
+    "epochs": option("max_epochs"),
+}
+REMARKS = (
+    "The paper's figures are those of ProFeat's table 1, copied from IIC's: with what network and "
+    "settings they were found it doesn't say, and they may be best runs. All images of the "
+    "training and the test part, or as many as said. With the paper's settings the network is "
+    "ResNet-18, of ours; the package's settings have its small network, and crops and mirror "
+    "images on CIFAR-10."
+)
+SHARE = {"n_samples": 10_000, "given": {"small": True, "max_epochs": 20}, "precision": "bf16"}
+WANTED = [
+    Wanted(["k-means"], ["cifar10", "mnist"], STATES, value=7, seconds=(60, 60), n_samples=10_000),
+    Wanted(["DeepCluster", "Triplets"], ["cifar10", "mnist"], STATES, 7, (400, 60), **SHARE),
+    Wanted(["k-means"], ["cifar10"], STATES, value=8, seconds=(None, 60)),
+    Wanted(
+        ["DeepCluster", "Triplets"], ["cifar10"], STATES, 8, seconds=(None, 8000),
+        precision="bf16",
+    ),
+]  # fmt: skip
+
+
+def options(row: str, data: str, given: dict) -> dict[str, Any]:
+    """Return whose settings there are, and the epochs."""
+    return {} if row == "k-means" else {"small": False, "max_epochs": 200}
+
+
+def common(job: Job) -> dict[str, Any]:
+    """Return what both have: crops and mirror images of photographs, network and epochs."""
+    is_colour = job.X.ndim == 4
+    return {
+        "n_clusters": len(np.unique(job.y)),
+        "max_epochs": job.options["max_epochs"],
+        "augmentation": RandomResizedCrop() if is_colour else "auto",
+        "network": None if job.options["small"] else ResNet18,
+    }
+
+
+def deep_cluster(job: Job) -> DeepClusterClustering:
+    """Return DeepCluster."""
+    paper = {
+        "n_components": 256,
+        "overclustering": 10,
+        "batch_size": 256,
+        "lr": 0.05,
+        "optimizer": partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-5),
+    }
+    return DeepClusterClustering(**common(job), **({} if job.options["small"] else paper))
+
+
+ROWS = {
+    "k-means": lambda job: records.k_means(len(np.unique(job.y))),
+    "DeepCluster": deep_cluster,
+    "Triplets": lambda job: TripletClustering(**common(job)),
+}

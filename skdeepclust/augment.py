@@ -159,6 +159,33 @@ class RandomNoise(_Augmentation):
         return x * (torch.rand_like(x) >= self.dropout)
 
 
+class RandomMasking(_Augmentation):
+    """Masking noise: values replaced by the training set's mean, in samples of any shape.
+
+    Of images each value of each channel is masked alone.
+
+    Parameters
+    ----------
+    share : float, default=0.25
+        Probability with which a value is replaced by 0, the mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.augment import RandomMasking
+    >>> RandomMasking(share=0.5)(torch.rand(32, 1, 28, 28)).shape
+    torch.Size([32, 1, 28, 28])
+    """
+
+    def __init__(self, share: float = 0.25) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Augment samples of shape (n, ...)."""
+        return x * (torch.rand_like(x) >= self.share)
+
+
 class RandomHorizontalFlip(_Augmentation):
     """Mirror images left to right.
 

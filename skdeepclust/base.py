@@ -200,7 +200,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._check_callbacks()
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
-        for name in ("augmentation", "strong_augmentation"):
+        for name in ("augmentation", "strong_augmentation", "corruption"):
             self._check_augmentation(getattr(self, name, None), name, X)
         return X
 

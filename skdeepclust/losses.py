@@ -4,10 +4,12 @@ r"""Losses: pure functions, tensors in, scalar out. All are computed in float32.
 paper                              equation  function
 =================================  ========  ===================================================
 Kingma and Welling 2014 (VAE)      10        `negative_elbo`, with `gaussian_kl`
+Ng 2011 (sparse auto-encoder)                `negative_elbo` with `sparsity_penalty`
 Jiang et al. 2017 (VaDE)                     `negative_elbo` and `gaussian_mixture_kl`,
 \                                            with `gaussian_mixture_logits`
 Huang et al. 2014 (DEN)                      `negative_elbo`, `neighbor_distance` and
 \                                            `group_norms`
+Yang et al. 2019 (DGG)                       `negative_elbo`, `clustered_kl`, `siamese_loss`
 Xie et al. 2016 (DEC)              1         `student_t_logits`
 \                                  2, 3      `assignment_hardening`, `target_distribution`
 Guo et al. 2017 (IDEC)             1         `negative_elbo` and `assignment_hardening`
@@ -273,6 +275,37 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
 
 
+def sparsity_penalty(activations: Tensor, target: float = 0.05) -> Tensor:
+    """Divergence of the units' mean activations from a small one, sum_j KL(rho || mean_j), of [1]_.
+
+    Parameters
+    ----------
+    activations : Tensor of shape (n, n_units)
+        In [0, 1], of the whole batch; their means are clipped to [1e-7, 1 - 1e-7].
+    target : float in (0, 1), default=0.05
+        The mean activation that is wanted, rho.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats; 0 where each unit's mean is `target`.
+
+    References
+    ----------
+    .. [1] Ng (2011). Sparse autoencoder. CS294A lecture notes, Stanford University.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import sparsity_penalty
+    >>> sparsity_penalty(torch.tensor([[0.25, 0.1], [0.75, 0.0]]), target=0.5)
+    tensor(0.8304)
+    """
+    mean = activations.float().mean(0)
+    entropy = -target * math.log(target) - (1 - target) * math.log1p(-target)
+    return (binary_cross_entropy(mean, torch.as_tensor(target)) - entropy).sum()
+
+
 def gaussian_mixture_logits(
     z: Tensor, log_weights: Tensor, centers: Tensor, log_variances: Tensor
 ) -> Tensor:
@@ -351,11 +384,86 @@ def gaussian_mixture_kl(
     >>> gaussian_mixture_kl(z, standard, z, torch.zeros(1), standard, standard)
     tensor(0.5000)
     """
-    mean, log_variance = mean.float()[:, None], log_variance.float()[:, None]
     log_gamma = gaussian_mixture_logits(z, log_weights, centers, log_variances).log_softmax(1)
+    return clustered_kl(mean, log_variance, log_gamma, log_weights, centers, log_variances)
+
+
+def clustered_kl(
+    mean: Tensor,
+    log_variance: Tensor,
+    log_q: Tensor,
+    log_prior: Tensor,
+    centers: Tensor,
+    log_variances: Tensor,
+) -> Tensor:
+    """Kullback-Leibler divergence of q(z | x) q(c | x) from p(c) N(z; mu_c, v_c), of [1]_.
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor of shape (n, n_features)
+        Of the posteriors of the latents.
+    log_q : Tensor of shape (n, n_clusters)
+        Log-probabilities of the posteriors of the clusters.
+    log_prior : Tensor of shape (n_clusters,) or (n, n_clusters)
+        Log-probabilities of their prior, of all samples or of each.
+    centers, log_variances : Tensor of shape (n_clusters, n_features)
+        Of the components, whose covariances are diagonal.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats, the mean over the samples.
+
+    References
+    ----------
+    .. [1] Yang, Cheung, Li and Fang (2019). Deep Clustering by Gaussian Mixture Variational
+       Autoencoders with Graph Embedding. ICCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import clustered_kl
+    >>> z, standard = torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)
+    >>> clustered_kl(z, standard, torch.zeros(1, 1), torch.zeros(1), standard, standard)
+    tensor(0.5000)
+    """
+    mean, log_variance = mean.float()[:, None], log_variance.float()[:, None]
     ratio = ((mean - centers).square() + log_variance.exp()) * (-log_variances).exp()
     kl = (ratio - 1 - log_variance + log_variances).sum(2) / 2  # from each component
-    return (log_gamma.exp() * (kl + log_gamma - log_weights)).sum(1).mean()
+    return (log_q.exp() * (kl + log_q - log_prior)).sum(1).mean()
+
+
+def siamese_loss(z: Tensor, near: Tensor, other: Tensor, margin: float = 3.0) -> Tensor:
+    """Contrastive loss of pairs, d(z, near)^2 + [margin - d(z, other)^2]_+, as DGG has it [1]_.
+
+    Parameters
+    ----------
+    z, near, other : Tensor of shape (n, n_features)
+        Embeddings of samples, of a neighbour of each and of any other sample.
+    margin : float, default=3.0
+        Squared distance from which on others are far enough.
+
+    Returns
+    -------
+    Tensor, a scalar
+        The mean over the samples.
+
+    References
+    ----------
+    .. [1] Yang, Cheung, Li and Fang (2019). Deep Clustering by Gaussian Mixture Variational
+       Autoencoders with Graph Embedding. ICCV.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import siamese_loss
+    >>> z = torch.zeros(1, 2)
+    >>> siamese_loss(z, near=torch.tensor([[1.0, 0.0]]), other=torch.tensor([[1.0, 1.0]]))
+    tensor(2.)
+    """
+    z = z.float()
+    to_near, to_other = ((z - end.float()).square().sum(1) for end in (near, other))
+    return (to_near + (margin - to_other).clamp_min(0)).mean()
 
 
 def negative_elbo(

@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from skdeepclust.augment import RandomAffine, RandomNoise
+from skdeepclust.augment import RandomAffine, RandomMasking, RandomNoise
 
 STILL = {"rotation": 0, "shift": 0, "zoom": 0, "value_shift": 0, "rescale": 1}
 
@@ -97,3 +97,13 @@ def test_noise():
 def test_settings_are_shown():
     assert repr(RandomNoise(std=0.2)) == "RandomNoise(std=0.2, dropout=0.1)"
     assert "rotation=20" in repr(RandomAffine(rotation=20))
+
+
+@pytest.mark.parametrize("shape", [(500, 3), (200, 2, 12, 16)])
+def test_masking_replaces_a_share_of_the_values_by_the_mean(shape):
+    x = torch.rand(shape) + 1
+    masked = RandomMasking(share=0.4)(x)
+    is_masked = masked == 0
+    assert is_masked.float().mean() == pytest.approx(0.4, abs=0.03)
+    assert torch.equal(masked[~is_masked], x[~is_masked])
+    assert len(is_masked.flatten(1).unique(dim=0)) > 4  # a draw for each sample

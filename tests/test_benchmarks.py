@@ -68,11 +68,15 @@ SMOKE = {  # rows and what is set, so that each takes about a second
             "tol": 0.0,
         },
     ),
-    "vade": (["AE", "VaDE"], {"pretraining_epochs": 1, "max_epochs": 1}),
     "den": (["AE", "DEN"], {"max_epochs": 1}),
     "depict": (
         ["DEPICT", "DEPICT, code's target"],
         {"max_epochs": 1, "label_epochs": 1, "finetune_epochs": 1},
+    ),
+    "autoencoders": (["AE", "DAE", "SAE", "SWWAE", "VAE"], {"max_epochs": 1}),
+    "vade": (
+        ["AE", "VaDE", "DGG"],
+        {"pretraining_epochs": 1, "siamese_epochs": 1, "max_epochs": 1},
     ),
     "information": (["IMSAT (VAT)", "IMSAT (RPT)", "RIM", "IIC"], {"max_epochs": 1}),
     "dec": (

@@ -35,6 +35,7 @@ from skdeepclust import (
     RIMClustering,
     SCANClustering,
     SimCLR,
+    SparseAutoencoderClustering,
     STDACClustering,
     TripletClustering,
     _distributed,
@@ -77,6 +78,7 @@ def cases(batch_size):
         ),
         "IDEC": IDECClustering(**latents, tol=0, autoencoder=pretrained),
         "DCN": DCNClustering(**latents, autoencoder=pretrained),
+        "SAE": SparseAutoencoderClustering(**latents),
         "MCDC": MCDCClustering(**latents),
         "ST-DAC": STDACClustering(
             **{**clusterer, "lr": 1e-3, "network": ENCODER, "mi_weight": 0.1, "chunk_size": 100}

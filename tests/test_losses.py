@@ -12,6 +12,7 @@ from skdeepclust.losses import (
     adversarial_loss,
     binary_cross_entropy,
     center_distance,
+    clustered_kl,
     confident_cross_entropy,
     contrastive_loss,
     critic_loss,
@@ -31,6 +32,8 @@ from skdeepclust.losses import (
     pairwise_loss,
     prediction_change,
     scan_loss,
+    siamese_loss,
+    sparsity_penalty,
     target_distribution,
     triplet_loss,
 )
@@ -310,6 +313,53 @@ def test_gaussian_mixture():
             kl = torch.distributions.kl_divergence(posterior, c).sum()
             slow += gamma * (kl + (gamma / p).log()) / 6
     torch.testing.assert_close(divergence, slow)
+
+
+def test_clustered_kl_with_a_prior_of_each_sample():
+    """Of each sample and component, with torch's distributions."""
+    generator = torch.Generator().manual_seed(0)
+    mean, log_variance = torch.randn(2, 6, 3, generator=generator)
+    centers, log_variances = torch.randn(2, 4, 3, generator=generator)
+    q, prior = torch.randn(2, 6, 4, generator=generator).softmax(2)
+    slow = 0.0
+    for i in range(6):
+        posterior = torch.distributions.Normal(mean[i], (log_variance[i] / 2).exp())
+        for c in range(4):
+            component = torch.distributions.Normal(centers[c], (log_variances[c] / 2).exp())
+            kl = torch.distributions.kl_divergence(posterior, component).sum()
+            slow += q[i, c] * (kl + (q[i, c] / prior[i, c]).log()) / 6
+    found = clustered_kl(mean, log_variance, q.log(), prior.log(), centers, log_variances)
+    torch.testing.assert_close(found, slow)
+
+
+def test_siamese_loss_pair_by_pair():
+    z, near, other = torch.randn(3, 9, 2, generator=torch.Generator().manual_seed(0))
+    slow, n_far = 0.0, 0
+    for i in range(9):
+        apart = sum((a - b) ** 2 for a, b in zip(z[i], other[i], strict=True)).item()
+        n_far += apart > 2.0
+        slow += sum((a - b) ** 2 for a, b in zip(z[i], near[i], strict=True)).item()
+        slow += max(0.0, 2.0 - apart)
+    assert 0 < n_far < 9
+    assert siamese_loss(z, near, other, margin=2.0).item() == pytest.approx(slow / 9)
+
+
+def test_sparsity_penalty_unit_by_unit():
+    codes = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    slow = 0.0
+    for j in range(4):
+        mean = sum(codes[i, j].item() for i in range(6)) / 6
+        slow += 0.2 * math.log(0.2 / mean) + 0.8 * math.log(0.8 / (1 - mean))
+    assert sparsity_penalty(codes, 0.2).item() == pytest.approx(slow, rel=1e-5)
+    assert sparsity_penalty(torch.full((3, 4), 0.2), 0.2).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_sparsity_penalty_of_units_that_are_always_on_or_off():
+    codes = torch.tensor([[0.0, 1.0], [0.0, 1.0]], requires_grad=True)
+    penalty = sparsity_penalty(codes)
+    penalty.backward()
+    assert penalty.item() > 1
+    assert torch.isfinite(codes.grad).all()
 
 
 def test_gaussian_mixture_kl_far_from_all_components():

@@ -1,6 +1,7 @@
 """A module a table."""
 
 from benchmarks.tables import (
+    autoencoders,
     baselines,
     criteria,
     dec,
@@ -23,6 +24,7 @@ TABLES = {
     "tabular": tabular,
     "digits": digits,
     "st_dac": st_dac,
+    "autoencoders": autoencoders,
     "mcdc": mcdc,
     "dec": dec,
     "den": den,

@@ -1,6 +1,10 @@
 """Estimators, one private file for each family of methods."""
 
-from skdeepclust.cluster._autoencoder import AutoencoderClustering, VAEClustering
+from skdeepclust.cluster._autoencoder import (
+    AutoencoderClustering,
+    SparseAutoencoderClustering,
+    VAEClustering,
+)
 from skdeepclust.cluster._dac import DACClustering
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
@@ -8,6 +12,7 @@ from skdeepclust.cluster._deep import DeepClustering
 from skdeepclust.cluster._deepcluster import DeepClusterClustering
 from skdeepclust.cluster._den import DENClustering
 from skdeepclust.cluster._depict import DEPICTClustering
+from skdeepclust.cluster._dgg import DGGClustering
 from skdeepclust.cluster._iic import IICClustering
 from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
@@ -16,6 +21,7 @@ from skdeepclust.cluster._profeat import ProFeatClustering
 from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
 from skdeepclust.cluster._st_dac import STDACClustering
+from skdeepclust.cluster._swwae import SWWAEClustering
 from skdeepclust.cluster._triplet import TripletClustering
 from skdeepclust.cluster._vade import VaDEClustering
 
@@ -27,6 +33,7 @@ __all__ = [
     "DECClustering",
     "DENClustering",
     "DEPICTClustering",
+    "DGGClustering",
     "DeepClusterClustering",
     "DeepClustering",
     "IDECClustering",
@@ -38,7 +45,9 @@ __all__ = [
     "RIMClustering",
     "SCANClustering",
     "STDACClustering",
+    "SWWAEClustering",
     "SimCLR",
+    "SparseAutoencoderClustering",
     "TripletClustering",
     "VAEClustering",
     "VaDEClustering",

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
-from skdeepclust._sklearn import HasMethods, StrOptions
-from skdeepclust.cluster._base_autoencoder import BaseLatentKMeans
-from skdeepclust.networks._autoencoder import AutoencoderNetwork, UnitRange
+from skdeepclust._sklearn import HasMethods, Interval, StrOptions
+from skdeepclust.augment import RandomMasking, RandomNoise
+from skdeepclust.cluster._base_autoencoder import BaseLatentKMeans, ClusteringTerm
+from skdeepclust.losses import sparsity_penalty
+from skdeepclust.networks._autoencoder import (
+    AutoencoderNetwork,
+    Posterior,
+    SigmoidNetwork,
+    UnitRange,
+)
+from skdeepclust.objective import Objective, gather
+
+CORRUPTIONS = {"masking": RandomMasking(), "gaussian": RandomNoise(std=0.5, dropout=0.0)}
 
 
 @estimator
@@ -53,6 +66,13 @@ class AutoencoderClustering(BaseLikelihood):
         What an augmented sample is to be decoded to: the sample as it was before, so that what the
         augmentation does leaves the latents, or the augmented one, as in the auto-encoder of DEC
         with data augmentation [2]_. DEC, IDEC and DCN keep to it as they go on.
+    corruption : callable, {"masking", "gaussian"} or None
+        Noise that makes it a denoising auto-encoder [3]_: what is to be decoded is without it,
+        whatever `reconstruction` is. "masking": a quarter of the values become 0, the mean of all
+        (:class:`~skdeepclust.augment.RandomMasking`; black in [3]_). "gaussian": noise of half a
+        standard deviation. A callable, such as ``RandomMasking(0.5)``, gets the (augmented) batch,
+        as `augmentation` does. It is of the training of this auto-encoder alone: DEC, say, goes on
+        with samples that are not corrupted. None: no noise.
     max_epochs : int
         Passes over the samples. 400 in the paper.
     lr : float
@@ -71,6 +91,8 @@ class AutoencoderClustering(BaseLikelihood):
     ----------
     .. [1] Lutscher et al. (2020). Mixing Consistent Deep Clustering. arXiv:2011.01977.
     .. [2] Guo, Zhu, Liu and Yin (2018). Deep Embedded Clustering with Data Augmentation. ACML.
+    .. [3] Vincent, Larochelle, Bengio and Manzagol (2008). Extracting and Composing Robust
+       Features with Denoising Autoencoders. ICML.
 
     Examples
     --------
@@ -86,6 +108,89 @@ class AutoencoderClustering(BaseLikelihood):
 
     autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
     reconstruction: str = param("sample", StrOptions({"sample", "augmented"}))
+    corruption: Callable[[Tensor], Tensor] | str | None = param(
+        None, None, StrOptions(set(CORRUPTIONS)), callable
+    )
+
+    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+        corruption = self.corruption
+        if isinstance(corruption, str):
+            corruption = CORRUPTIONS[corruption]
+        return super()._objective(network, corruption=corruption, **kwargs)
+
+
+class SparsityTerm(ClusteringTerm):
+    """The divergence of the codes' mean activations from a small one.
+
+    Parameters
+    ----------
+    sparsity, weight : float
+        rho and beta.
+    """
+
+    def __init__(self, sparsity: float, weight: float) -> None:
+        super().__init__()
+        self.sparsity = sparsity
+        self.weight = weight
+
+    def forward(self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor) -> Tensor:
+        return self.weight * sparsity_penalty(gather(posterior.mean), self.sparsity)
+
+
+@estimator
+class SparseAutoencoderClustering(BaseLikelihood):
+    """Sparse auto-encoder (SAE), then k-means on its codes.
+
+    The encoder ends in a sigmoid, and beside the reconstruction each unit of the code is trained to
+    have a small mean over the samples, so that few are active for any one of them [1]_.
+
+    Parameters
+    ----------
+    sparsity : float in (0, 1)
+        The mean activation that is wanted of each unit: rho. 0.05 in the paper.
+    sparsity_weight : float
+        Weight of the divergence from it, summed over the units, beside half the squared error
+        summed over the (standardised) values: beta. 3 in the paper.
+
+    See Also
+    --------
+    AutoencoderClustering : Linear latents; with `corruption` a denoising auto-encoder.
+
+    Notes
+    -----
+    The mean activations are those of the batch; the paper trains on all samples at once. It has one
+    hidden layer, whose codes these are; here they are those of the innermost one of many.
+
+    {{autoencoders}}
+    So were those of `sparsity` and `sparsity_weight`: of single restarts in bf16 with random state
+    0, ACC is .82 with 0.2 and 0.1, .69 with 0.05 and 0.1, and .41 with the paper's, which leave too
+    little in 16 units; with 64 of them it is .77, .61 and .57.
+
+    References
+    ----------
+    .. [1] Ng (2011). Sparse autoencoder. CS294A lecture notes, Stanford University.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skdeepclust import SparseAutoencoderClustering
+    >>> images = load_digits().images[:200]
+    >>> sae = SparseAutoencoderClustering(n_clusters=3, n_init=1, max_epochs=5, random_state=0)
+    >>> codes = sae.fit_transform(images)
+    >>> bool(codes.min() >= 0 and codes.max() <= 1)
+    True
+    """
+
+    sparsity: float = param(0.2, Interval(Real, 0, 1, closed="neither"))
+    sparsity_weight: float = param(0.1, NOT_NEGATIVE)
+
+    _network_class = SigmoidNetwork
+
+    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+        # The paper's weight is beside half the sum of the squared errors, ours are their mean.
+        weight = 2 * self.sparsity_weight / math.prod(self.input_shape_)
+        term = SparsityTerm(self.sparsity, weight)
+        return super()._objective(network, term=term, **kwargs)
 
 
 @estimator

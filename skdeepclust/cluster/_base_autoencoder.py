@@ -31,10 +31,9 @@ from skdeepclust.networks import (
     Posterior,
     StudentTHead,
 )
+from skdeepclust.networks._autoencoder import DENSE_LATENT_SIZE
 from skdeepclust.objective import Objective, Parameters
 from skdeepclust.samples import Samples
-
-DENSE_LATENT_SIZE = 10
 
 
 @torch.no_grad()
@@ -77,6 +76,8 @@ class AutoencoderObjective(Objective):
         Of a Bernoulli likelihood; None: a Gaussian one.
     decodes_augmented : bool
         Whether the augmented sample is what is to be decoded.
+    corruption : callable or None
+        What is done to a sample after its augmentation, before it is encoded.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class AutoencoderObjective(Objective):
         term: ClusteringTerm | None = None,
         value_range: tuple[float, float] | None = None,
         decodes_augmented: bool = False,
+        corruption: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
@@ -95,6 +97,7 @@ class AutoencoderObjective(Objective):
         self.term = term
         self.value_range = value_range
         self.decodes_augmented = decodes_augmented
+        self.corruption = nn.Identity() if corruption is None else corruption
 
     @property
     def converged(self) -> bool | None:  # type: ignore[override]  # the term alone sets it
@@ -124,13 +127,18 @@ class AutoencoderObjective(Objective):
 
     def encode(self, network: AutoencoderNetwork, x: Tensor) -> tuple[Posterior, Tensor]:
         """Return the posterior, and what is to be decoded."""
+        given, target = self.given_and_target(x)
+        return network.encode(given), target
+
+    def given_and_target(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is to be encoded, and what is to be decoded."""
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
         # Copies: what works in place would change the target too.
         augmented = self.augmentation(x.clone())
         if self.decodes_augmented:
-            return network.encode(augmented.clone()), augmented
-        return network.encode(augmented), x
+            return self.corruption(augmented.clone()), augmented
+        return self.corruption(augmented), x
 
     def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
         divergence = posterior.divergence()
@@ -366,6 +374,8 @@ class BaseAutoencoderTrainer(EncoderMixin, AugmentationMixin, BaseAutoencoderClu
     max_epochs: int = 25
     lr: float = 2e-3
 
+    _network_class: ClassVar[type[AutoencoderNetwork]] = AutoencoderNetwork
+
     # ------------------------------------------------------------------ networks
 
     def _default_encoder(self) -> nn.Module:
@@ -396,7 +406,7 @@ class BaseAutoencoderTrainer(EncoderMixin, AugmentationMixin, BaseAutoencoderClu
             decoder = self.decoder(n_features, self.input_shape_)
         self._check_decoder(decoder, n_features)
         posterior = first_posterior(n_features) if self._is_variational() else None
-        network = AutoencoderNetwork(encoder, decoder, head, posterior)
+        network = self._network_class(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)
         network.decodes_augmented = getattr(self, "reconstruction", "sample") == "augmented"
         return network

@@ -83,8 +83,9 @@ class BasePretrainThenCluster(AugmentationMixin, BaseKMeansClusterer):
     def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)
         if self._given_autoencoder() is None:
-            augmentation = self._autoencoder().augmentation
-            self._check_augmentation(augmentation, "autoencoder: augmentation", X)
+            part = self._autoencoder()
+            for name in ("augmentation", "corruption"):
+                self._check_augmentation(getattr(part, name, None), f"autoencoder: {name}", X)
         return X
 
     def _check_parameters(self) -> None:
@@ -101,10 +102,14 @@ class BasePretrainThenCluster(AugmentationMixin, BaseKMeansClusterer):
         network = self._autoencoder()._build_network() if given is None else given.network_
         return self._taken_over(network)
 
-    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
+    def _pretraining(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
+        """Yield the phases before there are clusters."""
         if self._given_autoencoder() is None:
             for phase in self._autoencoder()._phases(network, X):
                 yield dataclasses.replace(phase, name="pretraining")
+
+    def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
+        yield from self._pretraining(network, X)
         self._fit_head(network, X)
         network.head.is_learning = True
         objective = self._objective(network, X)

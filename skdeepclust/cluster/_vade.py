@@ -164,21 +164,29 @@ class VaDEClustering(BasePretrainThenCluster):
         found = mixture.weights_, mixture.means_, mixture.covariances_
         network.head.set_mixture(*(torch.from_numpy(a).float() for a in found))
 
-    @torch.no_grad()
     def _objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
+        self._make_variational(network)
+        return VaDEObjective(**self._of_objective(network))
+
+    @torch.no_grad()
+    def _make_variational(self, network: AutoencoderNetwork) -> None:
+        """Give the network posteriors whose means are the latents, if it has none."""
         if network.posterior is None:
             log_weights, _, log_variances = network.head.mixture()
             variance = log_weights.exp() @ log_variances.exp()  # of the clusters, on average
             posterior = first_posterior(network.head.n_features, variance.cpu())
-            network.posterior = posterior.to(X.device)
+            network.posterior = posterior.to(log_weights.device)
         network.kl_weight = 0.0  # whoever takes it over has another prior
-        return VaDEObjective(
-            self.lr if self.mixture_lr is None else self.mixture_lr,
-            augmentation=self._augmentation(),
-            kl_weight=self.kl_weight,
-            value_range=network.value_range,
-            decodes_augmented=network.decodes_augmented,
-        )
+
+    def _of_objective(self, network: AutoencoderNetwork) -> dict[str, Any]:
+        """Return the parameters of VaDE's objective."""
+        return {
+            "mixture_lr": self.lr if self.mixture_lr is None else self.mixture_lr,
+            "augmentation": self._augmentation(),
+            "kl_weight": self.kl_weight,
+            "value_range": network.value_range,
+            "decodes_augmented": network.decodes_augmented,
+        }
 
     def _phase(self, *args: Any) -> Phase:
         return dataclasses.replace(super()._phase(*args), lr_factor=decayed)

@@ -20,6 +20,7 @@ from skdeepclust.networks._layered import (
 )
 from skdeepclust.networks._resnet import ResNet18, SmallConvEncoder
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
+from skdeepclust.networks._what_where import WhatWhereDecoder, WhatWhereEncoder
 
 __all__ = [
     "AllConvEncoder",
@@ -45,4 +46,6 @@ __all__ = [
     "StridedEncoder",
     "StudentTHead",
     "VGGEncoder",
+    "WhatWhereDecoder",
+    "WhatWhereEncoder",
 ]

@@ -17,6 +17,7 @@ from skdeepclust.networks._base import ClusterNetwork
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3
 MAX_LATENT_SIDE = 4
+DENSE_LATENT_SIZE = 10
 GAIN = math.sqrt(2)
 
 
@@ -83,14 +84,18 @@ class AutoencoderNetwork(ClusterNetwork):
         self.value_range: tuple[float, float] | None = None
         self.decodes_augmented = False
 
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the latents are, or their posterior is made of, of shape (n, n_features)."""
+        return super().embed(x)
+
     def embed(self, x: Tensor) -> Tensor:
         """Return the latents, of shape (n, n_features); of a variational one the means."""
-        features = super().embed(x)
+        features = self.features(x)
         return features if self.posterior is None else self.posterior(features).chunk(2, 1)[0]
 
     def encode(self, x: Tensor) -> Posterior:
         """Return what is known of the latents: of a plain auto-encoder the latents themselves."""
-        features = super().embed(x)
+        features = self.features(x)
         if self.posterior is None:
             return Posterior(features)
         return Posterior(*self.posterior(features).float().chunk(2, 1))
@@ -104,6 +109,13 @@ class AutoencoderNetwork(ClusterNetwork):
         if self.critic is None:
             raise ValueError("estimate needs a network with a critic.")
         return self.critic(x.clone()).float().flatten(1).mean(1)  # it may work in place
+
+
+class SigmoidNetwork(AutoencoderNetwork):
+    """An auto-encoder whose encoder ends in a sigmoid: activations in [0, 1], as codes."""
+
+    def features(self, x: Tensor) -> Tensor:
+        return super().features(x).float().sigmoid()
 
 
 class UnitRange(nn.Module):
@@ -161,11 +173,11 @@ def latent_shape(
     return (latent_channels, -(-height // stride), -(-width // stride)), n_poolings
 
 
-def _leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:
+def leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:
     return [nn.Conv2d(n_inputs, n_outputs, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True)]
 
 
-def _initialize(network: nn.Module, gain: float) -> None:
+def initialize(network: nn.Module, gain: float) -> None:
     """Draw the weights from N(0, gain^2 / (fan_in (1 + 0.2^2)))."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -229,15 +241,15 @@ class ConvEncoder(nn.Sequential):
         layers.append(nn.Conv2d(input_shape[0], channels, 1))
         n_inputs = channels
         for n_outputs in [channels << i for i in range(n_poolings)]:
-            layers += [*_leaky(n_inputs, n_outputs), *_leaky(n_outputs, n_outputs)]
+            layers += [*leaky(n_inputs, n_outputs), *leaky(n_outputs, n_outputs)]
             layers.append(nn.AvgPool2d(2))
             n_inputs = n_outputs
-        layers += _leaky(n_inputs, channels << n_poolings)
+        layers += leaky(n_inputs, channels << n_poolings)
         layers.append(nn.Conv2d(channels << n_poolings, latent_channels, 3, padding=1))
         if latent_size is not None:
             layers += [nn.Flatten(), nn.Linear(math.prod(shape), latent_size)]
         super().__init__(*layers)
-        _initialize(self, gain)
+        initialize(self, gain)
 
 
 class ConvDecoder(nn.Module):
@@ -276,14 +288,14 @@ class ConvDecoder(nn.Module):
         layers.append(nn.Unflatten(1, shape))
         n_inputs = latent_channels
         for n_outputs in [channels << i for i in reversed(range(n_poolings))]:
-            layers += [*_leaky(n_inputs, n_outputs), *_leaky(n_outputs, n_outputs)]
+            layers += [*leaky(n_inputs, n_outputs), *leaky(n_outputs, n_outputs)]
             layers.append(nn.Upsample(scale_factor=2))
             n_inputs = n_outputs
-        layers += _leaky(n_inputs, channels)
+        layers += leaky(n_inputs, channels)
         layers.append(nn.Conv2d(channels, input_shape[0], 3, padding=1))
         self.layers = nn.Sequential(*layers)
         self.margins = _margins(input_shape, shape, n_poolings)
-        _initialize(self, gain)
+        initialize(self, gain)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images of shape (n, *input_shape) for latents of shape (n, n_features)."""

@@ -458,6 +458,20 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         dtype = self._sample_dtype
         return standardised.astype(dtype) * dtype(self.input_scale_) + dtype(self.input_mean_)
 
+    def _made_of(self, z: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """Return what `function` makes of latents, in the layout and units that `fit` got."""
+        device = next(self.network_.parameters()).device
+        self.network_.eval()  # whatever a user has done with it
+        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
+        made = self._in_units_of_X(self._forward(function, latents))
+        return made.reshape(-1, *self._sample_shape)
+
+    def _check_draws(self, n_samples: Any) -> None:
+        """Raise an error unless that many samples can be drawn."""
+        check_is_fitted(self, "network_")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
+
     def transform(self, X: Any, *, out: Any = None) -> Any:
         """Return the embedding of each sample: the encoder's features.
 
@@ -674,6 +688,14 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _probabilities(self, network: nn.Module, X: Samples, out: Any = None) -> np.ndarray:
         network.eval()
         return self._of_logits(lambda logits: logits.softmax(1), network, X, out)
+
+    def _check_cluster(self, cluster: Any, n_clusters: int) -> None:
+        """Raise a ValueError unless `cluster`, of which samples are to be drawn, is one or None."""
+        is_one = isinstance(cluster, int | np.integer) and 0 <= cluster < n_clusters
+        if cluster is not None and not is_one:
+            raise ValueError(
+                f"cluster must be None or an integer in [0, {n_clusters}); got {cluster!r}."
+            )
 
     def predict(self, X: Any, *, out: Any = None) -> Any:
         """Return the cluster of each sample.

@@ -20,6 +20,10 @@ Berthelot et al. 2019 (ACAI) and   2, 4      `mixture`, `critic_loss`
 Lutscher et al. 2020 (MCDC)        6, 7      `adversarial_loss`, `mixing_consistency`
 Chang et al. 2017 (DAC) and Souza  1 to 3    `pairwise_loss`, with `label_features` and
 and Zanchettin 2019 (ST-DAC)                 `binary_cross_entropy`
+Radford et al. 2016 (DCGAN)                  `discriminator_loss`, `generator_loss`
+Springenberg 2016 (CatGAN)                   `mutual_information`, `mean_entropy`
+Chen et al. 2016 (InfoGAN)         5         `code_information`, with `discriminator_loss` and
+\                                            `generator_loss`
 Krause et al. 2010 (RIM)                     `mutual_information`
 Hu et al. 2017 (IMSAT)                       `prediction_change` and `mutual_information`
 Ji et al. 2019 (IIC)               3         `invariant_information`
@@ -173,6 +177,115 @@ def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Te
     tensor(0.6931)
     """
     return entropy_weight * _entropy(probabilities.mean(0)) - _entropy(probabilities).mean()
+
+
+def mean_entropy(probabilities: Tensor) -> Tensor:
+    """Mean entropy of the cluster probabilities of each sample, in nats.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (n, n_clusters)
+        Non-negative rows that sum to one.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In [0, log n_clusters].
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import mean_entropy
+    >>> mean_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    tensor(0.3466)
+    """
+    return _entropy(probabilities).mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Cross-entropy of telling real samples from generated ones.
+
+    Parameters
+    ----------
+    real, fake : Tensor
+        Logits of being real, of real and of generated samples.
+
+    Returns
+    -------
+    Tensor, a scalar
+        2 log 2 where nothing is told apart.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import discriminator_loss
+    >>> discriminator_loss(torch.zeros(3), torch.zeros(3))
+    tensor(1.3863)
+    """
+    return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Cross-entropy of generated samples with being real: the loss that does not saturate.
+
+    Parameters
+    ----------
+    fake : Tensor
+        Logits of being real, of generated samples.
+
+    Returns
+    -------
+    Tensor, a scalar
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import generator_loss
+    >>> generator_loss(torch.tensor([0.0, 9.0]))
+    tensor(0.3466)
+    """
+    return F.softplus(-fake.float()).mean()
+
+
+def code_information(logits: Tensor, cluster: Tensor, means: Tensor, continuous: Tensor) -> Tensor:
+    """Lower bound of the information of generated samples on their codes, equation 5 of [1]_.
+
+    It is E log Q(c | x) + H(c). Q is categorical, and normal with a variance of 1 for each of the
+    continuous codes, which are uniform in [-1, 1].
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_clusters)
+        Of Q, for each sample's cluster.
+    cluster : Tensor of shape (n,), int64
+        The clusters that the samples were generated with.
+    means : Tensor of shape (n, n_continuous)
+        Of Q, for each sample's continuous codes; there may be none.
+    continuous : Tensor of shape (n, n_continuous)
+        The codes that the samples were generated with.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats.
+
+    References
+    ----------
+    .. [1] Chen et al. (2016). InfoGAN: Interpretable Representation Learning by Information
+       Maximizing Generative Adversarial Nets. NIPS.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import code_information
+    >>> none = torch.empty(2, 0)
+    >>> code_information(torch.tensor([[99.0, 0], [0, 99.0]]), torch.tensor([0, 1]), none, none)
+    tensor(0.6931)
+    """
+    of_cluster = math.log(logits.shape[1]) - F.cross_entropy(logits.float(), cluster)
+    errors = (means.float() - continuous).square().sum(1).mean() / 2
+    constant = means.shape[1] * (math.log(2) - math.log(2 * math.pi) / 2)
+    return of_cluster + constant - errors
 
 
 def invariant_information(

@@ -79,6 +79,10 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         {"pretraining_epochs": 1, "siamese_epochs": 1, "max_epochs": 1},
     ),
     "information": (["IMSAT (VAT)", "IMSAT (RPT)", "RIM", "IIC"], {"max_epochs": 1}),
+    "adversarial": (
+        ["CatGAN", "CatGAN, fully connected", "InfoGAN", "DCGAN + k-means"],
+        {"max_epochs": 1},
+    ),
     "dec": (
         ["AE", "DEC", "IDEC", "FcDEC-DA", "FcIDEC-DA", "ConvDEC-DA", "ConvIDEC-DA"],
         {"updates": 1, "pretrain_epochs": 1, "max_epochs": 1},

@@ -516,6 +516,7 @@ OTHERS = {
     "image_shape": lambda X: (8, 8),
     "network": lambda X: LinearEncoder,
     "decoder": lambda X: LinearDecoder,
+    "generator": lambda X: LinearDecoder,
     "optimizer": lambda X: torch.optim.SGD,
     "precision": lambda X: "bf16",  # "auto" is one of the two
     "callbacks": lambda X: [EndAtOnce()],

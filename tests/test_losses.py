@@ -13,16 +13,20 @@ from skdeepclust.losses import (
     binary_cross_entropy,
     center_distance,
     clustered_kl,
+    code_information,
     confident_cross_entropy,
     contrastive_loss,
     critic_loss,
+    discriminator_loss,
     gaussian_kl,
     gaussian_mixture_kl,
     gaussian_mixture_logits,
+    generator_loss,
     group_norms,
     invariant_information,
     label_features,
     layer_errors,
+    mean_entropy,
     mixing_consistency,
     mixture,
     mutual_information,
@@ -120,6 +124,52 @@ def test_mutual_information(probabilities):
     mutual_information(certain.softmax(1)).backward()
     assert torch.isfinite(certain.grad).all()
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_mean_entropy(probabilities):
+    rows = probabilities.tolist()
+    slow = -sum(p * math.log(p) for row in rows for p in row) / len(rows)
+    assert mean_entropy(probabilities).item() == pytest.approx(slow)
+    assert mean_entropy(torch.eye(4)).item() == pytest.approx(0, abs=1e-6)
+    certain = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    mean_entropy(certain.softmax(1)).backward()
+    assert torch.isfinite(certain.grad).all()
+
+
+def test_adversarial_losses(probabilities):
+    real, fake = probabilities[:, 0] * 6 - 3, probabilities[:, 1] * 6 - 3
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    slow = -sum(math.log(sigmoid(v)) for v in real.tolist()) / 7
+    slow -= sum(math.log(1 - sigmoid(v)) for v in fake.tolist()) / 7
+    assert discriminator_loss(real, fake).item() == pytest.approx(slow, rel=1e-6)
+    slow = -sum(math.log(sigmoid(v)) for v in fake.tolist()) / 7
+    assert generator_loss(fake).item() == pytest.approx(slow, rel=1e-6)
+    # where the discriminator is sure, the gradient of log(1 - D) would be gone
+    certain = torch.tensor([-300.0], requires_grad=True)
+    generator_loss(certain).backward()
+    assert certain.grad.item() == -1
+    assert discriminator_loss(torch.tensor([300.0]), torch.tensor([-300.0])) == 0
+
+
+@pytest.mark.parametrize("n_continuous", [0, 2])
+def test_code_information(probabilities, n_continuous):
+    """The entropies of the codes and the densities of Q, sample by sample."""
+    cluster = torch.tensor([0, 1, 2, 3, 0, 1, 2])
+    generator = torch.Generator().manual_seed(1)
+    means = torch.randn(7, n_continuous, generator=generator)
+    codes = torch.rand(7, n_continuous, generator=generator) * 2 - 1
+    slow = math.log(4) + n_continuous * math.log(2)  # H(c)
+    for row, c, mean, code in zip(probabilities, cluster, means, codes, strict=True):
+        slow += math.log(row[c]) / 7
+        for m, v in zip(mean.tolist(), code.tolist(), strict=True):
+            slow += math.log(math.exp(-((v - m) ** 2) / 2) / math.sqrt(2 * math.pi)) / 7
+    found = code_information(probabilities.log(), cluster, means, codes)
+    assert found.item() == pytest.approx(slow, rel=1e-5)
+    sure = code_information(torch.eye(4) * 500, torch.tensor([1, 2, 3, 0]), means[:4], codes[:4])
+    assert torch.isfinite(sure)
 
 
 def slow_invariant_information(rows, others, weight):

@@ -25,9 +25,20 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from skdeepclust import AutoencoderClustering, DACClustering, SimCLR, STDACClustering, plotting  # noqa: E402
+from skdeepclust import (  # noqa: E402
+    AutoencoderClustering,
+    CatGANClustering,
+    DACClustering,
+    InfoGANClustering,
+    SimCLR,
+    STDACClustering,
+    VaDEClustering,
+    VAEClustering,
+    plotting,
+)
 from skdeepclust.plotting import (  # noqa: E402
     ClusterMontageDisplay,
+    ClusterSamplesDisplay,
     ClusterStatisticsDisplay,
     EmbeddingDisplay,
     InterpolationDisplay,
@@ -38,7 +49,8 @@ from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
 
 PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
 IMAGE_DISPLAYS = [*PANEL_DISPLAYS, InterpolationDisplay]
-DISPLAYS = [*IMAGE_DISPLAYS, EmbeddingDisplay, TrainingCurvesDisplay]
+WITHOUT_X = [TrainingCurvesDisplay, ClusterSamplesDisplay]
+DISPLAYS = [*IMAGE_DISPLAYS, EmbeddingDisplay, *WITHOUT_X]
 
 
 @pytest.fixture(autouse=True)
@@ -70,15 +82,22 @@ def autoencoder(images):
     return fitted(estimator, images)
 
 
+@pytest.fixture(scope="module")
+def infogan(images):
+    return fitted(InfoGANClustering(n_clusters=4, n_init=1, max_epochs=2, random_state=0), images)
+
+
 @pytest.fixture
-def model(display, st_dac, autoencoder):
+def model(display, st_dac, autoencoder, infogan):
     """A fitted estimator that `display` can draw."""
-    return autoencoder if display is InterpolationDisplay else st_dac
+    return {InterpolationDisplay: autoencoder, ClusterSamplesDisplay: infogan}.get(display, st_dac)
 
 
 def draw(display, estimator, X, **options):
     if display is TrainingCurvesDisplay:
         return display.from_estimator(estimator, **options)
+    if display is ClusterSamplesDisplay:
+        return display.from_estimator(estimator, random_state=0, **options)
     if display is InterpolationDisplay:
         return display.from_estimator(estimator, X[:3], X[3:6], **options)
     return display.from_estimator(estimator, X, **options)
@@ -141,7 +160,7 @@ def test_without_matplotlib_the_error_says_what_to_install(display, model, image
         draw(display, model, images)
 
 
-@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+@pytest.mark.parametrize("display", [*IMAGE_DISPLAYS, ClusterSamplesDisplay])
 def test_tabular_data_is_refused(display, model, images):
     X = images.reshape(len(images), -1)
     tabular = fitted(clone(model).set_params(max_epochs=1), X)
@@ -161,6 +180,7 @@ NEEDED = {
     ClusterStatisticsDisplay: "spatial_transform",
     SpatialTransformerDisplay: "spatial_transform",
     InterpolationDisplay: "interpolate",
+    ClusterSamplesDisplay: "sample",
     EmbeddingDisplay: "transform",
     TrainingCurvesDisplay: "history_",
 }
@@ -210,7 +230,7 @@ def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, imag
             draw(display, estimator, X)
         advised, rest = re.search("Pass `(.*)` instead(.*)", str(error.value)).groups()
         assert advised == place and "refit" not in rest
-        has_steps_before = "-1" in place and display is not TrainingCurvesDisplay
+        has_steps_before = "-1" in place and display not in WITHOUT_X
         assert ("steps before" in rest) == has_steps_before
         draw(display, eval(advised, {"estimator": estimator}), seen)
 
@@ -277,7 +297,7 @@ def test_images_go_where_the_caller_wants(display, model, images):
     assert_array_equal(figure.get_size_inches(), (4, 4))
 
 
-@pytest.mark.parametrize("display", [EmbeddingDisplay, InterpolationDisplay])
+@pytest.mark.parametrize("display", [EmbeddingDisplay, InterpolationDisplay, ClusterSamplesDisplay])
 def test_one_axes_of_the_caller_is_drawn_on(display, model, images):
     figure, (left, right) = plt.subplots(1, 2)
     drawn = draw(display, model, images, ax=right)
@@ -291,7 +311,7 @@ def test_one_axes_of_the_caller_is_drawn_on(display, model, images):
         assert label.get_window_extent().y1 <= right.title.get_window_extent().y0
 
 
-@pytest.mark.parametrize("display", IMAGE_DISPLAYS)
+@pytest.mark.parametrize("display", [*IMAGE_DISPLAYS, ClusterSamplesDisplay])
 def test_images_leave_little_of_a_new_figure_empty(display, model, images):
     figure = draw(display, model, images).figure_
     figure.canvas.draw()
@@ -1071,3 +1091,58 @@ def test_interpolation_refuses_what_an_estimator_cannot_do(autoencoder, st_dac, 
     tabular = AutoencoderClustering(4, hidden_sizes=(8,), n_init=1, max_epochs=1, random_state=0)
     with pytest.raises(ValueError, match=r"(?s)estimator must .* images.*input_shape_=\(64,\)"):
         InterpolationDisplay.from_estimator(fitted(tabular, X), X[:2], X[2:4])
+
+
+# ClusterSamplesDisplay
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("Method", [InfoGANClustering, CatGANClustering, VaDEClustering])
+def test_samples_are_those_of_each_cluster(Method, n_channels, images):
+    X = images if n_channels == 1 else np.stack([images, images / 2, images[::-1]], axis=1)
+    autoencoder = {"autoencoder": AutoencoderClustering(max_epochs=1)}
+    longer = {"batch_size": 20} if Method is CatGANClustering else {}
+    autoencoder = autoencoder if Method is VaDEClustering else {}
+    estimator = Method(3, n_init=1, max_epochs=9, random_state=0, **autoencoder, **longer)
+    drawn = ClusterSamplesDisplay.from_estimator(fitted(estimator, X), n_images=4, random_state=5)
+    seed = np.random.RandomState(5).randint(np.iinfo(np.int32).max)
+    expected = np.stack([estimator.sample(4, cluster=k, random_state=seed) for k in range(3)])
+    if n_channels == 3:
+        expected = np.moveaxis(expected, 2, -1)
+    assert drawn.images_.shape == (3, 4)
+    assert_allclose(drawn.images, expected, rtol=1e-5)
+    low, high = expected.min(), expected.max()
+    assert_allclose(
+        shown(drawn), ((expected - low) / (high - low)).reshape(shown(drawn).shape), atol=1e-5
+    )
+    assert row_labels(drawn.ax_) == ["cluster 0", "cluster 1", "cluster 2"]
+
+
+def test_samples_leave_a_cluster_blank_of_which_there_are_none(images):
+    catgan = fitted(CatGANClustering(3, n_init=1, max_epochs=1, random_state=0), images)
+    with torch.no_grad():
+        catgan.network_.head.bias[:] = torch.tensor([0.0, -1e4, -1e4])
+    drawn = ClusterSamplesDisplay.from_estimator(catgan, n_images=4)
+    assert [artist is None for artist in drawn.images_[:, 0]] == [False, True, True]
+    assert np.isnan(drawn.images[1:]).all() and np.isfinite(drawn.images[0]).all()
+
+
+def test_samples_name_the_clusters(infogan):
+    names = ["a", "b", "c", "d"]
+    drawn = ClusterSamplesDisplay.from_estimator(infogan, cluster_names=names, cmap="viridis")
+    assert row_labels(drawn.ax_) == names
+    assert drawn.images_[0, 0].get_cmap().name == "viridis"
+
+
+def test_samples_refuse(infogan, images):
+    with pytest.raises(ValueError, match=r"cluster_names must have .* 4 clusters; got 1"):
+        ClusterSamplesDisplay.from_estimator(infogan, cluster_names=["a"])
+    with pytest.raises(ValueError, match="n_images == 0, must be >= 1"):
+        ClusterSamplesDisplay.from_estimator(infogan, n_images=0)
+    two_channels = np.stack([images, images], axis=1)
+    estimator = fitted(clone(infogan).set_params(max_epochs=1), two_channels)
+    with pytest.raises(ValueError, match=r"1 or 3 channels; got input_shape_=\(2, 8, 8\)"):
+        ClusterSamplesDisplay.from_estimator(estimator)
+    vae = fitted(VAEClustering(3, n_init=1, max_epochs=1, kmeans_n_init=1), images)
+    with pytest.raises(ValueError, match=r"estimator must have `sample` with cluster=.*got VAE"):
+        ClusterSamplesDisplay.from_estimator(vae)

@@ -1,6 +1,7 @@
 """A module a table."""
 
 from benchmarks.tables import (
+    adversarial,
     autoencoders,
     baselines,
     criteria,
@@ -31,6 +32,7 @@ TABLES = {
     "depict": depict,
     "vade": vade,
     "information": information,
+    "adversarial": adversarial,
     "n2d": n2d,
     "profeat": profeat,
     "baselines": baselines,

@@ -5,7 +5,9 @@ from skdeepclust.cluster._autoencoder import (
     SparseAutoencoderClustering,
     VAEClustering,
 )
+from skdeepclust.cluster._catgan import CatGANClustering
 from skdeepclust.cluster._dac import DACClustering
+from skdeepclust.cluster._dcgan import DCGANFeatures
 from skdeepclust.cluster._dcn import DCNClustering
 from skdeepclust.cluster._dec import DECClustering, IDECClustering
 from skdeepclust.cluster._deep import DeepClustering
@@ -15,6 +17,7 @@ from skdeepclust.cluster._depict import DEPICTClustering
 from skdeepclust.cluster._dgg import DGGClustering
 from skdeepclust.cluster._iic import IICClustering
 from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
+from skdeepclust.cluster._infogan import InfoGANClustering
 from skdeepclust.cluster._mcdc import ACAIClustering, MCDCClustering
 from skdeepclust.cluster._n2d import N2DClustering
 from skdeepclust.cluster._profeat import ProFeatClustering
@@ -28,7 +31,9 @@ from skdeepclust.cluster._vade import VaDEClustering
 __all__ = [
     "ACAIClustering",
     "AutoencoderClustering",
+    "CatGANClustering",
     "DACClustering",
+    "DCGANFeatures",
     "DCNClustering",
     "DECClustering",
     "DENClustering",
@@ -39,6 +44,7 @@ __all__ = [
     "IDECClustering",
     "IICClustering",
     "IMSATClustering",
+    "InfoGANClustering",
     "MCDCClustering",
     "N2DClustering",
     "ProFeatClustering",

@@ -224,11 +224,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         """Return what latents stand for, on the scale of the training samples."""
-        device = next(self.network_.parameters()).device
-        self.network_.eval()  # whatever a user has done with it
-        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
-        decoded = self._in_units_of_X(self._forward(self.network_.decode, latents))
-        return decoded.reshape(-1, *self._sample_shape)
+        return self._made_of(z, self.network_.decode)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Decode latents.
@@ -298,9 +294,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     def _noise(self, n_samples: int, random_state: np.random.RandomState) -> np.ndarray:
         """Return draws from N(0, I), as many and as long as asked for and the latents are."""
-        check_is_fitted(self, "network_")
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be a positive integer; got {n_samples!r}.")
+        self._check_draws(n_samples)
         return random_state.standard_normal((n_samples, self._n_features_out))
 
 

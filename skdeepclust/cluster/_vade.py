@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -213,13 +212,9 @@ class VaDEClustering(BasePretrainThenCluster):
         noise = self._noise(n_samples, random_state)
         mixture = (part.detach().cpu().double().numpy() for part in self.network_.head.mixture())
         log_weights, centers, log_variances = mixture
-        n_clusters = len(centers)
+        self._check_cluster(cluster, len(centers))
         chosen: Any = cluster
         if cluster is None:
             weights = np.exp(log_weights)
-            chosen = random_state.choice(n_clusters, n_samples, p=weights / weights.sum())
-        elif not isinstance(cluster, Integral) or not 0 <= cluster < n_clusters:
-            raise ValueError(
-                f"cluster must be None or an integer in [0, {n_clusters}); got {cluster!r}."
-            )
+            chosen = random_state.choice(len(centers), n_samples, p=weights / weights.sum())
         return self._decoded(centers[chosen] + np.exp(log_variances[chosen] / 2) * noise)

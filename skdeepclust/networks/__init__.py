@@ -1,5 +1,12 @@
 """Networks: torch modules to give to ``network=``, and what they are built from."""
 
+from skdeepclust.networks._adversarial import (
+    AdversarialNetwork,
+    ConvDiscriminator,
+    ConvGenerator,
+    DenseDiscriminator,
+    DenseGenerator,
+)
 from skdeepclust.networks._autoencoder import (
     AutoencoderNetwork,
     ConvDecoder,
@@ -23,12 +30,17 @@ from skdeepclust.networks._spatial_transformer import SpatialTransformer
 from skdeepclust.networks._what_where import WhatWhereDecoder, WhatWhereEncoder
 
 __all__ = [
+    "AdversarialNetwork",
     "AllConvEncoder",
     "AutoencoderNetwork",
     "ClusterNetwork",
     "ConvDecoder",
+    "ConvDiscriminator",
     "ConvEncoder",
+    "ConvGenerator",
+    "DenseDiscriminator",
     "DenseEncoder",
+    "DenseGenerator",
     "DenseNetwork",
     "GaussianMixtureHead",
     "LayeredConvDecoder",

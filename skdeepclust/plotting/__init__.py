@@ -9,11 +9,13 @@ from skdeepclust.plotting._curves import TrainingCurvesDisplay
 from skdeepclust.plotting._embedding import EmbeddingDisplay
 from skdeepclust.plotting._interpolation import InterpolationDisplay
 from skdeepclust.plotting._montage import ClusterMontageDisplay
+from skdeepclust.plotting._samples import ClusterSamplesDisplay
 from skdeepclust.plotting._spatial_transformer import SpatialTransformerDisplay
 from skdeepclust.plotting._statistics import ClusterStatisticsDisplay
 
 __all__ = [
     "ClusterMontageDisplay",
+    "ClusterSamplesDisplay",
     "ClusterStatisticsDisplay",
     "EmbeddingDisplay",
     "InterpolationDisplay",

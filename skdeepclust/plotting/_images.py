@@ -26,6 +26,7 @@ OWNERS = {  # of what a display may need of an estimator
     "interpolate": "as the deep clusterers with an auto-encoder have",
     "predict": "as clusterers have, unless y is given",
     "predict_proba": "as deep clusterers have",
+    "sample": "as VaDEClustering, InfoGANClustering and CatGANClustering have",
     "spatial_transform": "as STDACClustering has",
     "transform": "as deep clusterers have",
 }

@@ -10,9 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
-from skdeepclust._sklearn import HasMethods, Interval, StrOptions
+from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import RandomMasking, RandomNoise
-from skdeepclust.cluster._base_autoencoder import BaseLatentKMeans, ClusteringTerm
+from skdeepclust.cluster._base_autoencoder import (
+    BaseLatentKMeans,
+    ClusteringTerm,
+    GivenAutoencoderMixin,
+)
 from skdeepclust.losses import sparsity_penalty
 from skdeepclust.networks._autoencoder import (
     AutoencoderNetwork,
@@ -49,19 +53,13 @@ class BaseLikelihood(BaseLatentKMeans):
 
 
 @estimator
-class AutoencoderClustering(BaseLikelihood):
+class AutoencoderClustering(GivenAutoencoderMixin, BaseLikelihood):
     """Auto-encoder, then k-means on its latents.
 
     The baseline of the deep clustering methods with an auto-encoder [1]_.
 
     Parameters
     ----------
-    autoencoder : fitted estimator
-        An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
-        copy of its network takes the place of the training, and its `input_mean_` and
-        `input_scale_` are taken over; the parameters of network and training are ignored, and
-        there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
-        in :class:`sklearn.frozen.FrozenEstimator`.
     reconstruction : {"sample", "augmented"}
         What an augmented sample is to be decoded to: the sample as it was before, so that what the
         augmentation does leaves the latents, or the augmented one, as in the auto-encoder of DEC
@@ -106,7 +104,6 @@ class AutoencoderClustering(BaseLikelihood):
     (200, 8, 8)
     """
 
-    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
     reconstruction: str = param("sample", StrOptions({"sample", "augmented"}))
     corruption: Callable[[Tensor], Tensor] | str | None = param(
         None, None, StrOptions(set(CORRUPTIONS)), callable

@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
-from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
+from skdeepclust._sklearn import HasMethods
+from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin, _Fitted
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
@@ -331,7 +332,39 @@ class BaseKMeansClusterer(BaseAutoencoderClusterer):
 
 
 @estimator
-class BaseAutoencoderTrainer(EncoderMixin, AugmentationMixin, BaseAutoencoderClusterer):
+class DecodedAugmentationMixin(AugmentationMixin):
+    """For estimators whose decoder undoes the augmentation.
+
+    Parameters
+    ----------
+    augmentation : callable, "auto" or None
+        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
+        to one of the same shape. Its result is encoded, and the decoder is trained to give the
+        sample as it was before, so that what the augmentation does leaves the latents; a departure
+        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
+    """
+
+
+@estimator
+class GivenAutoencoderMixin(_Fitted):
+    """For estimators that may go on from a fitted auto-encoder.
+
+    Parameters
+    ----------
+    autoencoder : fitted estimator
+        An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
+        copy of its network takes the place of the training, and its `input_mean_` and
+        `input_scale_` are taken over; the parameters of network and training are ignored, and
+        there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
+        in :class:`sklearn.frozen.FrozenEstimator`.
+    """
+
+    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
+
+
+@estimator
+class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoencoderClusterer):
     """Base of the methods that train an auto-encoder and then make clusters of its latents.
 
     Parameters
@@ -350,12 +383,6 @@ class BaseAutoencoderTrainer(EncoderMixin, AugmentationMixin, BaseAutoencoderClu
         callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
         and returns a new module. None: :class:`~skdeepclust.networks.ConvEncoder` for images, and
         :class:`~skdeepclust.networks.DenseNetwork` for tabular data.
-    augmentation : callable, "auto" or None
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. Its result is encoded, and the decoder is trained to give the
-        sample as it was before, so that what the augmentation does leaves the latents; a departure
-        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters, then
         the one with the highest :meth:`score`. "auto": 4, each of which costs a full training. The

@@ -8,7 +8,6 @@ from typing import Any
 
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import HasMethods
-from skdeepclust.base import AugmentationMixin
 from skdeepclust.cluster._autoencoder import AutoencoderClustering
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
@@ -16,6 +15,7 @@ from skdeepclust.cluster._base_autoencoder import (
     BaseAutoencoderTrainer,
     BaseKMeansClusterer,
     ClusteringTerm,
+    DecodedAugmentationMixin,
 )
 from skdeepclust.engine import Phase
 from skdeepclust.networks import (
@@ -26,7 +26,7 @@ from skdeepclust.samples import Samples
 
 
 @estimator
-class BasePretrainThenCluster(AugmentationMixin, BaseKMeansClusterer):
+class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
     """Base of the methods that pretrain an auto-encoder and then train it with the clusters.
 
     Parameters

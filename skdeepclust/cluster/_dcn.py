@@ -82,12 +82,6 @@ class DCNClustering(BasePretrainThenCluster):
         Samples a step. 128 in the authors' code.
     lr : float
         Learning rate of the clustering phase. 0.05 with SGD in the authors' code.
-    augmentation : callable, "auto" or None
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. Its result is encoded, and the decoder is trained to give the
-        sample as it was before, so that what the augmentation does leaves the latents; a departure
-        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
 
     See Also
     --------

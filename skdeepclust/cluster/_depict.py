@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, estimator, param
-from skdeepclust._sklearn import HasMethods
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseAutoencoderTrainer,
     BaseKMeansClusterer,
     ClusteringTerm,
+    GivenAutoencoderMixin,
 )
 from skdeepclust.cluster._dec import RenewedTargetTerm
 from skdeepclust.engine import Phase
@@ -145,7 +145,7 @@ class SoftmaxHead(nn.Linear):
 
 
 @estimator
-class DEPICTClustering(BaseAutoencoderTrainer, BaseKMeansClusterer):
+class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeansClusterer):
     """Deep embedded regularised clustering (DEPICT).
 
     An auto-encoder learns to undo noise layer by layer: what its decoder's layers make of a noisy
@@ -258,7 +258,6 @@ class DEPICTClustering(BaseAutoencoderTrainer, BaseKMeansClusterer):
     label_epochs: int = param(5, AT_LEAST_1)
     finetune_epochs: int = param(50, AT_LEAST_1)
     tol: float = param(0.0, NOT_NEGATIVE)
-    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
     screening: float = 0.4
 
     # ------------------------------------------------------------------ networks

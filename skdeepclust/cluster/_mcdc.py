@@ -10,8 +10,12 @@ from torch import Tensor
 
 from skdeepclust._distributed import gather, own_share
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, SHARE, estimator, param
-from skdeepclust._sklearn import HasMethods, StrOptions
-from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
+from skdeepclust._sklearn import StrOptions
+from skdeepclust.cluster._base_autoencoder import (
+    AutoencoderObjective,
+    BaseLatentKMeans,
+    GivenAutoencoderMixin,
+)
 from skdeepclust.cluster._dec import HardeningMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import adversarial_loss, critic_loss, mixing_consistency, mixture
@@ -169,7 +173,7 @@ class ACAIClustering(BaseMixing):
 
 
 @estimator
-class MCDCClustering(HardeningMixin, BaseMixing):
+class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
     """Mixing consistent deep clustering (MCDC).
 
     An auto-encoder is trained so that mixed latents of two samples decode to the sample that
@@ -198,12 +202,6 @@ class MCDCClustering(HardeningMixin, BaseMixing):
     finetune_lr : float
         Learning rate of the clustering phase. 1e-3 with AMSGrad in the authors' code, 1e-4 for the
         critic.
-    autoencoder : fitted estimator
-        An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
-        copy of its network takes the place of the training, and its `input_mean_` and
-        `input_scale_` are taken over; the parameters of network and training are ignored, and
-        there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
-        in :class:`sklearn.frozen.FrozenEstimator`.
     max_epochs : int
         Passes over the samples, before the clustering phase. 400 in the paper.
     batch_size : int
@@ -251,7 +249,6 @@ class MCDCClustering(HardeningMixin, BaseMixing):
     clustering_weight: float = param(0.1, NOT_NEGATIVE)
     finetune_epochs: int = param(40, AT_LEAST_1)
     finetune_lr: float = param(1e-4, POSITIVE)
-    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
     max_epochs: int = 50
     whiten: bool = True
 

@@ -15,7 +15,7 @@ from skdeepclust._distributed import agreed
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust._torch_state import neutral_settings, same_n_threads
-from skdeepclust.cluster._base_autoencoder import BaseAutoencoderTrainer
+from skdeepclust.cluster._base_autoencoder import BaseAutoencoderTrainer, GivenAutoencoderMixin
 from skdeepclust.inference import forward_in_slices
 from skdeepclust.networks import AutoencoderNetwork
 from skdeepclust.samples import Samples
@@ -78,7 +78,7 @@ class MixtureHead(nn.Module):
 
 
 @estimator
-class N2DClustering(BaseAutoencoderTrainer):
+class N2DClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer):
     """Not too deep clustering (N2D): a Gaussian mixture on the manifold of latents.
 
     An auto-encoder is trained; a manifold learner, UMAP, maps its latents to a space in which
@@ -95,12 +95,6 @@ class N2DClustering(BaseAutoencoderTrainer):
         of which a `random_state` of None follows this estimator's.
     mixture_n_init : int
         Starts of the Gaussian mixture, of which the likeliest is kept. 1 in the authors' code.
-    autoencoder : fitted estimator
-        An estimator of this package with an auto-encoder, fitted on samples of the same shape. A
-        copy of its network takes the place of the training, and its `input_mean_` and
-        `input_scale_` are taken over; the parameters of network and training are ignored, and
-        there is one restart by default. Where estimators are cloned, as in a grid search, wrap it
-        in :class:`sklearn.frozen.FrozenEstimator`.
     max_epochs : int
         Passes over the samples. 1,000 in the paper.
     batch_size : int
@@ -151,7 +145,6 @@ class N2DClustering(BaseAutoencoderTrainer):
         "umap", StrOptions({"umap"}), HasMethods(["fit_transform", "transform", "get_params"])
     )
     mixture_n_init: int = param(5, AT_LEAST_1)
-    autoencoder: Any = param(None, None, HasMethods(["fit", "inverse_transform"]))
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -88,12 +88,6 @@ class VaDEClustering(BasePretrainThenCluster):
     lr : float
         Learning rate of the clustering phase at its begin; every 10 epochs it is multiplied by
         0.9, down to a tenth. 2e-3 in the paper.
-    augmentation : callable, "auto" or None
-        From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
-        to one of the same shape. Its result is encoded, and the decoder is trained to give the
-        sample as it was before, so that what the augmentation does leaves the latents; a departure
-        from the paper. "auto": :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: as in the paper.
 
     See Also
     --------

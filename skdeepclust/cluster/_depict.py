@@ -130,6 +130,12 @@ class SoftmaxHead(nn.Linear):
         self.n_features = n_features
         self.is_learning = False
 
+    def forward(self, z: Tensor) -> Tensor:
+        """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
+        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
+        dtype = torch.float32 if z.device.type == "mps" else torch.float64
+        return F.linear(z.to(dtype), self.weight.to(dtype), self.bias.to(dtype)).float()
+
     @torch.no_grad()
     def set_centers(self, centers: Tensor) -> None:
         """Have the nearest centre as the maximum: 2 c z - |c|^2 = |z|^2 - |z - c|^2."""

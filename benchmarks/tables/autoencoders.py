@@ -5,8 +5,8 @@
 
 Those rows are from the experiments of DAC's paper, whose networks and settings are not published:
 expect their order of magnitude. Here the networks are the package's, all 60,000 images are trained
-and evaluated on, as in DAC's paper, without augmentation and restarts; SAE has Ng's rho and beta,
-DAE masks a quarter of the values, and VAE has a Bernoulli likelihood. All else is ours.
+and evaluated on, without augmentation and restarts; SAE has Ng's rho and beta, DAE masks a quarter
+of the values, and VAE has a Bernoulli likelihood. All else is ours.
 """
 
 from __future__ import annotations

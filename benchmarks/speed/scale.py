@@ -167,8 +167,9 @@ def render(result: dict[str, Any]) -> str:
     )  # fmt: skip
     text += (
         f"\n\nIn brackets: over the rate of {IN_MEMORY:,} samples held in memory when they were "
-        "last measured before. Where the two rates differ the machine had other work, and those a "
-        "CPU second are what compares. Images of 28x28, "
+        "last measured before. Where the two rates differ the machine had other work, as when "
+        "what they are compared with was measured; those a CPU second suffer less, but a busy "
+        "hyper-thread beside slows them, too. Images of 28x28, "
         f"bytes; `memory_limit` {LIMIT / 2**20:.0f} MiB; one epoch. dense: flat images, so that "
         "the network is 784-500-500-2000-10; small: `SmallConvEncoder`; else the default networks. "
         f"{described(result)}.\n"

@@ -32,6 +32,7 @@ from skdeepclust.cluster import (
     VAEClustering,
 )
 from skdeepclust.kmeans import k_means
+from skdeepclust.model_file import load, save
 
 __version__ = "0.1.0.dev0"
 
@@ -67,7 +68,9 @@ __all__ = [
     "augment",
     "datasets",
     "k_means",
+    "load",
     "metrics",
     "networks",
     "plotting",
+    "save",
 ]

@@ -33,14 +33,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KernelCenterer, StandardScaler
 from skorch.history import History
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._n2d import MixtureHead
+from skdeepclust.inference import evaluation_mode
 from skdeepclust.networks._adversarial import Latent
 from skdeepclust.objective import Objective
 
 FORMAT = "skdeepclust 1"
+LARGEST_TRIAL = 2**26  # values that a network may make of two samples to be tried with them
 LARGEST_DOCUMENT = 2**24  # characters; what JSON becomes takes up to 20 times as much memory
 # scikit-learn's own that hold arrays and numbers alone. Trees of neighbours, as Isomap has them,
 # are C structures that believe what they are given.
@@ -390,6 +393,22 @@ FACTS: dict[str, Callable[[Any], bool]] = {  # what a fit leaves, and what makes
 }
 
 
+class _Counting(TorchDispatchMode):
+    """Counts the values of the tensors that are made within it."""
+
+    def __enter__(self) -> _Counting:
+        self.n_values = 0
+        return super().__enter__()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        parts = made if isinstance(made, list | tuple) else [made]
+        self.n_values += sum(part.numel() for part in parts if isinstance(part, Tensor))
+        return made
+
+
 class _Reader:
     """Makes an estimator of what a `_Writer` has made of one.
 
@@ -399,16 +418,22 @@ class _Reader:
     Parameters
     ----------
     tensors : dict of str to Tensor
-        On the device "meta" to see whether all fits together: they have no values then.
+        On the device "meta" to see whether all fits together: they have no values then, and take
+        no memory, whatever a network would make of them.
     given : dict of str to object
         What the user gives.
+    is_small : bool, default=False
+        Whether networks may be tried with tensors that do.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], given: dict[str, Any]) -> None:
+    def __init__(
+        self, tensors: dict[str, Tensor], given: dict[str, Any], is_small: bool = False
+    ) -> None:
         self.classes = _listed()
         self.tensors = tensors
         self.given = given
         self.is_meta = any(t.is_meta for t in tensors.values())
+        self.is_small = is_small
         self.missing: dict[str, str] = {}  # what is to be given, and what it was
         self.asked: set[str] = set()
         self.modules: list[nn.Module] = []
@@ -619,33 +644,33 @@ class _Reader:
             raise ValueError("input_shape_ and n_features_in_ don't suit each other")
         if self.asked:  # what users give is theirs to judge
             return
-        network = estimator.network_
-        head = getattr(network, "head", None)
-        if not self.is_meta:
-            if isinstance(head, MixtureHead):
-                self.check_mixture(head, estimator.n_clusters)
-            return
-        z = network.embed(torch.zeros(2, *shape, device="meta"))
-        made = {"embed": (z, (2, estimator._n_features_out))}
-        if isinstance(head, MixtureHead):
-            made["latents"] = z, (2, head.n_features)
-        elif isinstance(estimator, ClusterMixin):
-            made["forward"] = network(z.new_zeros(2, *shape)), (2, estimator.n_clusters)
-        if hasattr(network, "decode"):
-            made["decode"] = network.decode(z), (2, *shape)
-        if hasattr(network, "generate"):
-            noise = z.new_zeros(2, len(network.latent))
-            made["generate"] = network.generate(noise), (2, *shape)
+        if self.is_meta:
+            with _Counting() as made:
+                self.check_passes(estimator, "meta")
+            self.is_small = made.n_values < LARGEST_TRIAL
+        elif self.is_small:
+            self.check_passes(estimator, "cpu")
+
+    def check_passes(self, estimator: Any, device: str) -> None:
+        """Raise an error unless the network makes of samples what it should."""
+        network, shape = estimator.network_, estimator.input_shape_
+        x = torch.zeros(2, *shape, device=device)
+        with torch.no_grad(), evaluation_mode(network):
+            z = network.embed(x)
+            made = {"embed": (z, (2, estimator._n_features_out))}
+            # scikit-learn's manifold learners take no tensors on "meta"
+            if isinstance(getattr(network, "head", None), MixtureHead) and device == "meta":
+                made["latents"] = z, (2, network.head.n_features)
+            elif isinstance(estimator, ClusterMixin):
+                made["forward"] = network(x), (2, estimator.n_clusters)
+            if hasattr(network, "decode"):
+                made["decode"] = network.decode(z), (2, *shape)
+            if hasattr(network, "generate"):
+                noise = x.new_zeros(2, len(network.latent))
+                made["generate"] = network.generate(noise), (2, *shape)
         for what, (result, expected) in made.items():
             if tuple(result.shape) != expected or result.dtype != torch.float32:
                 raise ValueError(f"the network's {what} is not of shape {expected}")
-
-    def check_mixture(self, head: MixtureHead, n_clusters: int) -> None:
-        """Raise an error unless a mixture takes latents."""
-        if head.n_features > sum(tensor.numel() for tensor in self.tensors.values()):
-            raise ValueError("the latents are larger than what they are mapped by")
-        if head(torch.zeros(1, head.n_features)).shape != (1, n_clusters):
-            raise ValueError("the mixture has another number of clusters")
 
 
 def _digest(document: str, tensors: dict[str, Tensor]) -> str:
@@ -801,23 +826,25 @@ def load(path: str | PathLike[str], **given: Any) -> Any:
         raise ValueError(f"{str(path)!r} is not a model file: {error}.") from error
     if metadata.get("sha256") != _digest(document, tensors):
         raise ValueError(f"{str(path)!r} is damaged: it is not what its checksum says.")
+    versions = None
     with neutral_settings():
         try:
-            return _read(json.loads(document), tensors, given)
+            parsed = json.loads(document)
+            versions = parsed["versions"]
+            return _read(parsed["model"], tensors, given)
         except _GivenError as error:
             raise ValueError(f"{str(path)!r}: {error}") from error
         except Exception as error:  # of any kind, where somebody has made the file up
             raise ValueError(
-                f"{str(path)!r} is not a valid model file ({type(error).__name__}: {error}); it "
-                f"says it was written with {json.loads(document).get('versions')}."
+                f"{str(path)!r} is not a valid model file ({type(error).__name__}: {error}). It "
+                f"says that it is of {versions}, and this is {_versions()}."
             ) from error
 
 
 def _read(document: Any, tensors: dict[str, Tensor], given: dict[str, Any]) -> BaseEstimator:
-    """Return the estimator that a document and its tensors stand for."""
+    """Return the estimator that JSON and its tensors stand for."""
     trial = _Reader({name: tensor.to("meta") for name, tensor in tensors.items()}, given)
-    with torch.no_grad():
-        trial.value(document["model"])
+    trial.value(document)
     if trial.missing:
         names = ", ".join(trial.missing)
         was = ", ".join(f"{name} was {what}" for name, what in trial.missing.items())
@@ -830,7 +857,7 @@ def _read(document: Any, tensors: dict[str, Tensor], given: dict[str, Any]) -> B
             f"{', '.join(sorted(unknown))} can't be given: the file "
             + (f"asks for {', '.join(sorted(trial.asked))}." if trial.asked else "has all.")
         )
-    estimator = _Reader(tensors, given).value(document["model"])
+    estimator = _Reader(tensors, given, trial.is_small).value(document)
     if not isinstance(estimator, BaseEstimator):
         raise ValueError("it holds no estimator")
     return estimator

@@ -33,6 +33,7 @@ from skdeepclust.cluster import (
 )
 from skdeepclust.kmeans import k_means
 from skdeepclust.model_file import load, save
+from skdeepclust.report import cluster_report
 
 __version__ = "0.1.0.dev0"
 
@@ -66,6 +67,7 @@ __all__ = [
     "VAEClustering",
     "VaDEClustering",
     "augment",
+    "cluster_report",
     "datasets",
     "k_means",
     "load",

@@ -83,6 +83,7 @@ def _safetensors() -> Any:
 
 
 def _subclasses(cls: type) -> Iterator[type]:
+    sub: type
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
@@ -162,7 +163,8 @@ class _Writer:
         self.places: dict[int, str] = {}  # of tensors, by id
         self.numbers: dict[int, int] = {}  # of modules, by id
         self.alive: list[Any] = []  # so that no other object gets an id that was seen
-        self.root = self.owner = estimator  # that is taken apart, and whose attributes are
+        self.root: Any = estimator  # that is taken apart
+        self.owner: Any = estimator  # that the attributes at hand are of
         self.document = self.value(estimator, "")
 
     def value(self, value: Any, path: str, prefix: str = "") -> Any:
@@ -177,7 +179,12 @@ class _Writer:
         if kind is torch.Size:
             return {"size": list(value)}
         if kind is dict:
-            return {"dict": [self.values(item, path, prefix) for item in value.items()]}
+            return {
+                "dict": [
+                    [self.value(k, path), self.value(v, f"{path}.{k}", prefix)]
+                    for k, v in value.items()
+                ]
+            }
         if kind is History:
             return {"history": self.values(list(value), path)}
         if kind is np.ndarray:
@@ -241,6 +248,8 @@ class _Writer:
         On the order in memory, "channels last" say, the last digits of products depend.
         """
         if id(value) not in self.places:
+            while path in self.tensors:  # keys 1 and "1" of a dict, say
+                path += "'"
             self.places[id(value)] = path
             # a copy, for safetensors takes no two tensors of the same memory
             self.tensors[path] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -654,6 +663,7 @@ class _Reader:
     def check_passes(self, estimator: Any, device: str) -> None:
         """Raise an error unless the network makes of samples what it should."""
         network, shape = estimator.network_, estimator.input_shape_
+        n_clusters = getattr(estimator, "n_clusters", None)
         x = torch.zeros(2, *shape, device=device)
         with torch.no_grad(), evaluation_mode(network):
             z = network.embed(x)
@@ -662,7 +672,7 @@ class _Reader:
             if isinstance(getattr(network, "head", None), MixtureHead) and device == "meta":
                 made["latents"] = z, (2, network.head.n_features)
             elif isinstance(estimator, ClusterMixin):
-                made["forward"] = network(x), (2, estimator.n_clusters)
+                made["forward"] = network(x), (2, n_clusters)
             if hasattr(network, "decode"):
                 made["decode"] = network.decode(z), (2, *shape)
             if hasattr(network, "generate"):

@@ -154,8 +154,8 @@ def cluster_report(
     Parameters
     ----------
     estimator : estimator
-        Fitted, with `predict_proba` and `transform`: a clusterer of this package, or a pipeline that
-        ends with one.
+        Fitted, with `predict_proba` and `transform`: a clusterer of this package, or a pipeline
+        that ends with one.
     X : array-like, Tensor or Dataset
         The samples, in any layout that the estimator takes.
     y : array-like of shape (n_samples,), default=None
@@ -211,7 +211,7 @@ def cluster_report(
     else:
         names = [str(path) for path in paths]
     classes = _classes(y, folder)
-    for name, given in [("paths", names), ("y", classes), ("images", images)]:
+    for name, given in [("paths", names), ("y", classes and classes[0]), ("images", images)]:
         if given is not None and len(given) != n_samples:
             raise ValueError(
                 f"{name} must have one entry for each of the {n_samples} samples; got {len(given)}."
@@ -254,17 +254,18 @@ def cluster_report(
     return path
 
 
-def _classes(y: Any, folder: ImageFolder | None) -> np.ndarray | None:
-    """Return the name of each sample's class, or None where none is known."""
+def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]] | None:
+    """Return each sample's class as a number, and the classes' names; None if none is known."""
     if y is not None:
         y = np.asarray(y)
         if y.ndim != 1:
             raise ValueError(f"y must have one class for each sample; got shape {y.shape}.")
-        return y.astype(str)
+        found, numbers = np.unique(y, return_inverse=True)
+        return numbers, [str(name) for name in found]
     if folder is None or folder.labels is None or folder.label_names is None:
         return None
-    # the last one is that of -1
-    return np.array([*folder.label_names, "(in no sub-folder)"])[folder.labels]
+    names = ["(in no sub-folder)", *folder.label_names]
+    return folder.labels + 1, names
 
 
 def _extremes(members: np.ndarray, sure: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -290,7 +291,7 @@ def _overview(
     labels: np.ndarray,
     sure: np.ndarray,
     sizes: np.ndarray,
-    classes: np.ndarray | None,
+    classes: tuple[np.ndarray, list[str]] | None,
     colours: list[str],
 ) -> str:
     header = ["cluster", "samples", "", "mean probability"]
@@ -309,22 +310,23 @@ def _overview(
                 f"{sure[members].mean():.2f}" if size else "",
             ]
             if classes is not None:
-                found, counts = np.unique(classes[members], return_counts=True)
-                best = counts.argmax() if size else None
-                row += ["", ""] if best is None else [
-                    escape(found[best]), f"{counts[best] / size:.0%}",
-                ]  # fmt: skip
+                numbers, names = classes
+                best = np.bincount(numbers[members], minlength=len(names))
+                share = f"{best.max() / size:.0%}" if size else ""
+                row += [escape(names[best.argmax()]) if size else "", share]
             yield row
 
     return "<h2>Clusters</h2>" + _table(header, rows())
 
 
-def _confusion(labels: np.ndarray, classes: np.ndarray, n_clusters: int) -> str:
+def _confusion(labels: np.ndarray, classes: tuple[np.ndarray, list[str]], n_clusters: int) -> str:
     """Return how many samples of each class are in which cluster, and how well the two agree."""
-    found, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    table = np.zeros((len(found), n_clusters), dtype=int)
+    numbers, names = classes
+    table = np.zeros((len(names), n_clusters), dtype=int)
     np.add.at(table, (numbers, labels), 1)
-    largest = np.sort(np.argsort(-counts, kind="stable")[:MOST_CLASSES])
+    counts = table.sum(1)
+    found = np.flatnonzero(counts)
+    largest = np.sort(found[np.argsort(-counts[found], kind="stable")][:MOST_CLASSES])
 
     def rows() -> Iterator[list[str]]:
         for k in largest:
@@ -333,7 +335,7 @@ def _confusion(labels: np.ndarray, classes: np.ndarray, n_clusters: int) -> str:
                 f'<span style="opacity:{0.35 + 0.65 * share:.2f}">{count:,}</span>' if count else ""
                 for count, share in zip(table[k], shares, strict=True)
             ]
-            yield [escape(found[k]), *cells, f"{counts[k]:,}"]
+            yield [escape(names[k]), *cells, f"{counts[k]:,}"]
 
     left_out = len(found) - len(largest)
     note = f"The {left_out} smallest classes are left out. " if left_out else ""

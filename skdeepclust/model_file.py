@@ -68,7 +68,7 @@ GIVEN = {
     "generator": "generator",
     "manifold": "manifold",
 }
-NOT_KEPT = ("checkpoint",)  # a fit of a stranger's model shall write no file of their choice
+NOT_KEPT = ("checkpoint", "out")  # a stranger's model shall write no file of their choice
 
 
 def _safetensors() -> Any:

@@ -34,7 +34,7 @@ for number, (image, digit) in enumerate(zip(images, digits, strict=True)):
 # %%
 # In a shell this is
 # ``skdeepclust cluster_folder/digits --n-clusters 10 --size 8 --grey --out cluster_folder/result``.
-options = "--n-clusters 10 --size 8 --grey".split()
+options = ["--n-clusters", "10", "--size", "8", "--grey"]
 places = [str(output / "digits"), "--out", str(output / "result")]
 if status := main([*places, *options, "--set", f"max_epochs={arguments.epochs}"]):
     raise SystemExit(status)

@@ -375,7 +375,7 @@ def report(result: dict[str, Any]) -> None:
     ]
     rows.append(["all", *(sum(row[i + 1] for row in rows) for i in range(len(outcomes)))])
     text = table(["what was done", *outcomes], rows) + (
-        f"\nOf {result['n_models']} models, loaded in {result['seconds']:.0f} s. What a load runs, "
+        f"\n\nOf {result['n_models']} models, loaded in {result['seconds']:.0f} s. What a load runs, "
         f"imports, opens to write or unpickles, and more than {MOST_MEMORY >> 20} MiB of memory, "
         "would be an outcome of its own, as any error but ValueError would. Forged files have the "
         "right checksum; some are valid models with another value, and predict. `python -m "

@@ -160,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> int:
         estimator.fit(X)
     if any("was interrupted" in text for text in texts):
         raise KeyboardInterrupt
-    estimator.set_params(verbose=0)
+    estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
     _write_labels(out / "labels.csv", folder, estimator.predict_proba(X))
     page = skdeepclust.cluster_report(
         estimator,

@@ -446,6 +446,7 @@ class _Reader:
         self.missing: dict[str, str] = {}  # what is to be given, and what it was
         self.asked: set[str] = set()
         self.modules: list[nn.Module] = []
+        self.n_open = 0  # modules that are being read
         self.parameters: dict[str, nn.Parameter] = {}
         self.readers: dict[str, Callable[..., Any]] = {
             "tuple": lambda *items: tuple(self.values(items)),
@@ -458,7 +459,7 @@ class _Reader:
             "device": torch.device,
             "path": Path,
             "type": NUMBERS.__getitem__,
-            "class": self.classes.__getitem__,
+            "class": self.listed,
             "tensor": self.tensor,
             "parameter": self.parameter,
             "random_state": self.random_state,
@@ -485,9 +486,9 @@ class _Reader:
         return [self.value(spec) for spec in specs]
 
     def dtype(self, name: Any) -> np.dtype:
-        """Return a type of numbers, or of strings."""
+        """Return a type of numbers."""
         dtype = np.dtype(str(name))
-        if dtype.kind not in "biufOU" or dtype.fields is not None:
+        if dtype.kind not in "biuf":
             raise ValueError(f"{name!r} is no type of numbers")
         return dtype
 
@@ -523,6 +524,12 @@ class _Reader:
         if not self.is_meta:
             made.set_state(tuple(self.values(state)))
         return made
+
+    def listed(self, name: str) -> type:
+        """Return a class that is a parameter; a network that has one might call it."""
+        if self.n_open:
+            raise ValueError("a module holds a class")
+        return self.classes[name]
 
     def partial(self, function: Any, arguments: Any, keywords: Any) -> Any:
         """Return a class with some of its arguments."""
@@ -597,16 +604,19 @@ class _Reader:
         made = cls.__new__(cls)
         nn.Module.__init__(made)
         self.modules.append(made)
+        self.n_open += 1
         parts = {
             kind: {key: self.value(value) for key, value in spec[kind].items()}
             for kind in ("knows", "parameters", "buffers", "modules")
         }
+        self.n_open -= 1
         for kind, of_kind in parts.items():
             expected = {"parameters": nn.Parameter, "buffers": Tensor, "modules": nn.Module}
             for key, value in of_kind.items():
                 if kind != "modules":  # which may have numbers for names
                     _check_name(cls, key)
-                if key in OF_MODULE or not isinstance(value, expected.get(kind, object) | None):
+                is_taken = key in OF_MODULE or key in vars(nn.Module)
+                if is_taken or not isinstance(value, expected.get(kind, object) | None):
                     raise ValueError(f"{name}.{key} is not valid")
         made._parameters.update(parts["parameters"])
         made._buffers.update(parts["buffers"])

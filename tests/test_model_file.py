@@ -362,7 +362,9 @@ def test_forged_networks(fitted_models, path):
         (lambda n, t: n["knows"].update(forward="text"), "forward is not for a file to set"),
         (lambda n, t: n["knows"].update(_forward_hooks={"dict": []}), "_forward_hooks is not val"),
         (lambda n, t: n["modules"].update(head=3), "head is not valid"),
-        (lambda n, t: n["modules"].update(head={"class": "torch.nn.Linear"}), "head is not valid"),
+        (lambda n, t: n["knows"].update(_compiled_call_impl=3), "_compiled_call_impl is not val"),
+        (lambda n, t: n["knows"].update(activation={"class": "torch.nn.Linear"}), "holds a class"),
+        (lambda n, t: n["modules"].update(head={"tuple": []}), "head is not valid"),
         (lambda n, t: t.clear(), "KeyError"),
     ]:
         forged(fitted_models[0], path, of_network(change))

@@ -1,6 +1,6 @@
 """Deep clustering with scikit-learn's API."""
 
-from skdeepclust import augment, datasets, metrics, networks, plotting
+from skdeepclust import augment, datasets, metrics, model_selection, networks, plotting
 from skdeepclust.cluster import (
     ACAIClustering,
     AutoencoderClustering,
@@ -32,6 +32,7 @@ from skdeepclust.cluster import (
     VAEClustering,
 )
 from skdeepclust.kmeans import k_means
+from skdeepclust.model_selection import select_n_clusters
 
 __version__ = "0.1.0.dev0"
 
@@ -68,6 +69,8 @@ __all__ = [
     "datasets",
     "k_means",
     "metrics",
+    "model_selection",
     "networks",
     "plotting",
+    "select_n_clusters",
 ]

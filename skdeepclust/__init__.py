@@ -3,6 +3,7 @@
 from skdeepclust import augment, datasets, metrics, model_selection, networks, plotting
 from skdeepclust.cluster import (
     ACAIClustering,
+    ADCClustering,
     AutoencoderClustering,
     CatGANClustering,
     DACClustering,
@@ -38,6 +39,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ACAIClustering",
+    "ADCClustering",
     "AutoencoderClustering",
     "CatGANClustering",
     "DACClustering",

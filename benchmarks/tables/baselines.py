@@ -1,4 +1,4 @@
-"""DeepCluster, triplets and ADC, baselines of other papers' tables, on CIFAR-10, MNIST and digits.
+"""DeepCluster, triplets and ADC, rows of other papers' tables, on CIFAR-10, MNIST and digits.
 
     python -m benchmarks baselines --precision bf16                       # for a GPU
     python -m benchmarks baselines --data mnist --n-samples 10000 --set small=True max_epochs=20

@@ -31,6 +31,7 @@ from skdeepclust.cluster import (
     VaDEClustering,
     VAEClustering,
 )
+from skdeepclust.features import FeatureExtractor
 from skdeepclust.kmeans import k_means
 
 __version__ = "0.1.0.dev0"
@@ -48,6 +49,7 @@ __all__ = [
     "DGGClustering",
     "DeepClusterClustering",
     "DeepClustering",
+    "FeatureExtractor",
     "IDECClustering",
     "IICClustering",
     "IMSATClustering",

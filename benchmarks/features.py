@@ -3,9 +3,9 @@
     python -m benchmarks.features cifar-10 --data-home DATA [--network efficientnet:lite0]
         [--image-size 224] [--precision auto] [--threads 1]
 
-writes ``DATA/features/cifar-10-efficientnet-lite0-train.npy`` and ``-test.npy``, in float16; where it
-was stopped, it goes on. The network has been trained with the labels of ImageNet, so the figures are
-none of clustering without supervision, and stand in no table beside such.
+writes ``DATA/features/cifar-10-efficientnet-lite0-train.npy`` and ``-test.npy``, in float16; where
+it was stopped, it goes on. The network has been trained with the labels of ImageNet, so the figures
+are none of clustering without supervision, and stand in no table beside such.
 """
 
 from __future__ import annotations

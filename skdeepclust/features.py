@@ -111,11 +111,13 @@ class FeaturesFile:
                 f"out must be the path of a file in a folder that exists; got {str(path)!r}."
             )
         self.content = {**content, "shape": str(shape), "dtype": dtype}
-        is_full = self.path.exists()
-        self.n_done = self._n_found() if is_full or self.partial.exists() else 0
-        if self.n_done == 0:
+        there = [file.exists() for file in (self.path, self.partial, self.record)]
+        self.n_done = self._n_found() if any(there) else 0
+        self.is_full = there[0]
+        if not any(there[:2]):  # the features have been removed, or there have been none
+            self.n_done = 0
             self._write_record()
-        if is_full:
+        if self.is_full:
             self.rows = np.load(self.path, mmap_mode="r")
         else:
             mode = "r+" if self.n_done else "w+"
@@ -133,9 +135,9 @@ class FeaturesFile:
         if differing:
             what = f"differ in {', '.join(differing)}" if content else "are not of a transform"
             raise ValueError(
-                f"out={str(self.path)!r} is there already, with contents that {what}. Nothing is "
-                f"overwritten: remove it, with {self.partial.name} and {self.record.name}, or "
-                "take another path."
+                f"out={str(self.path)!r} is there already, or its {self.partial.name} or "
+                f"{self.record.name}, with contents that {what}. Nothing is overwritten: remove "
+                "them, or take another path."
             )
         return record["n_done"]
 
@@ -157,6 +159,8 @@ class FeaturesFile:
 
         Whatever stops it, Ctrl-C too, those that are there are put on record.
         """
+        if self.is_full:
+            return self.rows
         try:
             for self.n_done in n_done:
                 if time.monotonic() - self._saved_at >= SAVE_SECONDS:
@@ -350,7 +354,15 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         network = pretrained.network.to(device).eval()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         size = pretrained.image_size if self.image_size is None else _size(self.image_size)
-        source, some, input_shape, scale = self._looked_at(X, size, pretrained)
+        if isinstance(X, str | PathLike):
+            if size is None:
+                raise ValueError(
+                    "image_size must be given for a folder of images, unless network names it."
+                )
+            X = ImageFolder(X, size, verbose=self.verbose)
+        source = self._source(X)
+        some = self._looked_at(source)
+        input_shape = check_image_shape(source.shape[1:])
         size = size or input_shape[1:]
         takes = [m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
         n_channels = 3 if takes and (input_shape[0], takes[0]) == (1, 3) else input_shape[0]
@@ -368,52 +380,48 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         precision = self.precision
         if precision == "auto":
             precision = "bf16" if multiplies_bf16(device) else "float32"
+        scale = RANGES.get(source.dtype.name, 1)
         extraction = Extraction(network, n_channels, size, scale, mean, std, precision)
         wrap = partial(_stored, input_shape)
         images = StreamedSamples(source, wrap, input_shape, device, (0, 1), 3 * SLICE_BYTES)
+        names = np.array([Path(path).name for path in getattr(X, "paths", ())])
         content = {
             **{name: described(value) for name, value in vars(extraction).items()},
-            "images": f"{source.shape}, {described(some)}, {described(getattr(X, 'paths', None))}",
+            "images": f"{source.shape} {described(some)} {described(names)}",
         }
         return images, extraction, content
 
-    def _looked_at(
-        self, X: Any, size: tuple[int, int] | None, pretrained: Pretrained
-    ) -> tuple[Source, np.ndarray, tuple[int, int, int], float]:
-        """Return what to read images from, some of them, their shape and what stands for 1."""
-        if isinstance(X, str | PathLike):
-            if size is None:
-                raise ValueError(
-                    "image_size must be given for a folder of images, unless network names it."
-                )
-            X = ImageFolder(X, size, verbose=self.verbose)
+    def _source(self, X: Any) -> Source:
+        """Return what to read images from."""
         source = as_source(X, self.num_workers)
         if source is None:
             X = as_array(X)
-            if len(X.shape) in (3, 4):  # no tables
-                source = ArraySource(X)
-        found = X.shape if source is None else source.shape
-        if source is None or len(found) not in (3, 4) or found[0] < 1:
+            source = ArraySource(X if hasattr(X, "dtype") else np.asarray(X))  # of a table
+        if len(source.shape) not in (3, 4) or source.shape[0] < 1:
             raise ValueError(
                 "X must be images of shape (n, height, width) or (n, channels, height, width), at "
-                f"least one; got shape {tuple(found)}."
+                f"least one; got shape {source.shape}."
             )
-        is_float = source.dtype.kind == "f"
-        if not is_float and source.dtype.name not in RANGES:
+        if source.dtype.kind != "f" and source.dtype.name not in RANGES:
             raise ValueError(
                 f"X must be of type uint8, uint16, bool or floating; got {source.dtype}, which "
                 "doesn't say what is white. X.astype(np.uint8) does, if that is 255."
             )
-        n = found[0]
+        return source
+
+    def _looked_at(self, source: Source) -> np.ndarray:
+        """Return some of the images; raise a ValueError if the named network doesn't suit them."""
+        n = source.shape[0]
         some = source.read(np.unique(np.linspace(0, n - 1, min(n, N_LOOKED_AT)).astype(int)))
-        if is_float and isinstance(self.network, str) and None in (self.mean, self.std):
+        is_named = isinstance(self.network, str) and (self.mean is None or self.std is None)
+        if is_named and source.dtype.kind == "f":
             low, high = some.min(), some.max()
             if not -0.01 <= low <= high <= 1.01:
                 raise ValueError(
                     f"X must be in [0, 1] for the mean and std of network={self.network!r}; got "
                     f"floats from {low:.4g} to {high:.4g}. Scale X, or give mean and std."
                 )
-        return source, some, check_image_shape(found[1:]), RANGES.get(source.dtype.name, 1)
+        return some
 
     def _pretrained(self) -> Pretrained:
         """Return a network that may be moved, and what its images are like."""

@@ -35,6 +35,7 @@ from benchmarks.records import (
 from benchmarks.tables.time_to_accuracy import animals
 from skdeepclust import FeatureExtractor
 from skdeepclust.datasets import ImageFolder, get_data_home, load_cifar10
+from skdeepclust.engine import multiplies_bf16
 
 STATES = range(3)
 SUPERVISION = {"efficientnet:lite0": "trained with the labels of ImageNet"}
@@ -124,10 +125,13 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
     home = get_data_home(args.data_home)
     out = args.out or home / "features"
     out.mkdir(parents=True, exist_ok=True)
+    precision = args.precision
+    if precision == "auto":
+        precision = "bf16" if multiplies_bf16(args.device) else "float32"
     extractor = FeatureExtractor(
         args.network,
         image_size=args.image_size,
-        precision=args.precision,
+        precision=precision,
         device=args.device,
         dtype="float16",
         verbose=1,
@@ -147,9 +151,10 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
         "network": args.network,
         "supervision": SUPERVISION[args.network],
         "image size": args.image_size,
-        "precision": args.precision,
+        "precision": extractor.precision,
         "parts": parts,
-        "environment": environment(args.device),
+        "environment": environment(args.device)
+        | {key: value for key, value in os.environ.items() if key.startswith("MALLOC_")},
     }
     save(path, result)
     text = render(path.parent)

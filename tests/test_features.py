@@ -650,7 +650,7 @@ def test_missing_packages(monkeypatch, colours, network, package):
 
 def test_offline(monkeypatch, colours):
     def create_model(*args, **kwargs):
-        raise ConnectionError("no route to host")
+        raise ConnectionError("no route to host.")
 
     pretend(monkeypatch, timm={"create_model": create_model})
     with pytest.raises(

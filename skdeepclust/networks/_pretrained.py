@@ -49,7 +49,8 @@ def _torchvision(name: str) -> Pretrained:
     linear = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError("it doesn't end in a linear layer, before which features could be taken")
-    network.set_submodule(linear[-1], nn.Identity())
+    parent, _, last = linear[-1].rpartition(".")
+    setattr(network.get_submodule(parent), last, nn.Identity())
     images = weights.transforms()
     (side,) = images.crop_size
     return Pretrained(network, (side, side), images.mean, images.std)
@@ -116,10 +117,11 @@ def load_pretrained(given: str) -> Pretrained:
             f"network={given!r} needs packages that are not installed ({error}). Install them "
             f'with: pip install "skdeepclust[{provider}]"'
         ) from error
-    except Exception as error:  # each provider has kinds of its own
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(
-            f"network={given!r} can't be loaded: {error}. Weights that are not on this machine "
-            "are downloaded from the provider's hub, which may be out of reach; a module with "
-            "weights of your own will do as well."
+    except OSError as error:
+        raise OSError(
+            f"network={given!r} can't be loaded: {error} Weights that are not on this machine are "
+            "downloaded from the provider's hub, which may be out of reach; a module with weights "
+            "of your own will do as well."
         ) from error
+    except Exception as error:  # each provider has kinds of its own
+        raise ValueError(f"network={given!r} can't be loaded: {error}") from error

@@ -32,6 +32,7 @@ from skdeepclust.cluster import (
     VaDEClustering,
     VAEClustering,
 )
+from skdeepclust.features import FeatureExtractor
 from skdeepclust.kmeans import k_means
 from skdeepclust.model_selection import select_n_clusters
 
@@ -51,6 +52,7 @@ __all__ = [
     "DGGClustering",
     "DeepClusterClustering",
     "DeepClustering",
+    "FeatureExtractor",
     "IDECClustering",
     "IICClustering",
     "IMSATClustering",

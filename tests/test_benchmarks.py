@@ -461,7 +461,7 @@ def test_estimates_are_of_records_where_there_are_some(folders, images):
 # The examples
 
 
-@pytest.mark.parametrize("name", ["plot_digits", "plot_interpolation"])
+@pytest.mark.parametrize("name", ["plot_digits", "plot_features", "plot_interpolation"])
 def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     """With a sixth of the data and single short runs."""
     import matplotlib.pyplot as plt

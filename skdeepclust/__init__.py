@@ -1,8 +1,9 @@
 """Deep clustering with scikit-learn's API."""
 
-from skdeepclust import augment, datasets, metrics, networks, plotting
+from skdeepclust import augment, datasets, metrics, model_selection, networks, plotting
 from skdeepclust.cluster import (
     ACAIClustering,
+    ADCClustering,
     AutoencoderClustering,
     CatGANClustering,
     DACClustering,
@@ -31,14 +32,17 @@ from skdeepclust.cluster import (
     VaDEClustering,
     VAEClustering,
 )
+from skdeepclust.features import FeatureExtractor
 from skdeepclust.kmeans import k_means
 from skdeepclust.model_file import load, save
+from skdeepclust.model_selection import select_n_clusters
 from skdeepclust.report import cluster_report
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ACAIClustering",
+    "ADCClustering",
     "AutoencoderClustering",
     "CatGANClustering",
     "DACClustering",
@@ -50,6 +54,7 @@ __all__ = [
     "DGGClustering",
     "DeepClusterClustering",
     "DeepClustering",
+    "FeatureExtractor",
     "IDECClustering",
     "IICClustering",
     "IMSATClustering",
@@ -72,7 +77,9 @@ __all__ = [
     "k_means",
     "load",
     "metrics",
+    "model_selection",
     "networks",
     "plotting",
     "save",
+    "select_n_clusters",
 ]

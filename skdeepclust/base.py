@@ -47,7 +47,7 @@ from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
-from skdeepclust.engine import Phase
+from skdeepclust.engine import Phase, resolved_device
 from skdeepclust.inference import (
     forward_in_slices,
     in_slices,
@@ -61,7 +61,7 @@ from skdeepclust.samples import Samples
 PRIVATE_STATE = ("_input_range", "_n_features_out", "_sample_dtype", "_sample_shape")
 
 
-def _check_out(out: Any, n_samples: int, part: np.ndarray) -> None:
+def check_out(out: Any, n_samples: int, part: np.ndarray) -> None:
     """Raise a ValueError if `out` isn't made to hold arrays like `part`, of all samples."""
     shape, is_integer = (n_samples, *part.shape[1:]), part.dtype.kind == "i"
     found: Any = getattr(out, "shape", None)
@@ -196,7 +196,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
-        device = self._resolve_device()
+        device = resolved_device(self.device)
         self._check_callbacks()
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
@@ -414,23 +414,6 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 stacklevel=4,
             )
 
-    def _resolve_device(self) -> torch.device:
-        """Return the device that `device` stands for, after a look at whether it is there."""
-        given = _distributed.own_device(self.device)
-        if str(given) == "auto":
-            if torch.cuda.is_available():
-                return torch.device("cuda")
-            return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-        try:
-            device = torch.device(given)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
-                f"{self.device!r} ({error})."
-            ) from error
-        return device
-
     def _build_network(self) -> nn.Module:
         """Return a new network; called under the restart's random state."""
         raise TypeError(f"{type(self).__name__} does not define `_build_network`")
@@ -444,7 +427,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 return forward_in_slices(function, X).cpu().numpy()
             for part, result in in_slices(function, X):
                 values = result.cpu().numpy()
-                _check_out(out, len(X), values)
+                check_out(out, len(X), values)
                 out[part] = values
         return out
 

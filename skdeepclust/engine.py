@@ -73,6 +73,45 @@ def cosine_to(last: float, max_epochs: int) -> Callable[[int], float]:
     return lambda epoch: last + (1 - last) * (1 + math.cos(math.pi * epoch / max_epochs)) / 2
 
 
+def resolved_device(device: str | torch.device) -> torch.device:
+    """Return the device that a parameter stands for, after a look at whether it is there.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto": CUDA if there is one, else MPS, else the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If torch has no such device here.
+
+    Examples
+    --------
+    >>> from skdeepclust.engine import resolved_device
+    >>> resolved_device("cpu")
+    device(type='cpu')
+    """
+    given = _distributed.own_device(device)
+    if str(given) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        found = torch.device(given)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
+            f"{device!r} ({error})."
+        ) from error
+    return found
+
+
 def multiplies_bf16(device: str | torch.device) -> bool:
     """Return whether a device has instructions that multiply bf16, as far as torch can tell.
 

@@ -25,6 +25,7 @@ from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust._training._restarts import despite_interruption
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
+from skdeepclust.engine import resolved_device
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
 
@@ -191,7 +192,7 @@ def _train(
 ) -> tuple[int, Outcome]:
     """Train and judge a restart, in a worker."""
     method, criterion, other = pickle.loads(sent.data)
-    device = device_of(method._resolve_device(), number, torch.cuda.device_count())
+    device = device_of(resolved_device(method.device), number, torch.cuda.device_count())
     with (
         neutral_settings(exclusive=True),
         _at_most(n_threads),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._base import get_data_home
 from ._cifar import load_cifar10, load_cifar100
+from ._export import export_folder
 from ._image_folder import ImageFolder
 from ._mnist import load_fashion_mnist, load_mnist
 from ._stl10 import load_stl10
@@ -11,6 +12,7 @@ from ._svhn import load_svhn
 
 __all__ = [
     "ImageFolder",
+    "export_folder",
     "get_data_home",
     "load_cifar10",
     "load_cifar100",

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClusterMixin
 
 import skdeepclust
+from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
@@ -38,7 +38,7 @@ def _methods() -> dict[str, Any]:
     found = {}
     for name in skdeepclust.__all__:
         cls = getattr(skdeepclust, name)
-        if isinstance(cls, type) and issubclass(cls, ClusterMixin):
+        if isinstance(cls, type) and issubclass(cls, BaseDeepClusterer):
             found[name.removesuffix("Clustering").lower()] = cls
     return {FLAGSHIP: skdeepclust.DeepClustering, **found}
 

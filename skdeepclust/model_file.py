@@ -134,6 +134,11 @@ def _all_parameters(estimator: BaseEstimator, prefix: str = "") -> Iterator[tupl
                 yield from _all_parameters(part, inner)
 
 
+def _is_name_of_network(parameter: str, value: Any) -> bool:
+    """Return whether a parameter names a network to download: whose, the user is to say."""
+    return parameter.rpartition("__")[2] == "network" and isinstance(value, str)
+
+
 def _is_named(value: Any) -> bool:
     """Return whether a value is an estimator with a name, as pipelines have them."""
     is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
@@ -301,6 +306,8 @@ class _Writer:
 
     def parameter(self, value: Any, path: str, name: str) -> Any:
         """Return a parameter; of a value that isn't listed, what it is."""
+        if _is_name_of_network(name, value):
+            return {"given": [name, repr(value)]}
         before = dict(self.tensors), dict(self.places), dict(self.numbers)
         try:
             return self.value(value, path, f"{name}__")
@@ -669,6 +676,9 @@ class _Reader:
         unknown = set(spec["parameters"]) - set(inspect.signature(cls).parameters)
         if unknown:
             raise ValueError(f"{name} has no parameter {', '.join(sorted(unknown))} here")
+        for key, value in spec["parameters"].items():
+            if _is_name_of_network(key, value):
+                raise ValueError(f"{name}.{key} is not for a file to set")
         made = cls(**{key: self.value(value) for key, value in spec["parameters"].items()})
         self.objects[number] = made
         if not self.missing and hasattr(cls, "_parameter_constraints"):
@@ -825,7 +835,8 @@ def load(path: str | PathLike[str], **given: Any) -> Any:
     Nothing that the file holds is run or imported: it names classes of a closed list, the package's
     own estimators, networks and augmentations, torch's layers and optimisers, and a few
     transformers of scikit-learn's. So a file of unknown origin may be loaded. What it costs to
-    predict with it, or to fit it anew, is another matter, as with any parameters.
+    predict with it, or to fit it anew, is another matter, as with any parameters. Names of networks
+    that would be downloaded have to be given.
 
     Parameters
     ----------

@@ -214,6 +214,20 @@ def test_networks_of_ones_own(network, images, path):
         skdeepclust.load(path, network=network, netwrk=network)
 
 
+def test_names_of_pretrained_networks_are_given(path):
+    """For what a stranger names would be downloaded."""
+    extractor = skdeepclust.FeatureExtractor("timm:resnet18", out="features.npy")
+    pipeline = make_pipeline(extractor, skdeepclust.DeepClustering(3))
+    skdeepclust.save(pipeline, path)
+    with pytest.raises(ValueError, match="featureextractor__network was 'timm:resnet18'"):
+        skdeepclust.load(path)
+    again = skdeepclust.load(path, featureextractor__network="timm:resnet18")
+    assert again[0].network == "timm:resnet18" and again[0].out is None
+    forged(extractor, path, lambda spec, t: spec["parameters"].update(network="timm:x"))
+    with pytest.raises(ValueError, match=r"FeatureExtractor.network is not for a file to set"):
+        skdeepclust.load(path)
+
+
 def test_networks_of_ones_own_in_parts(images, path):
     simclr = skdeepclust.SimCLR(**SHORT, network=Reversed)
     fitted = fast(skdeepclust.SCANClustering, representation=simclr).fit(images)

@@ -1,8 +1,9 @@
 """Deep clustering with scikit-learn's API."""
 
-from skdeepclust import augment, datasets, metrics, networks, plotting
+from skdeepclust import augment, datasets, metrics, model_selection, networks, plotting
 from skdeepclust.cluster import (
     ACAIClustering,
+    ADCClustering,
     AutoencoderClustering,
     CatGANClustering,
     DACClustering,
@@ -33,11 +34,15 @@ from skdeepclust.cluster import (
 )
 from skdeepclust.features import FeatureExtractor
 from skdeepclust.kmeans import k_means
+from skdeepclust.model_file import load, save
+from skdeepclust.model_selection import select_n_clusters
+from skdeepclust.report import cluster_report
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "ACAIClustering",
+    "ADCClustering",
     "AutoencoderClustering",
     "CatGANClustering",
     "DACClustering",
@@ -67,9 +72,14 @@ __all__ = [
     "VAEClustering",
     "VaDEClustering",
     "augment",
+    "cluster_report",
     "datasets",
     "k_means",
+    "load",
     "metrics",
+    "model_selection",
     "networks",
     "plotting",
+    "save",
+    "select_n_clusters",
 ]

@@ -28,6 +28,7 @@ Krause et al. 2010 (RIM)                     `mutual_information`
 Hu et al. 2017 (IMSAT)                       `prediction_change` and `mutual_information`
 Ji et al. 2019 (IIC)               3         `invariant_information`
 Schultz and Joachims 2003                    `triplet_loss`
+Haeusser et al. 2018 (ADC)                   `association_loss`
 Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
 \                                  3         `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
@@ -1038,6 +1039,51 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: flo
     a, p, n = (F.normalize(z.float(), dim=1) for z in (anchor, positive, negative))
     # a squared distance of two such is twice what their product lacks of one
     return (margin + 2 * (a * (n - p)).sum(1)).relu().mean()
+
+
+def association_loss(a: Tensor, b: Tensor, groups: Tensor, visit_weight: float = 1.0) -> Tensor:
+    """Walker and visit loss of learning by association [1]_, on which ADC [2]_ is built.
+
+    From a row of `a` a walker steps to a row of `b`, with a probability that grows with their inner
+    product, and back to one of `a`. The walker loss is the cross-entropy of where it arrives with
+    the rows of the group it came from, all of the same probability; the visit loss that of where it
+    is between with all rows of `b`.
+
+    Parameters
+    ----------
+    a : Tensor of shape (n, n_features)
+    b : Tensor of shape (m, n_features)
+    groups : Tensor of shape (n,), int64
+        Rows of `a` that belong together.
+    visit_weight : float >= 0, default=1.0
+
+    Returns
+    -------
+    Tensor, a scalar
+        Walker loss plus `visit_weight` times visit loss; at least log(m) times that.
+
+    References
+    ----------
+    .. [1] Haeusser, Mordvintsev and Cremers (2017). Learning by Association - A Versatile
+       Semi-Supervised Training Method for Neural Networks. CVPR. Equations 1 to 8.
+    .. [2] Haeusser, Plapp, Golkov, Aljalbout and Cremers (2018). Associative Deep Clustering:
+       Training a Classification Network with no Labels. GCPR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import association_loss
+    >>> a, b = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.eye(2)
+    >>> association_loss(a, b, torch.tensor([0, 1]), visit_weight=0)
+    tensor(0.0002)
+    """
+    with torch.autocast(a.device.type, enabled=False):  # probabilities over many rows
+        similarity = a.float() @ b.float().T
+        there, back = similarity.softmax(1), similarity.softmax(0).T
+        together = (groups[:, None] == groups).float()
+        arrives, visits = there @ back, there.mean(0)
+        walker = -(together / together.sum(1, keepdim=True) * (arrives + 1e-8).log()).sum(1).mean()
+        return walker - visit_weight * (visits + 1e-8).log().mean()
 
 
 def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5.0) -> Tensor:

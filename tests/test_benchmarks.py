@@ -95,9 +95,10 @@ SMOKE = {  # rows and what is set, so that each takes about a second
             "refine_epochs": 1, "rounds": 2, "n_models": 2, "n_heads": 2,
         },
     ),
-    "baselines": (["k-means", "DeepCluster", "Triplets"], {"small": True, "max_epochs": 1}),
+    "baselines": (["k-means", "DeepCluster", "Triplets", "ADC"], {"small": True, "max_epochs": 1}),
     "selection": (["k-means", "default", "lr=1e-3"], {"max_epochs": 1}),
     "criteria": (["KMeans", "Deep, n_heads=1", "AE"], {}),
+    "n_clusters": (["silhouette"], {}),
     "tabular": (["KMeans", "DeepClustering"], {"max_epochs": 1}),
     "time_to_accuracy": (["KMeans", "DeepClustering", "SCANClustering"], {"max_epochs": 1}),
 }  # fmt: skip

@@ -218,6 +218,16 @@ class TestFitted:
         np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
         assert again.history_ == fitted.history_
 
+    def test_model_file(self, fitted, images, tmp_path):
+        skdeepclust.save(fitted, tmp_path / "model.skdc")
+        again = skdeepclust.load(tmp_path / "model.skdc")
+        np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
+        np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
+        np.testing.assert_array_equal(again.labels_, fitted.labels_)
+        assert again.history_ == fitted.history_ and again.restarts_ == fitted.restarts_
+        assert set(vars(again)) == set(vars(fitted))
+        assert str(again.get_params(deep=False)) == str(fitted.get_params(deep=False))
+
     def test_clone_is_unfitted(self, fitted, images):
         with pytest.raises(NotFittedError):
             clone(fitted).predict(images)

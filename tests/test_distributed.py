@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
 from skdeepclust import (
+    ADCClustering,
     AutoencoderClustering,
     DCNClustering,
     DeepClusterClustering,
@@ -105,6 +106,7 @@ def cases(batch_size):
         "DeepClustering": DeepClustering(**clusterer),
         "DeepCluster": DeepClusterClustering(**latents),
         "triplets": TripletClustering(**latents),
+        "ADC": ADCClustering(**clusterer, warmup_epochs=1),
     }
 
 

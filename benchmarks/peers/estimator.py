@@ -24,7 +24,7 @@ class Peer(ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    recipe : {"umap", "N2D", "DEC", "IDEC", "DCN", "DEN", "VaDE"}
+    recipe : {"umap", "N2D", "DEC", "IDEC", "DCN", "DEN", "VaDE", "XMeans", "GMeans", "DipMeans"}
     n_clusters : int
     random_state : int
 

@@ -5,7 +5,8 @@
 It imports nothing of skdeepclust. `umap`: UMAP of 10 components, 20 neighbours and no least
 distance, then k-means and a Gaussian mixture on it; without a random state, for UMAP uses several
 threads only then. The others are ClustPy's, with its defaults; `N2D` gets UMAP as its manifold, as
-in the paper, and `VaDE` values in [0, 1]. The seconds leave imports out, but not what numba
+in the paper, and `VaDE` values in [0, 1]; `XMeans`, `GMeans` and `DipMeans` find the number of
+clusters themselves. The seconds leave imports out, but not what numba
 compiles.
 """
 
@@ -48,8 +49,12 @@ def clustpy(method: str, X: np.ndarray, n_clusters: int, random_state: int) -> t
     from benchmarks.peers.clustpy import import_torchvision
 
     import_torchvision()
-    from clustpy import deep
+    from clustpy import centroid, deep
 
+    if hasattr(centroid, method):
+        start = time.perf_counter()
+        labels = getattr(centroid, method)(random_state=random_state).fit_predict(X)
+        return {method: labels}, {method: time.perf_counter() - start}
     given: dict[str, Any] = {}
     if method == "N2D":
         from umap import UMAP

@@ -7,16 +7,20 @@ MNIST's images, turned and moved at random (`RandomAffine`), are written to one 
 for 4,000,000). Each line is a process of its own: a fit of one epoch, then `predict`, which writes
 to an array. The rate is that of the epoch and of the prediction, by the clock and, which other work
 on the machine changes less, by the process's own time on the processor, what reads ahead included;
-the memory is the process's peak, pages of the file that are mapped included. "JPEG": a folder of
-the first 20,000 images of CIFAR-10, read as `ImageFolder`: held in memory once decoded, or decoded
-anew in each pass, by this process or by two more.
+the memory is the process's peak, pages of the file that are mapped included. What takes long on a
+machine whose speed changes is compared with what ran at the same time: from a million samples on,
+another process fits 70,000 held in memory again and again, on the same core, the two in turn.
+"JPEG": a folder of the first 20,000 images of CIFAR-10, read as `ImageFolder`: held in memory once
+decoded, or decoded anew in each pass, by this process or by two more.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +50,7 @@ DEFAULT = ["AutoencoderClustering, dense", "STDACClustering, small"]
 IN_MEMORY = 70_000  # up to so many are also held as an array
 BLOCK = 10_000
 LIMIT = 2**28  # bytes, for all that is read from the map
+IN_TURN = 30, 10  # seconds, of what is measured and of what it is compared with
 N_JPEG = 20_000
 JPEG = {  # memory limit and processes that decode
     "JPEG, held": (2**30, 0),
@@ -120,7 +125,7 @@ def measure(path: Path, method: str, n: int, kind: str) -> dict[str, Any]:
     model = METHODS[method]().set_params(
         random_state=0, memory_limit=limit, num_workers=num_workers, callbacks=[cpu_time]
     )
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     model.fit(X)
     fitted, fitted_cpu = time.perf_counter(), time.process_time()
     labels = model.predict(X, out=np.empty(n, np.uint8))
@@ -132,20 +137,75 @@ def measure(path: Path, method: str, n: int, kind: str) -> dict[str, Any]:
         "kind": kind,
         "open seconds": opened,
         "fit seconds": fitted - start,
+        "fit CPU seconds": fitted_cpu - start_cpu,
         "epoch samples a second": n / model.history_[-1, "dur"],
         "predict samples a second": n / (predicted - fitted),
         "epoch samples a CPU second": n / cpu_time.seconds,
         "predict samples a CPU second": n / (predicted_cpu - fitted_cpu),
+        "CPU seconds": time.process_time(),
         "peak MiB": peak(),
     }
+
+
+def references(path: Path, method: str) -> None:
+    """Measure what is held in memory, until killed."""
+    while True:
+        print(json.dumps(measure(path, method, IN_MEMORY, "array")), flush=True)
+
+
+def beside(command: list[str], other: list[str], environ: dict[str, str]) -> dict[str, Any]:
+    """Return what `command` prints, with the mean of what `other` does as its reference.
+
+    The two take turns on one core. By the clock, a process that is stopped would seem slow: only
+    their own time on the processor counts, and how much of its turns the first was on it.
+    """
+    core = min(os.sched_getaffinity(0))
+    options: dict[str, Any] = {"env": environ, "stdout": subprocess.PIPE, "text": True}
+    options["preexec_fn"] = lambda: os.sched_setaffinity(0, {core})
+    main, reference = (subprocess.Popen(c, **options) for c in (command, other))
+    turns, status = 0.0, None
+    try:
+        while status is None:
+            reference.send_signal(signal.SIGSTOP)
+            main.send_signal(signal.SIGCONT)
+            start = time.perf_counter()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = main.wait(IN_TURN[0])
+            turns += time.perf_counter() - start
+            if status is None:
+                main.send_signal(signal.SIGSTOP)
+                reference.send_signal(signal.SIGCONT)
+                time.sleep(IN_TURN[1])
+    finally:
+        main.kill()
+        reference.kill()
+    outputs = [process.communicate()[0].splitlines() for process in (main, reference)]
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    line: dict[str, Any] = json.loads(outputs[0][-1])
+    found = [json.loads(text) for text in outputs[1]]
+    names = [name for name in line if name.endswith("a CPU second")]
+    line["reference"] = {k: len(found) / sum(1 / r[k] for r in found) for k in names}
+    line["references"] = len(found)
+    line["on the processor"] = line["CPU seconds"] / turns
+    for name in [name for name in line if name.endswith("a second") or name == "fit seconds"]:
+        del line[name]  # it was stopped
+    return line
 
 
 def render(result: dict[str, Any]) -> str:
     """Write and return the table, and draw the figure."""
     lines = sorted(result["lines"], key=lambda r: (r["method"], r["samples"], r["kind"]))
 
+    held = {
+        (r["method"], r["machine"]): r
+        for r in lines
+        if (r["samples"], r["kind"]) == (IN_MEMORY, "array")
+    }
+
     def ratio(line: dict[str, Any], name: str) -> str:
-        rate, reference = line.get(name), line.get("reference", {}).get(name)
+        compared = line.get("reference") or held.get((line["method"], line["machine"]), {})
+        rate, reference = line.get(name), compared.get(name)
         if rate is None:
             return ""
         return f"{rate:,.0f}" + (f" ({rate / reference:.2f})" if reference else "")
@@ -154,22 +214,25 @@ def render(result: dict[str, Any]) -> str:
         [
             "method", "samples", "from", "epoch, samples a second", "a CPU second",
             "predict, samples a second", "a CPU second", "open, s", "fit, s", "peak, MiB",
+            "on the processor", "machine",
         ],
         [
             [
                 r["method"], f"{r['samples']:,}", r["kind"],
                 ratio(r, "epoch samples a second"), ratio(r, "epoch samples a CPU second"),
                 ratio(r, "predict samples a second"), ratio(r, "predict samples a CPU second"),
-                f"{r['open seconds']:,.0f}", f"{r['fit seconds']:,.0f}", f"{r['peak MiB']:,.0f}",
+                f"{r['open seconds']:,.0f}", f"{fit_seconds(r):,.0f}", f"{r['peak MiB']:,.0f}",
+                f"{r['on the processor']:.3f}" if "on the processor" in r else "", r["machine"],
             ]
             for r in lines
         ],
     )  # fmt: skip
     text += (
-        f"\n\nIn brackets: over the rate of {IN_MEMORY:,} samples held in memory when they were "
-        "last measured before. Where the two rates differ the machine had other work, as when "
-        "what they are compared with was measured; those a CPU second suffer less, but a busy "
-        "hyper-thread beside slows them, too. Images of 28x28, "
+        f"\n\nIn brackets: over the rate of {IN_MEMORY:,} samples held in memory; where no rate by "
+        "the clock stands, of those that another process fitted again and again, in turn with this "
+        f"one on the same core ({IN_TURN[0]} s and {IN_TURN[1]} s), as such a machine's speed "
+        'changes by the minute; then "fit" is its time on the processor, and "on the processor" '
+        "how much of its turns that is: it never waits for the disk. Images of 28x28, "
         f"bytes; `memory_limit` {LIMIT / 2**20:.0f} MiB; one epoch. dense: flat images, so that "
         "the network is 784-500-500-2000-10; small: `SmallConvEncoder`; else the default networks. "
         f"{described(result)}.\n"
@@ -177,6 +240,12 @@ def render(result: dict[str, Any]) -> str:
     (RESULTS / "scale-cpu.md").write_text(text)
     draw(lines)
     return text
+
+
+def fit_seconds(line: dict[str, Any]) -> float:
+    """Return them by the clock, or, of what was stopped now and then, on the processor."""
+    seconds: float = line.get("fit seconds") or line["fit CPU seconds"]
+    return seconds
 
 
 def draw(lines: list[dict[str, Any]]) -> None:
@@ -191,9 +260,7 @@ def draw(lines: list[dict[str, Any]]) -> None:
                 continue
             n = [r["samples"] for r in some]
             label = f"{method}, {kind}"
-            axes[0].plot(
-                n, [r["fit seconds"] for r in some], style, color=f"C{number}", label=label
-            )
+            axes[0].plot(n, [fit_seconds(r) for r in some], style, color=f"C{number}", label=label)
             axes[1].plot(n, [r["peak MiB"] for r in some], style, color=f"C{number}")
     sizes = np.array(sorted({r["samples"] for r in lines}))
     axes[1].plot(sizes, sizes * 784 / 2**20, ":", color="0.5", label="the images alone")
@@ -217,8 +284,11 @@ def main() -> None:
     parser.add_argument("--jpeg", action="store_true", help="the folder alone")
     parser.add_argument("--render", action="store_true")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--references", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.references:
+        references(args.file, args.references)
     if args.one:
         method, n, kind = args.one
         print(json.dumps(measure(args.file, method, int(n), kind)))
@@ -240,24 +310,19 @@ def main() -> None:
                 for n in args.sizes
                 for kind in (["array"] if n <= IN_MEMORY else []) + ["memory map"]
             ]
-        references = {
-            r["method"]: r["reference"]
-            for r in result["lines"]
-            if (r["samples"], r["kind"]) == (IN_MEMORY, "array")
-        }
         for method, n, kind in jobs:
             command = [sys.executable, "-m", "benchmarks.speed.scale", "--file", str(args.file)]
-            command += ["--threads", str(args.threads), "--one", method, str(n), kind]
+            command += ["--threads", str(args.threads)]
             environ = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-            out = subprocess.run(
-                command, env=environ, check=True, stdout=subprocess.PIPE, text=True
-            )
-            line = json.loads(out.stdout.splitlines()[-1])
-            held = (method, IN_MEMORY, "array")  # what the rates are compared with
-            if (method, n, kind) == held:
-                references[method] = {k: v for k, v in line.items() if "samples a" in k}
-            if kind not in JPEG:  # other images
-                line["reference"] = references.get(method, {})
+            one = [*command, "--one", method, str(n), kind]
+            if n > IN_MEMORY:
+                line = beside(one, [*command, "--references", method], environ)
+            else:
+                out = subprocess.run(
+                    one, env=environ, check=True, stdout=subprocess.PIPE, text=True
+                )
+                line = json.loads(out.stdout.splitlines()[-1])
+            line["machine"] = environment("cpu")["machine"]
             print(line, flush=True)
             same = [
                 r

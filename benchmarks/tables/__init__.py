@@ -12,6 +12,7 @@ from benchmarks.tables import (
     information,
     mcdc,
     n2d,
+    n_clusters,
     profeat,
     selection,
     st_dac,
@@ -38,4 +39,5 @@ TABLES = {
     "baselines": baselines,
     "selection": selection,
     "criteria": criteria,
+    "n_clusters": n_clusters,
 }

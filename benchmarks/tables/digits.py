@@ -16,6 +16,7 @@ from benchmarks import records
 from benchmarks.run import Fit, Job, Wanted
 from skdeepclust import (
     ACAIClustering,
+    ADCClustering,
     AutoencoderClustering,
     CatGANClustering,
     DACClustering,
@@ -80,6 +81,7 @@ ROWS = {
     "IICClustering": lambda job: IICClustering(10),
     "DeepClusterClustering": lambda job: DeepClusterClustering(10),
     "TripletClustering": lambda job: TripletClustering(10),
+    "ADCClustering": lambda job: ADCClustering(10),
     "CatGANClustering": lambda job: CatGANClustering(10),
     "InfoGANClustering": lambda job: InfoGANClustering(10),
     "DCGANFeatures + KMeans": lambda job: make_pipeline(DCGANFeatures(), KMeans(10, n_init=10)),

@@ -1,5 +1,6 @@
 """Estimators, one private file for each family of methods."""
 
+from skdeepclust.cluster._adc import ADCClustering
 from skdeepclust.cluster._autoencoder import (
     AutoencoderClustering,
     SparseAutoencoderClustering,
@@ -30,6 +31,7 @@ from skdeepclust.cluster._vade import VaDEClustering
 
 __all__ = [
     "ACAIClustering",
+    "ADCClustering",
     "AutoencoderClustering",
     "CatGANClustering",
     "DACClustering",

@@ -9,6 +9,7 @@ from skdeepclust.plotting._curves import TrainingCurvesDisplay
 from skdeepclust.plotting._embedding import EmbeddingDisplay
 from skdeepclust.plotting._interpolation import InterpolationDisplay
 from skdeepclust.plotting._montage import ClusterMontageDisplay
+from skdeepclust.plotting._n_clusters import NClustersDisplay
 from skdeepclust.plotting._samples import ClusterSamplesDisplay
 from skdeepclust.plotting._spatial_transformer import SpatialTransformerDisplay
 from skdeepclust.plotting._statistics import ClusterStatisticsDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "ClusterStatisticsDisplay",
     "EmbeddingDisplay",
     "InterpolationDisplay",
+    "NClustersDisplay",
     "SpatialTransformerDisplay",
     "TrainingCurvesDisplay",
 ]

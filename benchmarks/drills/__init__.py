@@ -1,0 +1,1 @@
+"""Drills: what the package does with files that are damaged or forged."""

@@ -1,0 +1,198 @@
+"""Cluster a folder of images, from the command line.
+
+    python -m skdeepclust FOLDER --n-clusters 10 --out result/
+
+writes to result/: labels.csv (path, label and probability of each image), report/index.html (what
+is in the clusters, to look at) and model.skdc (for skdeepclust.load). Stopped by Ctrl-C or killed,
+the same command goes on where it was, at most a minute earlier.
+
+Exit status: 0 done; 2 the folder or an argument is no good, or an extra is missing; 3 a file can't
+be read or written, for want of space say; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import warnings
+from ast import literal_eval
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClusterMixin
+
+import skdeepclust
+from skdeepclust.datasets import ImageFolder
+
+DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
+FLAGSHIP = "flagship"
+AGAIN = "Stopped. The same command goes on from here, at most a minute earlier."
+
+
+def _methods() -> dict[str, Any]:
+    """Return the package's clusterers by the names that ``--method`` takes."""
+    found = {}
+    for name in skdeepclust.__all__:
+        cls = getattr(skdeepclust, name)
+        if isinstance(cls, type) and issubclass(cls, ClusterMixin):
+            found[name.removesuffix("Clustering").lower()] = cls
+    return {FLAGSHIP: skdeepclust.DeepClustering, **found}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Return the name and the value of NAME=VALUE; what is no literal of Python's is a string."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "skdeepclust",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", help="images, also in sub-folders")
+    parser.add_argument("--n-clusters", type=int, required=True)
+    parser.add_argument("--out", type=Path, default=Path("result"), help="default: result")
+    parser.add_argument(
+        "--method", choices=_methods(), default=FLAGSHIP, metavar="NAME",
+        help=f"{', '.join(_methods())}; default: {FLAGSHIP}, which is deep",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", metavar="NAME",
+        help="of a pretrained network, such as timm:resnet50, which are clustered in place of the "
+        "images themselves: for photographs. See skdeepclust.FeatureExtractor",
+    )  # fmt: skip
+    parser.add_argument(
+        "--size", type=int, default=64, help="side that images are resized to; default: 64"
+    )
+    parser.add_argument("--grey", action="store_true", help="without colours")
+    parser.add_argument(
+        "--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+        help="parameters of the method, such as max_epochs=20",
+    )  # fmt: skip
+    parser.add_argument("--random-state", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+@contextmanager
+def _shown() -> Iterator[list[str]]:
+    """Print warnings as they come, in a line each, and keep their texts."""
+    texts: list[str] = []
+
+    def show(message: Any, *args: Any) -> None:
+        texts.append(str(message))
+        if "was interrupted" not in texts[-1]:  # of that the exit status tells
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield texts
+
+
+def _estimator(arguments: argparse.Namespace) -> Any:
+    """Return the estimator that is asked for; raise a ValueError if there is none such."""
+    estimator = _methods()[arguments.method](
+        n_clusters=arguments.n_clusters,
+        random_state=arguments.random_state,
+        device=arguments.device,
+        checkpoint=arguments.out / "checkpoint.pt",
+        verbose=int(not arguments.quiet),
+    ).set_params(**dict(arguments.set))
+    estimator._validate_params()  # before the images are read
+    return estimator
+
+
+def _features(folder: ImageFolder, arguments: argparse.Namespace) -> np.ndarray:
+    """Return the features of all images, which are kept beside the result."""
+    from skdeepclust import FeatureExtractor
+
+    extractor = FeatureExtractor(
+        arguments.features,
+        device=arguments.device,
+        out=arguments.out / "features.npy",
+        verbose=int(not arguments.quiet),
+    )
+    return extractor.transform(folder)
+
+
+def _write_labels(path: Path, folder: ImageFolder, probabilities: np.ndarray) -> None:
+    """Write a row for each image, as a whole or not at all."""
+    temporary = path.with_name(f"{path.name}.partial")
+    labels, sure = probabilities.argmax(1), probabilities.max(1)
+    try:
+        # names of files may be no text
+        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", "probability"])
+            for row in zip(folder.paths, labels, sure, strict=True):
+                writer.writerow([row[0], row[1], f"{row[2]:.4f}"])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(text, flush=True)
+
+    estimator, out = _estimator(arguments), arguments.out
+    mode = "L" if arguments.grey else "RGB"
+    side = arguments.size
+    folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
+    say(f"{len(folder):,} images in {arguments.folder}")
+    out.mkdir(parents=True, exist_ok=True)
+    X: Any = folder if arguments.features is None else _features(folder, arguments)
+    with _shown() as texts:
+        estimator.fit(X)
+    if any("was interrupted" in text for text in texts):
+        raise KeyboardInterrupt
+    estimator.set_params(verbose=0)
+    _write_labels(out / "labels.csv", folder, estimator.predict_proba(X))
+    page = skdeepclust.cluster_report(
+        estimator,
+        X,
+        images=folder,
+        title=f"{Path(arguments.folder).resolve().name}: {arguments.n_clusters} clusters",
+        out=out / "report",
+    )
+    skdeepclust.save(estimator, out / "model.skdc")
+    for path in out.glob("checkpoint.pt*"):  # of this run, and of its restarts
+        path.unlink()
+    say(f"{out / 'labels.csv'}\n{page}\n{out / 'model.skdc'}")
+    return DONE
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with _shown():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        print(f"\n{AGAIN}", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return FILE_PROBLEM
+    except (ImportError, TypeError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NO_GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The command line."""
+
+import csv
+import errno
+import runpy
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import skdeepclust
+from skdeepclust.__main__ import main
+from skdeepclust._training import _checkpoint
+from skdeepclust.datasets import ImageFolder
+
+
+@pytest.fixture(scope="module")
+def photos(images, digits, tmp_path_factory):
+    """150 images, in a sub-folder a digit."""
+    home = tmp_path_factory.mktemp("photos")
+    for number, (image, digit) in enumerate(zip(images[:150], digits[1], strict=False)):
+        (home / str(digit)).mkdir(exist_ok=True)
+        Image.fromarray(15 * image).save(home / str(digit) / f"{number:03}.png")
+    return home
+
+
+def run(folder, out, *more, n_clusters=3, max_epochs=3):
+    words = [folder, "--n-clusters", n_clusters, "--size", 8, "--grey", "--quiet", "--out", out]
+    return main([*map(str, words), "--set", f"max_epochs={max_epochs}", "n_init=1", *more])
+
+
+def rows(out):
+    with open(out / "labels.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_labels_report_and_model(photos, tmp_path, capsys):
+    (photos / "3" / "broken.png").write_bytes(b"no image")
+    try:
+        assert run(photos, tmp_path / "out") == 0
+    finally:
+        (photos / "3" / "broken.png").unlink()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "warning: Left out of" in captured.err and "broken.png" in captured.err
+    folder = ImageFolder(photos, (8, 8), "L")
+    model = skdeepclust.load(tmp_path / "out" / "model.skdc")
+    assert type(model) is skdeepclust.DeepClustering and model.random_state == 0
+    found = rows(tmp_path / "out")
+    assert [row["path"] for row in found] == list(folder.paths)
+    assert [int(row["label"]) for row in found] == model.predict(folder).tolist()
+    probabilities = [float(row["probability"]) for row in found]
+    np.testing.assert_allclose(probabilities, model.predict_proba(folder).max(1), atol=1e-4)
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "3 clusters</h1>" in page and "Classes and clusters" in page
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "labels.csv", "model.skdc", "report",
+    }  # fmt: skip
+
+
+def test_other_methods_and_progress(photos, tmp_path, capsys):
+    words = [photos, "--n-clusters", 3, "--size", 8, "--method", "triplet", "--out", tmp_path]
+    assert main([*map(str, words), "--set", "max_epochs=1", "kmeans_n_init=2"]) == 0
+    assert type(skdeepclust.load(tmp_path / "model.skdc")) is skdeepclust.TripletClustering
+    captured = capsys.readouterr()
+    assert "150 images in" in captured.out and str(tmp_path / "labels.csv") in captured.out
+    assert "epoch 1/1" in captured.err
+
+
+def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.png").write_text("no image")
+    for arguments, message in [
+        ((tmp_path / "none", tmp_path / "out"), "path must be a folder; got"),
+        ((tmp_path / "empty", tmp_path / "out"), "there are none"),
+        ((tmp_path / "text", tmp_path / "out"), "none can be read: a.png (no image that Pillow"),
+        ((photos, tmp_path / "out", "lr=-1"), "The 'lr' parameter of DeepClustering must be"),
+        ((photos, tmp_path / "out", "kittens=3"), "Invalid parameter 'kittens'"),
+    ]:
+        assert run(*arguments) == 2
+        assert message in capsys.readouterr().err
+    assert run(photos, tmp_path / "out", n_clusters=151) == 2
+    assert "n_samples=150 should be >= n_clusters=151" in capsys.readouterr().err
+    for words in (["x"], ["x", "--n-clusters", "3", "--method", "y"], ["--set", "lr"]):
+        with pytest.raises(SystemExit) as info:
+            main(words)
+        assert info.value.code == 2
+
+
+def test_what_can_not_be_written(photos, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    assert run(photos, tmp_path / "file") == 3
+    assert f"error: {tmp_path / 'file'}: File exists" in capsys.readouterr().err
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "model.skdc"))
+
+    monkeypatch.setattr(skdeepclust, "save", full)
+    assert run(photos, tmp_path / "out") == 3
+    assert "model.skdc: No space left on device" in capsys.readouterr().err
+    assert list((tmp_path / "out").glob("checkpoint.pt*"))  # so that nothing is trained again
+
+
+def test_goes_on_after_an_interruption(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    save, saved = _checkpoint.Checkpoint.save, []
+
+    def then_stop(self, state):
+        save(self, state)
+        saved.append(len(state["history"]))
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_checkpoint.Checkpoint, "save", then_stop)
+    assert run(photos, tmp_path / "out", max_epochs=4) == 130
+    assert "The same command goes on from here" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.pt"]
+    assert run(photos, tmp_path / "out", max_epochs=4) == 0
+    n_saved = len(saved)
+    assert run(photos, tmp_path / "undisturbed", max_epochs=4) == 0
+    assert n_saved - 2 == len(saved) - n_saved - 2  # two epochs fewer the second time
+    assert rows(tmp_path / "out") == rows(tmp_path / "undisturbed")
+    model = skdeepclust.load(tmp_path / "out" / "model.skdc")
+    assert len(model.history_) == 5
+
+
+def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
+    asked = []
+
+    class Extractor:
+        def __init__(self, network, **parameters):
+            asked.append((network, parameters))
+
+        def transform(self, folder):
+            values = np.stack([folder[i].ravel() for i in range(len(folder))])
+            return values[:, ::2].astype("float32")
+
+    monkeypatch.setattr(skdeepclust, "FeatureExtractor", Extractor, raising=False)
+    assert run(photos, tmp_path, "--features", "timm:resnet18") == 0
+    ((network, parameters),) = asked
+    assert network == "timm:resnet18" and parameters["out"] == tmp_path / "features.npy"
+    model = skdeepclust.load(tmp_path / "model.skdc")
+    assert model.input_shape_ == (32,)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "data:image/png" in page  # the images, not their features
+
+
+def test_example(digits, tmp_path, monkeypatch, capsys):
+    import sklearn.datasets
+
+    few = types.SimpleNamespace(images=digits[0][:100], target=digits[1][:100])
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
+    words = ["cluster_folder", "--output", str(tmp_path / "all"), "--epochs", "2"]
+    monkeypatch.setattr(sys, "argv", words)
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "cluster_folder.py"))
+    assert "three more images are in clusters" in capsys.readouterr().out
+    assert len(rows(tmp_path / "all" / "result")) == 100

@@ -1,0 +1,234 @@
+"""The report of a clustering."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from test_common import FAST
+
+import skdeepclust
+from skdeepclust import DeepClustering, cluster_report, report
+from skdeepclust.datasets import ImageFolder
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning"
+)
+
+
+class Page(HTMLParser):
+    """What is in a page: tags, their attributes, and the text in each."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.words.append((tag, ""))
+
+    def handle_data(self, data):
+        self.words.append((self.words[-1][0] if self.words else "", data))
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def thumbnails(self):
+        return [a for a in self.all("span") if a.get("role") == "img"]
+
+    @property
+    def data(self):
+        return json.loads(re.search(r'id="data">(.*?)</script>', self.text, re.DOTALL)[1])
+
+    def array(self, name, dtype):
+        return np.frombuffer(base64.b64decode(self.data[name]), dtype)
+
+    @property
+    def sheets(self):
+        """The images of the clusters."""
+        found = re.findall(r"url\(data:image/(?:png|jpeg);base64,(.*?)\)", self.text)
+        return [Image.open(io.BytesIO(base64.b64decode(sheet))) for sheet in found]
+
+    def rows(self, heading):
+        """The cells of the first table after a heading, without tags."""
+        part = self.text.partition(f"<h2>{heading}</h2>")[2].partition("</table>")[0]
+        cells = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in part.split("</tr>")[:-1]]
+        return [[re.sub("<.*?>", "", cell) for cell in row] for row in cells]
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    return DeepClustering(**{**FAST, "max_epochs": 5}).fit(images)
+
+
+def written(tmp_path, *args, **kwargs):
+    return Page(cluster_report(*args, out=tmp_path, **kwargs).read_text("utf-8"))
+
+
+def test_clusters_classes_and_settings(model, digits, images, tmp_path):
+    y = digits[1][:200]
+    page = written(tmp_path, model, images, y=y, title="a < b & c")
+    assert "<h1>a &lt; b &amp; c</h1>" in page.text
+    sizes = np.bincount(model.labels_, minlength=3)
+    overview = page.rows("Clusters")[1:]
+    assert [int(row[1]) for row in overview] == list(sizes)
+    most = np.bincount(y[model.labels_ == 0]).argmax()
+    assert overview[0][4:] == [str(most), f"{(y[model.labels_ == 0] == most).mean():.0%}"]
+    confusion = page.rows("Classes and clusters")
+    assert [row[0] for row in confusion[1:]] == list("0123456789")
+    counts = [[int(cell or 0) for cell in row[1:4]] for row in confusion[1:]]
+    expected = [[((y == c) & (model.labels_ == k)).sum() for k in range(3)] for c in range(10)]
+    np.testing.assert_array_equal(counts, expected)
+    accuracy = skdeepclust.metrics.clustering_accuracy_score(y, model.labels_)
+    assert f"best match of clusters to classes {accuracy:.3f}" in page.text
+    settings = dict(page.rows("Settings")[2:])
+    assert settings == {
+        "n_clusters": "3", "n_init": "1", "max_epochs": "5", "batch_size": "50",
+        "random_state": "0",
+    }  # fmt: skip
+    assert f"score {model.score(images):.3f}" in page.text
+
+
+def test_most_and_least_sure_images(model, images, tmp_path):
+    page = written(tmp_path, model, images, n_images=5)
+    sure = model.predict_proba(images).max(1)
+    assert len(page.thumbnails) == 30
+    for k in range(3):
+        members = np.flatnonzero(model.labels_ == k)
+        members = members[np.argsort(-sure[members], kind="stable")]
+        expected = [f"{i}: {sure[i]:.2f}" for i in [*members[:5], *members[:-6:-1]]]
+        own = [a for a in page.thumbnails if a["class"] == f"t s{k}"]
+        assert [a["title"] for a in own] == expected
+        assert own[6]["style"] == "background-position:-384px 0px"
+        # the image that is there is the sample's
+        tile = page.sheets[k].crop((384, 0, 448, 64)).resize((8, 8), Image.Resampling.NEAREST)
+        shown = np.asarray(tile)[:, :, 0] / 255 * images.max()
+        np.testing.assert_allclose(shown, images[members[-2]], atol=0.1)
+
+
+def test_map(model, images, tmp_path):
+    page = written(tmp_path, model, images)
+    xy = page.array("xy", "<u2").reshape(-1, 2).astype(float)
+    Z = model.transform(images)
+    expected = np.linalg.svd(Z - Z.mean(0), full_matrices=False)[1][:2]
+    found = np.linalg.svd(xy - xy.mean(0), full_matrices=False)[1]
+    np.testing.assert_allclose(found / found[0], expected / expected[0], atol=1e-3)
+    assert xy.min() == 0 and xy.max() == report.COORDINATES
+    np.testing.assert_array_equal(page.array("cluster", "<u2"), model.labels_)
+    sure = model.predict_proba(images).max(1)
+    np.testing.assert_allclose(page.array("sure", "u1") / 255, sure, atol=0.003)
+    assert page.data["names"] == [str(i) for i in range(200)]
+    assert len([a for a in page.all("input") if a["type"] == "checkbox"]) == 3
+
+
+def test_nothing_is_loaded_and_names_are_escaped(tmp_path, images):
+    """Of a folder in which names are made to be read as something else."""
+    names = ["<img src=x onerror=alert(1)>", "a&b'\"", "</script><script>alert(1)"]
+    for number, name in enumerate(names):
+        home = tmp_path / "photos" / name.replace("/", "∕")
+        home.mkdir(parents=True)
+        for i in range(10):
+            image = Image.fromarray(15 * images[10 * number + i]).resize((40, 30))
+            image.save(home / f"{i}{name.replace('/', '∕')}.png")
+    folder = ImageFolder(tmp_path / "photos", size=(16, 16))
+    model = DeepClustering(**FAST).fit(folder)
+    page = written(tmp_path / "report", model, folder)
+    assert {tag for tag, _ in page.tags} <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "table",
+        "tr", "th", "td", "span", "a", "canvas", "label", "input", "script", "figcaption", "code",
+        "b",
+    }  # fmt: skip
+    assert len(page.all("script")) == 2
+    for tag, attributes in page.tags:
+        assert not {name for name in attributes if name.startswith("on")} | {"src"} & {*attributes}
+        assert attributes.get("href", "#").startswith("#"), tag
+    assert "http" not in page.text.replace("http-equiv", "")
+    assert set(re.findall(r"url\((.{10})", page.text)) == {"data:image"}
+    assert page.data["names"] == list(folder.paths)
+    titles = {a["title"].rpartition(":")[0] for a in page.thumbnails}
+    assert titles <= set(folder.paths) and len(titles) == 30
+    classes = {row[0] for row in page.rows("Classes and clusters")[1:]}
+    assert "&lt;img src=x onerror=alert(1)&gt;" in classes
+
+
+def test_features_with_images_or_files(images, tmp_path):
+    X = images.reshape(200, 64)
+    pipeline = make_pipeline(StandardScaler(), DeepClustering(**FAST)).fit(X)
+    page = written(tmp_path, pipeline, X)
+    assert not page.thumbnails and not page.sheets
+    assert "0: 0." in page.text or "1: 0." in page.text  # names and probabilities alone
+    assert [row[0] for row in page.rows("Settings")].count("StandardScaler") == 1
+    page = written(tmp_path, pipeline, X, images=torch.from_numpy(images), n_images=2)
+    assert len(page.thumbnails) == 12 and len(page.sheets) == 3
+    paths = [str(tmp_path / f"{i}.png") for i in range(200)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(15 * image).resize((90, 60)).save(path)
+    page = written(tmp_path, pipeline, X, paths=paths, n_images=2)
+    assert {sheet.format for sheet in page.sheets} == {"JPEG"}
+    assert {a["title"].rpartition(":")[0] for a in page.thumbnails} <= set(paths)
+
+
+def test_many_samples_and_clusters_stay_small(monkeypatch, tmp_path):
+    """As with 20,000 images, but the numbers that bound the page are smaller too."""
+    monkeypatch.setattr(report, "MOST_POINTS", 50)
+    monkeypatch.setattr(report, "MOST_THUMBNAILS", 60)
+    monkeypatch.setattr(report, "MOST_CLASSES", 4)
+
+    class Given:
+        """25 clusters of 300 images, and 100 classes."""
+
+        def predict_proba(self, X):
+            return np.eye(25)[np.arange(300) % 25] * 0.5 + 0.02
+
+        def transform(self, X):
+            return np.arange(300.0)[:, None]
+
+        def fit(self, X):
+            return self
+
+    images = np.random.default_rng(0).random((300, 3, 40, 50))
+    y = np.arange(300) % 100
+    y[:50] = 7
+    page = written(tmp_path, Given(), images, images=images, y=y)
+    assert len(page.array("cluster", "<u2")) == 50
+    assert len(page.thumbnails) == 50  # the most and the least sure one of each
+    assert {sheet.size for sheet in page.sheets} == {(128, 64)}
+    rows = page.rows("Classes and clusters")
+    assert [row[0] for row in rows[1:]] == ["7", "50", "51", "52"]
+    assert "The 96 smallest classes are left out" in page.text
+    assert len(set(page.data["colours"])) == 25
+
+
+def test_where_it_is_written(model, images, tmp_path):
+    assert cluster_report(model, images, out=tmp_path / "a" / "b") == (
+        tmp_path / "a" / "b" / "index.html"
+    )
+    assert cluster_report(model, images, out=tmp_path / "page.html").parent == tmp_path
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        cluster_report(model, images, out=tmp_path / "file")
+
+
+def test_bad_arguments(model, images, tmp_path):
+    for parameters, message in [
+        ({"y": [1, 2]}, "y must have one entry for each of the 200 samples; got 2"),
+        ({"y": np.zeros((200, 2))}, "y must have one class for each sample; got shape"),
+        ({"paths": ["a"]}, "paths must have one entry for each of the 200 samples; got 1"),
+        ({"images": images[:3]}, "images must have one entry for each"),
+        ({"n_images": 0}, "n_images == 0, must be >= 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            cluster_report(model, images, out=tmp_path, **parameters)
+    with pytest.raises(ValueError, match="have `predict_proba`, as deep clusterers have"):
+        cluster_report(skdeepclust.SimCLR(), images)
+    assert not list(tmp_path.iterdir())

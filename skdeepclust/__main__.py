@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClusterMixin
 
 import skdeepclust
+from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
@@ -38,7 +38,7 @@ def _methods() -> dict[str, Any]:
     found = {}
     for name in skdeepclust.__all__:
         cls = getattr(skdeepclust, name)
-        if isinstance(cls, type) and issubclass(cls, ClusterMixin):
+        if isinstance(cls, type) and issubclass(cls, BaseDeepClusterer):
             found[name.removesuffix("Clustering").lower()] = cls
     return {FLAGSHIP: skdeepclust.DeepClustering, **found}
 
@@ -160,7 +160,7 @@ def _run(arguments: argparse.Namespace) -> int:
         estimator.fit(X)
     if any("was interrupted" in text for text in texts):
         raise KeyboardInterrupt
-    estimator.set_params(verbose=0)
+    estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
     _write_labels(out / "labels.csv", folder, estimator.predict_proba(X))
     page = skdeepclust.cluster_report(
         estimator,

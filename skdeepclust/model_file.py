@@ -31,6 +31,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KernelCenterer, StandardScaler
+from sklearn.utils import Bunch
 from skorch.history import History
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -125,8 +126,24 @@ def _all_parameters(estimator: BaseEstimator, prefix: str = "") -> Iterator[tupl
     for name, value in parameters.items():
         yield prefix + name, value
     for name, value in parameters.items():
-        if isinstance(value, BaseEstimator):
-            yield from _all_parameters(value, f"{prefix}{name}__")
+        for part in value if isinstance(value, list) else [value]:
+            inner = f"{prefix}{name}__"
+            if _is_named(part):
+                inner, part = _renamed(inner, part[0]), part[1]
+            if isinstance(part, BaseEstimator) and not isinstance(part, type):
+                yield from _all_parameters(part, inner)
+
+
+def _is_named(value: Any) -> bool:
+    """Return whether a value is an estimator with a name, as pipelines have them."""
+    is_pair = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str)
+    return is_pair and isinstance(value[1], BaseEstimator)
+
+
+def _renamed(prefix: str, name: str) -> str:
+    """Return what names parameters: of a step of a pipeline "step__" in the place of "steps__"."""
+    outer = prefix.removesuffix("__").rpartition("__")[0]
+    return f"{outer}__{name}__" if outer else f"{name}__"
 
 
 class _UnlistedError(ValueError):
@@ -161,7 +178,7 @@ class _Writer:
         self.names = {cls: name for name, cls in _listed().items()}
         self.tensors: dict[str, Tensor] = {}
         self.places: dict[int, str] = {}  # of tensors, by id
-        self.numbers: dict[int, int] = {}  # of modules, by id
+        self.numbers: dict[int, int] = {}  # of modules and estimators, by id
         self.alive: list[Any] = []  # so that no other object gets an id that was seen
         self.root: Any = estimator  # that is taken apart
         self.owner: Any = estimator  # that the attributes at hand are of
@@ -175,12 +192,14 @@ class _Writer:
         if kind is list:
             return self.values(value, path, prefix)
         if kind is tuple:
+            if _is_named(value):
+                prefix = _renamed(prefix, value[0])
             return {"tuple": self.values(value, path, prefix)}
         if kind is torch.Size:
             return {"size": list(value)}
-        if kind is dict:
+        if kind in (dict, Bunch):
             return {
-                "dict": [
+                kind.__name__.lower(): [
                     [self.value(k, path), self.value(v, f"{path}.{k}", prefix)]
                     for k, v in value.items()
                 ]
@@ -262,7 +281,10 @@ class _Writer:
 
     def estimator(self, estimator: BaseEstimator, path: str, prefix: str) -> Any:
         """Return an estimator: its parameters, and what a fit has left."""
+        if id(estimator) in self.numbers:
+            return {"again": self.numbers[id(estimator)]}
         name = self.listed(type(estimator), estimator, path or "The estimator")
+        self.numbers[id(estimator)] = len(self.numbers)
         outer, self.owner = self.owner, estimator
         parameters = estimator.get_params(deep=False)
         state = {k: v for k, v in vars(estimator).items() if k not in parameters}
@@ -445,12 +467,14 @@ class _Reader:
         self.is_small = is_small
         self.missing: dict[str, str] = {}  # what is to be given, and what it was
         self.asked: set[str] = set()
-        self.modules: list[nn.Module] = []
+        self.objects: list[Any] = []  # modules and estimators, in the order in which they begin
+        self.n_open = 0  # modules that are being read
         self.parameters: dict[str, nn.Parameter] = {}
         self.readers: dict[str, Callable[..., Any]] = {
             "tuple": lambda *items: tuple(self.values(items)),
             "size": lambda *items: torch.Size(items),
             "dict": lambda *items: dict(map(self.values, items)),
+            "bunch": lambda *items: Bunch(**dict(map(self.values, items))),
             "history": lambda *rows: History(self.values(rows)),
             "array": self.array,
             "strings": self.strings,
@@ -458,7 +482,7 @@ class _Reader:
             "device": torch.device,
             "path": Path,
             "type": NUMBERS.__getitem__,
-            "class": self.classes.__getitem__,
+            "class": self.listed,
             "tensor": self.tensor,
             "parameter": self.parameter,
             "random_state": self.random_state,
@@ -485,9 +509,9 @@ class _Reader:
         return [self.value(spec) for spec in specs]
 
     def dtype(self, name: Any) -> np.dtype:
-        """Return a type of numbers, or of strings."""
+        """Return a type of numbers."""
         dtype = np.dtype(str(name))
-        if dtype.kind not in "biufOU" or dtype.fields is not None:
+        if dtype.kind not in "biuf":
             raise ValueError(f"{name!r} is no type of numbers")
         return dtype
 
@@ -524,6 +548,12 @@ class _Reader:
             made.set_state(tuple(self.values(state)))
         return made
 
+    def listed(self, name: str) -> type:
+        """Return a class that is a parameter; a network that has one might call it."""
+        if self.n_open:
+            raise ValueError("a module holds a class")
+        return self.classes[name]
+
     def partial(self, function: Any, arguments: Any, keywords: Any) -> Any:
         """Return a class with some of its arguments."""
         made = self.value(function)
@@ -559,8 +589,8 @@ class _Reader:
     ) -> nn.Module:
         """Return a module that is given, or made by what is given, with the weights of the file."""
         module: Any = nn.Identity()
-        self.modules.append(module)
-        number = len(self.modules) - 1
+        self.objects.append(module)
+        number = len(self.objects) - 1
         if not self.asks(name, what) or self.is_meta:
             return module
         given = self.given[name]
@@ -580,14 +610,16 @@ class _Reader:
                 f"{name}={given!r} does not take the weights in the model file, where it was "
                 f"{what}: {error}"
             ) from error
-        self.modules[number] = module.train(bool(training))
+        self.objects[number] = module.train(bool(training))
         return module
 
     # ------------------------------------------------------------------ networks
 
-    def again(self, number: int) -> nn.Module:
-        """Return a module that has come before."""
-        return self.modules[number]
+    def again(self, number: int) -> Any:
+        """Return a module or an estimator that has come before."""
+        if self.objects[number] is None:
+            raise ValueError("an estimator is a part of itself")
+        return self.objects[number]
 
     def module(self, name: str, spec: dict[str, Any]) -> nn.Module:
         """Return a module of a class that is listed."""
@@ -596,17 +628,20 @@ class _Reader:
             raise ValueError(f"{name} is no module")
         made = cls.__new__(cls)
         nn.Module.__init__(made)
-        self.modules.append(made)
+        self.objects.append(made)
+        self.n_open += 1
         parts = {
             kind: {key: self.value(value) for key, value in spec[kind].items()}
             for kind in ("knows", "parameters", "buffers", "modules")
         }
+        self.n_open -= 1
         for kind, of_kind in parts.items():
             expected = {"parameters": nn.Parameter, "buffers": Tensor, "modules": nn.Module}
             for key, value in of_kind.items():
                 if kind != "modules":  # which may have numbers for names
                     _check_name(cls, key)
-                if key in OF_MODULE or not isinstance(value, expected.get(kind, object) | None):
+                is_taken = key in OF_MODULE or key in vars(nn.Module)
+                if is_taken or not isinstance(value, expected.get(kind, object) | None):
                     raise ValueError(f"{name}.{key} is not valid")
         made._parameters.update(parts["parameters"])
         made._buffers.update(parts["buffers"])
@@ -629,10 +664,13 @@ class _Reader:
         cls = self.classes[name]
         if not issubclass(cls, BaseEstimator):
             raise ValueError(f"{name} is no estimator")
+        self.objects.append(None)
+        number = len(self.objects) - 1
         unknown = set(spec["parameters"]) - set(inspect.signature(cls).parameters)
         if unknown:
             raise ValueError(f"{name} has no parameter {', '.join(sorted(unknown))} here")
         made = cls(**{key: self.value(value) for key, value in spec["parameters"].items()})
+        self.objects[number] = made
         if not self.missing and hasattr(cls, "_parameter_constraints"):
             made._validate_params()
         state = {key: self.value(value) for key, value in spec["state"].items()}

@@ -42,7 +42,7 @@ h1 { font-size: 1.5em } h2 { font-size: 1.2em; margin: 1.6em 0 .4em }
 h3 { font-size: 1em; margin: 1.2em 0 .3em } p.note, figcaption { color: #555; margin: .2em 0 }
 table { border-collapse: collapse } td, th { padding: .15em .6em; text-align: right }
 th { font-weight: 600; border-bottom: 1px solid #999; vertical-align: bottom }
-td:first-child, th:first-child, td:has(.bar) { text-align: left }
+td:first-child, th:first-child, td:has(.bar, code) { text-align: left }
 tr:hover td { background: #f2f2f2 }
 .scroll { overflow-x: auto } .bar { display: inline-block; height: .7em; background: #888 }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em }

@@ -509,7 +509,7 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     plt.close("all")
 
 
-@pytest.mark.parametrize("name", ["speed", "peers"])
+@pytest.mark.parametrize("name", ["speed", "peers", "drills"])
 def test_what_has_commands_of_its_own_can_be_imported(name):
     folder = Path(running.__file__).parent / name
     for path in sorted(folder.glob("*.py")):

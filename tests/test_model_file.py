@@ -19,6 +19,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.manifold import Isomap
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Bunch
 from skorch.callbacks import EarlyStopping
 from test_common import FAST, LinearDecoder, LinearEncoder, fast
 
@@ -136,6 +137,23 @@ def test_pipeline(images, path):
     pipeline = make_pipeline(StandardScaler(), skdeepclust.DeepClustering(**FAST)).fit(X)
     again = kept(pipeline, path)
     np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+    deep = skdeepclust.DeepClustering(**FAST, network=Reversed)
+    pipeline = make_pipeline(StandardScaler(), deep).fit(X)
+    again = kept(pipeline, path, deepclustering__network=Reversed)
+    np.testing.assert_array_equal(again.predict(X), pipeline.predict(X))
+
+
+def test_estimators_in_several_places_stay_one(images, path):
+    deep = skdeepclust.DeepClustering(**FAST).fit(images)
+    pipeline = make_pipeline(deep)
+    pipeline.named_ = Bunch(a=deep)
+    again = kept(pipeline, path)
+    assert again[0] is again.named_.a
+    check_same(again[0], deep, images)
+
+    forged(pipeline, path, lambda spec, t: spec["parameters"].update(verbose={"again": 0}))
+    with pytest.raises(ValueError, match="an estimator is a part of itself"):
+        skdeepclust.load(path)
 
 
 def test_unfitted(path):
@@ -362,7 +380,9 @@ def test_forged_networks(fitted_models, path):
         (lambda n, t: n["knows"].update(forward="text"), "forward is not for a file to set"),
         (lambda n, t: n["knows"].update(_forward_hooks={"dict": []}), "_forward_hooks is not val"),
         (lambda n, t: n["modules"].update(head=3), "head is not valid"),
-        (lambda n, t: n["modules"].update(head={"class": "torch.nn.Linear"}), "head is not valid"),
+        (lambda n, t: n["knows"].update(_compiled_call_impl=3), "_compiled_call_impl is not val"),
+        (lambda n, t: n["knows"].update(activation={"class": "torch.nn.Linear"}), "holds a class"),
+        (lambda n, t: n["modules"].update(head={"tuple": []}), "head is not valid"),
         (lambda n, t: t.clear(), "KeyError"),
     ]:
         forged(fitted_models[0], path, of_network(change))

@@ -375,11 +375,11 @@ def report(result: dict[str, Any]) -> None:
     ]
     rows.append(["all", *(sum(row[i + 1] for row in rows) for i in range(len(outcomes)))])
     text = table(["what was done", *outcomes], rows) + (
-        f"\nOf {result['n_models']} models, loaded in {result['seconds']:.0f} s. What a load runs, "
-        f"imports, opens to write or unpickles, and more than {MOST_MEMORY >> 20} MiB of memory, "
-        "would be an outcome of its own, as any error but ValueError would. Forged files have the "
-        "right checksum; some are valid models with another value, and predict. `python -m "
-        f"benchmarks.drills.model_files --n-files {result['n_files']} --random-state "
+        f"\n\nOf {result['n_models']} models, loaded in {result['seconds']:.0f} s. What a load "
+        f"runs, imports, opens to write or unpickles, and more than {MOST_MEMORY >> 20} MiB of "
+        "memory, would be an outcome of its own, as any error but ValueError would. Forged files "
+        "have the right checksum; some are valid models with another value, and predict. "
+        f"`python -m benchmarks.drills.model_files --n-files {result['n_files']} --random-state "
         f"{result['random_state']}`. {described(result)}\n"
     )
     (RESULTS / "model_files.md").write_text(text)

@@ -97,7 +97,8 @@ def _documented(cls: Any, defaults: dict[str, Any]) -> str:
             names = [*first, *(name for name in entries if name in defaults and name not in first)]
             entries = {name: _with_default(entries[name], defaults[name]) for name in names}
         text = "".join(dict.fromkeys(entries.values()))  # some stand for several names
-        doc = f"{head}\n\n{section}\n{'-' * len(section)}\n{text}\n{rest}"
+        if text:
+            doc = f"{head}\n\n{section}\n{'-' * len(section)}\n{text}\n{rest}"
     return doc.replace("\n", "\n    ").rstrip() + "\n    "
 
 

@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
@@ -73,7 +74,8 @@ class Extraction:
             x = F.interpolate(x, self.image_size, mode="bilinear", antialias=True)
         x = x.sub(self.mean).div(self.std).expand(-1, self.n_channels, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)  # faster, on most devices
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        is_half = self.precision == "bf16"
+        with torch.autocast(x.device.type, torch.bfloat16) if is_half else nullcontext():
             features = self.network(x)
         return features.float().flatten(1)
 
@@ -129,8 +131,8 @@ class FeaturesFile:
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            record = {}
-        content = record.get("content", {})
+            record = None
+        content = record.get("content", {}) if isinstance(record, dict) else {}
         differing = [key for key, value in self.content.items() if content.get(key) != value]
         if differing:
             what = f"differ in {', '.join(differing)}" if content else "are not of a transform"

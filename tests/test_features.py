@@ -1,8 +1,10 @@
 """FeatureExtractor: what it makes of images of all kinds, and where it goes on."""
 
+import inspect
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -379,11 +381,12 @@ def test_nothing_is_overwritten(colours, tmp_path, monkeypatch, changed, what, s
 
 
 @pytest.mark.parametrize("name", ["out.npy", "out.npy.partial", "out.npy.json"])
-def test_files_of_others_are_not_overwritten(colours, tmp_path, name):
-    (tmp_path / name).write_text("mine")
+@pytest.mark.parametrize("text", ["mine", "[1]", "{}"])
+def test_files_of_others_are_not_overwritten(colours, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=r"contents that are not of a transform"):
         FeatureExtractor(Counted(), out=tmp_path / "out.npy").transform(colours)
-    assert contents(tmp_path) == {name: b"mine"}
+    assert contents(tmp_path) == {name: text.encode()}
 
 
 def test_removed_features_are_computed_anew(colours, tmp_path):
@@ -410,6 +413,15 @@ def test_out_is_no_file(colours, tmp_path, path):
 
 
 # As scikit-learn has it
+
+
+def test_parameters_are_documented():
+    documented = FeatureExtractor.__doc__
+    for name, parameter in inspect.signature(FeatureExtractor).parameters.items():
+        (entry,) = re.findall(rf"\n    (?:\w+, )?{name}(?:, \w+)? : .*", documented)
+        if name != "network":
+            assert entry.rpartition("default=")[2].strip('"') == str(parameter.default)
+    assert "Attributes" not in documented  # nothing is learnt
 
 
 def test_it_needs_no_fit(colours):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
@@ -23,16 +24,23 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
 import skdeepclust
+from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 
-ESTIMATORS = [
+PUBLIC = [
     estimator
     for name in skdeepclust.__all__
     if inspect.isclass(estimator := getattr(skdeepclust, name))
     and issubclass(estimator, BaseEstimator)
 ]
+META = {  # what holds other estimators has no network: scikit-learn's checks are what it shares
+    skdeepclust.ConsensusClustering: [
+        (f"k-means {i}", KMeans(3, n_init=3, random_state=i)) for i in range(3)
+    ],
+}
+ESTIMATORS = [estimator for estimator in PUBLIC if estimator not in META]
 # Some checks fit eight clusters to a few points of noise, and a single epoch does not fill all
 # clusters either: the warnings are right then.
 pytestmark = pytest.mark.filterwarnings(
@@ -118,7 +126,12 @@ AUGMENTED = [E for E in ESTIMATORS if of_part(E(), "augmentation") in fast(E).ge
 every_augmented = pytest.mark.parametrize("Estimator", AUGMENTED, ids=lambda e: e.__name__)
 
 
-@parametrize_with_checks([cheap(Estimator) for Estimator in ESTIMATORS])
+@parametrize_with_checks(
+    [
+        *(cheap(Estimator) for Estimator in ESTIMATORS),
+        *(Estimator(estimators) for Estimator, estimators in META.items()),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -147,6 +160,7 @@ def test_several_threads(Estimator, images):
 
 def test_all_estimators_are_found():
     assert {e.__name__ for e in ESTIMATORS} >= {"DACClustering", "STDACClustering"}
+    assert all(issubclass(e, BaseDeepEstimator) for e in ESTIMATORS)
 
 
 @every_estimator
@@ -528,6 +542,7 @@ OTHERS = {
     "kmeans_n_init": lambda X: 30,
     "mixture_n_init": lambda X: 30,
     "manifold": lambda X: KernelPCA(2, kernel="rbf"),
+    "feature_spaces": lambda X: (30, 34),
     "min_agreement": lambda X: 1,
     "min_connections": lambda X: 10,
 }
@@ -547,11 +562,13 @@ WHERE = {
     "SparseAutoencoderClustering.kmeans_n_init": {"n_clusters": 14, "kmeans_n_init": 1},
     "DGGClustering.n_candidates": {"n_candidates": 8},
     "IMSATClustering.image_shape": {"network": ShapedEncoder},
+    "SCANClustering.scaling": {"representation": "precomputed"},
+    "TEMIClustering.n_neighbors": {"n_neighbors": 5},
     "RIMClustering.image_shape": {"network": ShapedEncoder, "init": "random"},
 }
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
 WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}
-FLAT = {"hidden_sizes", "image_shape"}  # matter with samples that are flat
+FLAT = {"hidden_sizes", "image_shape", "scaling"}  # matter with samples that are flat
 
 
 def setting(Estimator, name):

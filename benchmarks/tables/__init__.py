@@ -9,6 +9,7 @@ from benchmarks.tables import (
     den,
     depict,
     digits,
+    features,
     information,
     mcdc,
     n2d,
@@ -36,6 +37,7 @@ TABLES = {
     "n2d": n2d,
     "profeat": profeat,
     "baselines": baselines,
+    "features": features,
     "selection": selection,
     "criteria": criteria,
 }

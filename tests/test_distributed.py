@@ -37,7 +37,9 @@ from skdeepclust import (
     SimCLR,
     SparseAutoencoderClustering,
     STDACClustering,
+    TEMIClustering,
     TripletClustering,
+    TURTLEClustering,
     _distributed,
     kmeans,
 )
@@ -105,6 +107,10 @@ def cases(batch_size):
         "DeepClustering": DeepClustering(**clusterer),
         "DeepCluster": DeepClusterClustering(**latents),
         "triplets": TripletClustering(**latents),
+        "TEMI": TEMIClustering(**{k: v for k, v in clusterer.items() if k != "augmentation"}),
+        "TURTLE": TURTLEClustering(
+            **{k: v for k, v in clusterer.items() if k != "augmentation"}, n_inner_steps=2
+        ),
     }
 
 
@@ -131,6 +137,7 @@ def no_draws():
         mock.patch(f"{module}._mcdc.torch", SimpleNamespace(rand=rand, cat=torch.cat)),
         mock.patch(f"{module}._scan.draw_neighbors", first_neighbor),
         mock.patch(f"{module}._deep.draw_neighbors", first_neighbor),
+        mock.patch(f"{module}._temi.draw_neighbors", first_neighbor),
         mock.patch("torch.randn_like", torch.zeros_like),  # of IMSAT
     ):
         yield

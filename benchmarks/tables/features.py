@@ -70,14 +70,14 @@ def consensus(n_clusters: int, random_state: int) -> ConsensusClustering:
     own = {"random_state": random_state}
     return ConsensusClustering(
         [
-            ("SCAN", SCANClustering(n_clusters, **PRECOMPUTED, **own)),
+            ("SCAN", SCANClustering(n_clusters, representation="precomputed", **own)),
             ("TEMI", TEMIClustering(n_clusters, **own)),
             ("TURTLE", TURTLEClustering(n_clusters, **own)),
-        ]
+        ],
+        **own,
     )
 
 
-PRECOMPUTED = {"representation": "precomputed", "scaling": "l2"}
 DATA = {
     "cifar-10-efficientnet-lite0": partial(load, "cifar-10-efficientnet-lite0", load_cifar10),
 }
@@ -89,7 +89,7 @@ ROWS = {
         StandardScaler(with_std=False), Normalizer(), k_means(10)
     ),
     "UMAP + KMeans": lambda job: UMAPKMeans(10),
-    "SCAN": lambda job: SCANClustering(10, **PRECOMPUTED),
+    "SCAN": lambda job: SCANClustering(10, representation="precomputed"),
     "TEMI": lambda job: TEMIClustering(10),
     "TURTLE": lambda job: TURTLEClustering(10),
     "Consensus": lambda job: consensus(10, job.random_state),

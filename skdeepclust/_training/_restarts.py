@@ -20,27 +20,6 @@ if TYPE_CHECKING:
 Quality = TypeVar("Quality")
 
 
-def match_clusters(probabilities: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the cluster of `reference` that each cluster of another soft clustering is.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (n, m)
-    reference : ndarray of shape (n, n_clusters)
-
-    Returns
-    -------
-    ndarray of shape (m,), int64
-        One-to-one, so that they have most in common; where there are more than `n_clusters`, each
-        of those that are left over is the one that it has most in common with.
-    """
-    common = probabilities.T @ reference
-    found = common.argmax(1)
-    rows, columns = linear_sum_assignment(common, maximize=True)
-    found[rows] = columns
-    return found
-
-
 def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
     """Average soft clusterings, their clusters matched one-to-one with those of the first.
 
@@ -54,7 +33,8 @@ def consensus(probabilities: list[np.ndarray]) -> np.ndarray:
     """
     total = probabilities[0].astype(np.float64)
     for other in probabilities[1:]:
-        total += other[:, match_clusters(other, total).argsort()]
+        _, columns = linear_sum_assignment(total.T @ other, maximize=True)
+        total += other[:, columns]
     return total / len(probabilities)
 
 

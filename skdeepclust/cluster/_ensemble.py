@@ -8,27 +8,28 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClusterMixin, MetaEstimatorMixin, clone
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import Bunch, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._sklearn import BaseComposition, Interval, fit_context
-from skdeepclust._training._restarts import match_clusters
-
-MAX_ROUNDS = 20  # of matching with the average; a few are enough
 
 
 def _fitted(estimator: Any, X: Any) -> Any:
-    return estimator.fit(X)
+    return estimator.fit(X, None)  # a FrozenEstimator asks for both
 
 
 class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     """What several clusterings agree on, be it of methods, of settings or of restarts.
 
-    The clusters of all are matched with those of the one that agrees most with the others, and then
-    again with their average until nothing changes [1]_; the average of the matched probabilities is
-    the consensus. How many agree on a sample tells how sure its cluster is.
+    Each sample is described by its cluster in each of the clusterings, or by the probabilities of
+    these clusters where there are any, all of them side by side; k-means on that is the consensus
+    [1]_: two samples are the nearer, the more clusterings put them together. No clusters have to be
+    matched, and the clusterings may have more clusters than the consensus, or fewer. A new sample
+    gets the average of what its clusters say: the share of each that is in the consensus' clusters.
+    How many agree on a sample tells how sure its cluster is.
 
     Parameters
     ----------
@@ -38,20 +39,21 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         is fitted already stays so in a :class:`sklearn.frozen.FrozenEstimator`. "drop", which
         ``set_params(name="drop")`` sets, leaves one out.
     n_clusters : int or None, default=None
-        Number of clusters, which at least one of the estimators has to find. Clusters of those that
-        find more are merged. None: as many as most of the estimators find, the most on a tie.
+        Number of clusters. None: as many as most of the estimators find, the most on a tie.
     weights : array-like of shape (n_estimators,), default=None
         Weight of each estimator, not negative, those that are dropped included. None: 1.
     n_jobs : int or None, default=None
         Estimators that are fitted at once, by joblib. None: 1, unless in a
         ``joblib.parallel_config``; -1: as many as there are processors.
+    random_state : int, RandomState instance or None, default=None
+        Of k-means; the estimators have their own.
 
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training sample, as :meth:`predict` gives it.
     agreement_ : ndarray of shape (n_samples,)
-        Share of the estimators, by weight, that put a training sample into that cluster: in
+        Share of the estimators, by weight, whose cluster of a training sample says the same: in
         [0, 1].
     n_clusters_ : int
         Number of clusters.
@@ -59,8 +61,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         The fitted ones, without those that are dropped.
     named_estimators_ : :class:`~sklearn.utils.Bunch`
         The fitted ones by name.
-    matches_ : list of ndarray
-        For each fitted estimator the cluster of the consensus that each of its clusters is.
+    shares_ : list of ndarray of shape (n_clusters_of_estimator, n_clusters_)
+        For each fitted estimator the shares of each of its clusters that are in the clusters of the
+        consensus.
     n_features_in_ : int
         Number of features of the samples, as the first estimator says.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -72,13 +75,15 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
 
     Notes
     -----
-    Matching is by the Hungarian method, on the sum over samples of the products of probabilities.
-    Samples that an estimator calls noise, by a negative label, have no vote of it.
+    Samples that an estimator calls noise, by a negative label, have no vote of it. Fifteen runs of
+    k-means from one random start each have a mean ACC of 0.69 to 0.73 on scikit-learn's digits,
+    their consensus 0.79 to 0.80 (six times fifteen runs); the average after matching the clusters
+    one-to-one, which was tried first, had 0.72 to 0.80.
 
     References
     ----------
-    .. [1] Dudoit and Fridlyand (2003). Bagging to Improve the Accuracy of a Clustering Procedure.
-       Bioinformatics.
+    .. [1] Topchy, Jain and Punch (2005). Clustering Ensembles: Models of Consensus and Weak
+       Partitions. IEEE Transactions on Pattern Analysis and Machine Intelligence.
 
     Examples
     --------
@@ -89,7 +94,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     >>> X = load_iris().data
     >>> consensus = ConsensusClustering(
     ...     [(f"k-means {i}", KMeans(3, random_state=i)) for i in range(2)]
-    ...     + [("mixture", GaussianMixture(3, random_state=0))]
+    ...     + [("mixture", GaussianMixture(3, random_state=0))],
+    ...     random_state=0,
     ... ).fit(X)
     >>> consensus.predict_proba(X).shape
     (150, 3)
@@ -102,6 +108,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         "n_clusters": [None, Interval(Integral, 1, None, closed="left")],
         "weights": [None, "array-like"],
         "n_jobs": [None, Integral],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -111,11 +118,13 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         n_clusters: int | None = None,
         weights: Any = None,
         n_jobs: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.estimators = estimators
         self.n_clusters = n_clusters
         self.weights = weights
         self.n_jobs = n_jobs
+        self.random_state = random_state
 
     @property
     def named_estimators(self) -> Bunch:
@@ -200,7 +209,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None) -> ConsensusClustering:
-        """Fit copies of all estimators to `X` and match their clusters.
+        """Fit copies of all estimators to `X`, then the consensus.
 
         Parameters
         ----------
@@ -216,7 +225,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         Raises
         ------
         ValueError
-            If a parameter or `X` is not valid, or no estimator finds `n_clusters` clusters.
+            If a parameter or `X` is not valid.
         """
         members, weights = self._checked()
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
@@ -241,16 +250,15 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self.n_clusters_ = self.n_clusters or max(
             counts, key=lambda count: (Counter(counts)[count], count)
         )
-        if self.n_clusters_ not in counts:
-            names = ", ".join(f"{name}: {n}" for (name, _), n in zip(members, counts, strict=True))
-            raise ValueError(
-                f"n_clusters={self.n_clusters} must be the number of clusters of one of the "
-                f"estimators at least; they have {names}."
-            )
-        self.matches_ = self._matched(found)
-        proba, votes = self._average(found)
-        self.labels_ = proba.argmax(1)
-        self.agreement_ = votes[np.arange(len(votes)), self.labels_]
+        together = np.hstack([np.sqrt(w) * p for w, p in zip(weights, found, strict=True)])
+        k_means = KMeans(self.n_clusters_, n_init=10, random_state=self.random_state)
+        consensus = np.eye(self.n_clusters_)[k_means.fit_predict(together)]
+        common = [p.T @ consensus for p in found]
+        self.shares_ = [c / c.sum(1, keepdims=True).clip(np.finfo(float).tiny) for c in common]
+        votes = self._votes(found)
+        self.labels_ = self._average(votes).argmax(1)
+        agree = [(v.argmax(1) == self.labels_) & v.any(1) for v in votes]
+        self.agreement_ = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
         return self
 
     def _memberships(self, X: Any) -> list[np.ndarray]:
@@ -263,37 +271,16 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
                 found.append((estimator.predict(X)[:, None] == labels).astype(float))
         return found
 
-    def _matched(self, found: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the cluster of the consensus that each estimator's clusters are."""
+    def _votes(self, found: list[np.ndarray]) -> list[np.ndarray]:
+        """Return what each estimator's clusters say of the consensus: rows of odds, or of zeros."""
+        return [p @ shares for p, shares in zip(found, self.shares_, strict=True)]
 
-        def matches(reference: np.ndarray) -> list[np.ndarray]:
-            return [match_clusters(p, reference) for p in found]
-
-        def common(reference: np.ndarray) -> float:
-            into = matches(reference)
-            shared = [(p * reference[:, m]).sum() for p, m in zip(found, into, strict=True)]
-            return float(self._weights @ shared)
-
-        references = [p for p in found if p.shape[1] == self.n_clusters_]
-        self.matches_ = matches(max(references, key=common))
-        for _ in range(MAX_ROUNDS):
-            before, self.matches_ = self.matches_, matches(self._average(found)[0])
-            if all(np.array_equal(*pair) for pair in zip(before, self.matches_, strict=True)):
-                break
-        return self.matches_
-
-    def _average(self, found: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the consensus' probabilities, and the share of votes of each cluster."""
-        columns = np.eye(self.n_clusters_)
-        total = votes = np.zeros((len(found[0]), self.n_clusters_))
-        for weight, p, into in zip(self._weights, found, self.matches_, strict=True):
-            matched = p @ columns[into]
-            total = total + weight * matched
-            has_vote = matched.any(1, keepdims=True)
-            votes = votes + weight * has_vote * columns[matched.argmax(1)]
+    def _average(self, votes: list[np.ndarray]) -> np.ndarray:
+        """Return the mean of the votes of those that have one."""
+        total = np.tensordot(self._weights, votes, 1)
         sums = total.sum(1, keepdims=True)
         uniform = np.full_like(total, 1 / self.n_clusters_)
-        return np.divide(total, sums, out=uniform, where=sums > 0), votes
+        return np.divide(total, sums, out=uniform, where=sums > 0)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the cluster of each sample.
@@ -324,7 +311,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
             Rows sum to one.
         """
         check_is_fitted(self, "estimators_")
-        return self._average(self._memberships(X))[0]
+        return self._average(self._votes(self._memberships(X)))
 
     def __sklearn_tags__(self) -> Any:
         """Declare that it takes what all of the estimators take."""

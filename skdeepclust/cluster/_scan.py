@@ -237,8 +237,6 @@ class SCANClustering(ScalingMixin, BaseSCAN):
     (200,)
     """
 
-    scaling: str | None = None
-
     def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
         return self.scaling if self._is_precomputed() else None, ()
 

@@ -16,6 +16,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -37,7 +38,8 @@ PUBLIC = [
 ]
 META = {  # what holds other estimators has no network: scikit-learn's checks are what it shares
     skdeepclust.ConsensusClustering: [
-        (f"k-means {i}", KMeans(3, n_init=3, random_state=i)) for i in range(3)
+        ("k-means", KMeans(3, n_init=3, random_state=0)),
+        ("mixture", GaussianMixture(3, random_state=0)),
     ],
 }
 ESTIMATORS = [estimator for estimator in PUBLIC if estimator not in META]
@@ -566,6 +568,8 @@ WHERE = {
     "IMSATClustering.image_shape": {"network": ShapedEncoder},
     "SCANClustering.scaling": {"representation": "precomputed"},
     "TEMIClustering.n_neighbors": {"n_neighbors": 5},
+    "TEMIClustering.image_shape": {"network": ShapedEncoder},
+    "TURTLEClustering.image_shape": {"network": ShapedEncoder},
     "RIMClustering.image_shape": {"network": ShapedEncoder, "init": "random"},
 }
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]

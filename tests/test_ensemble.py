@@ -128,7 +128,7 @@ def test_of_methods_of_both_libraries():
             ("pipeline", make_pipeline(PCA(2), KMeans(3, n_init=3, random_state=0))),
             ("mixture", GaussianMixture(3, random_state=0)),
             ("shift", MeanShift()),
-            ("deep", TURTLEClustering(3, max_epochs=40, lr=0.01, inner_lr=0.01, random_state=0)),
+            ("deep", TURTLEClustering(3, max_epochs=40, random_state=0)),
         ],
         n_clusters=3,
         random_state=0,

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
 from skdeepclust import TEMIClustering
 from skdeepclust.cluster._temi import TEMINetwork, TEMIObjective
 from skdeepclust.losses import temi_loss
+from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.samples import Samples
 
 
@@ -80,3 +82,17 @@ def test_neighbours_are_those_by_cosines():
     labels = TEMIClustering(3, scaling="l2", **settings).fit_predict(X)
     assert adjusted_rand_score(y, labels) > 0.95
     assert adjusted_rand_score(y, KMeans(3, n_init=10, random_state=0).fit_predict(X)) < 0.5
+
+
+def test_learns_digits_as_features(digits):
+    images, y = digits
+    X = images.reshape(len(images), -1)
+    baseline = clustering_accuracy_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
+    model = TEMIClustering(10, n_heads=4, max_epochs=40, random_state=0)
+    assert clustering_accuracy_score(y, model.fit_predict(X)) > baseline + 0.02
+
+
+def test_learns_blobs():
+    X, y = make_blobs(300, n_features=10, centers=4, cluster_std=2.0, random_state=0)
+    model = TEMIClustering(4, n_heads=4, max_epochs=40, batch_size=100, random_state=0)
+    assert adjusted_rand_score(y, model.fit_predict(X)) > 0.95

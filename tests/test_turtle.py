@@ -5,12 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 from torch.nn import functional as F
 
 from skdeepclust import TURTLEClustering
 from skdeepclust.cluster._turtle import TURTLENetwork, TURTLEObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.losses import turtle_loss
+from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.samples import Samples
 
 
@@ -65,7 +67,7 @@ def test_a_step_is_the_papers():
 def test_auto_is_a_number_of_steps():
     model = TURTLEClustering(batch_size=100)
     model.input_shape_ = (4,)
-    assert [model._planned_epochs(n) for n in (50, 100, 399, 100_000)] == [1000, 1000, 334, 1]
+    assert [model._planned_epochs(n) for n in (50, 100, 399, 100_000)] == [300, 300, 100, 1]
 
 
 @pytest.mark.parametrize("spaces", [(3, 2), (3, -1, 4), (), (3.0, 3.0)])
@@ -82,3 +84,17 @@ def test_spaces_have_norms_of_their_own():
         space = X[:, part] - X[:, part].mean(0)
         expected = np.sqrt(3) * space / np.linalg.norm(space, axis=1, keepdims=True)
         np.testing.assert_allclose(z[:, part], expected, rtol=1e-5)
+
+
+def test_learns_digits_as_features(digits):
+    """Once as one space, once as the upper and the lower halves of the images."""
+    images, y = digits
+    X = images.reshape(len(images), -1)
+    baseline = clustering_accuracy_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
+    model = TURTLEClustering(10, max_epochs=150, n_inner_steps=5, random_state=0)
+    assert clustering_accuracy_score(y, model.fit_predict(X)) > baseline
+    model.set_params(feature_spaces=(32, 32), max_epochs=60)
+    halves = [KMeans(10, n_init=3, random_state=0).fit_predict(X[:, part]) for part in
+              (slice(32), slice(32, None))]  # fmt: skip
+    alone = max(clustering_accuracy_score(y, labels) for labels in halves)
+    assert clustering_accuracy_score(y, model.fit_predict(X)) > alone

@@ -33,8 +33,7 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
         fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X`
         holds features, in which the neighbours are mined (Euclidean distances, after `scaling`) and
         on which the heads alone are trained, without augmentation; the last step of a pipeline,
-        say. None:
-        ``SimCLR()``.
+        say. None: ``SimCLR()``.
     strong_augmentation : callable, "auto" or None
         The augmentation of the clustering steps. "auto":
         :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the

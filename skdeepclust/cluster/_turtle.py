@@ -22,7 +22,7 @@ from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Step, WholeBatchObjective
 from skdeepclust.samples import Samples
 
-AUTO_STEPS = 1000
+AUTO_STEPS = 300
 
 
 class TURTLENetwork(ClusterNetwork):
@@ -118,18 +118,19 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
         Steps of the classifiers in each step of the task encoder. They go on from where they are:
         the paper's warm start.
     inner_lr : float
-        Learning rate of the classifiers.
+        Learning rate of the classifiers; 1e-3 in the paper.
     network : torch.nn.Module or callable
         What is trained between the scaled features and the labels; the classifiers are linear in
         the features, whatever it is. A module from (n, *input_shape) to features is copied, with
         its weights; a callable (a class, say) gets the input shape, (n_features,) or (channels,
         height, width), and returns a new module. None: nothing, as in the paper.
     max_epochs : int or "auto"
-        Passes over the samples. "auto": as many as make 1,000 steps.
+        Passes over the samples. "auto": as many as make 300 steps; 6,000 in
+        the paper, with smaller learning rates.
     batch_size : int
         Samples a step. An epoch's rest, fewer than that, is left out.
     lr : float
-        Learning rate of the task encoder.
+        Learning rate of the task encoder; 1e-3 in the paper, for many more steps.
 
     Attributes
     ----------
@@ -152,6 +153,11 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
     .. math:: \sum_k \mathrm{CE}(w_k \phi_k(x), \tau(x)) - \gamma \sum_k H(\bar\tau_k)
 
     where the :math:`w_k` have taken their steps down the same cross-entropy and count as constants.
+    Departures from the paper: fewer steps with larger learning rates, which were chosen on
+    scikit-learn's digits with their labels in sight (six times as fast, and the clusters are alike),
+    and `scaling`. Where there are not many more samples than features, linear classifiers learn any
+    labels: on EfficientNet's 1,280 features of 3,000 images of CIFAR-10 it had ACC 0.63, k-means
+    0.66 and :class:`TEMIClustering` 0.79.
 
     References
     ----------
@@ -169,12 +175,12 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
     feature_spaces: tuple[int, ...] | None = param(None, None, "array-like")
     entropy_weight: float = param(10.0, NOT_NEGATIVE)
     n_inner_steps: int = param(10, AT_LEAST_1)
-    inner_lr: float = param(1e-3, POSITIVE)
+    inner_lr: float = param(1e-2, POSITIVE)
     max_epochs: int | Literal["auto"] = param(  # type: ignore[assignment]
         "auto", AT_LEAST_1, StrOptions({"auto"})
     )
     batch_size: int = 10_000
-    lr: float = 1e-3
+    lr: float = 1e-2
 
     def _widths(self) -> tuple[int, ...]:
         """Return how many features each space has."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import DBSCAN, KMeans, MeanShift
@@ -79,14 +80,18 @@ def test_new_samples_get_what_their_clusters_say():
     model = consensus_of(*members, weights=[1, 3], random_state=0).fit(numbers(30))
     assert model.n_clusters_ == 3
     found = model.predict_proba(numbers(30))
+    together = np.hstack([odds / 2, np.sqrt(3 / 4) * (labels[:, None] == [3, 7])])
+    consensus = KMeans(3, n_init=10, random_state=0).fit_predict(together)
+    np.testing.assert_array_equal(model.labels_, consensus)
+    sizes = np.bincount(consensus)
     for n in range(30):
         expected = np.zeros(3)
         for k in range(3):
-            inside = [odds[model.labels_ == c, k].sum() for c in range(3)]
-            expected += odds[n, k] * np.array(inside) / sum(inside) / 4
-        same = model.labels_[labels == labels[n]]
-        expected += 3 / 4 * np.bincount(same, minlength=3) / len(same)
-        np.testing.assert_allclose(found[n], expected, atol=0.05)
+            inside = np.array([odds[consensus == c, k].mean() for c in range(3)])
+            expected += odds[n, k] * inside / inside.sum() / 4
+        inside = np.bincount(consensus[labels == labels[n]], minlength=3) / sizes
+        expected += 3 / 4 * inside / inside.sum()
+        np.testing.assert_allclose(found[n], expected)
     np.testing.assert_allclose(found.sum(1), 1)
 
 
@@ -118,7 +123,7 @@ def test_is_better_than_a_typical_member(digits):
     rows, columns = linear_sum_assignment(counts, maximize=True)
     is_right = y == rows[columns.argsort()][model.labels_]
     sure = model.agreement_ > 0.9  # what all say is right more often
-    assert is_right[sure].mean() > is_right.mean() + 0.05
+    assert is_right[sure].mean() > is_right.mean() + 0.02
 
 
 def test_of_methods_of_both_libraries():
@@ -142,7 +147,8 @@ def test_of_methods_of_both_libraries():
 def test_in_parallel():
     X = np.random.RandomState(0).rand(60, 3)
     members = [KMeans(4, n_init=1, random_state=i) for i in range(3)]
-    one, two = (consensus_of(*members, n_jobs=n, random_state=0).fit(X) for n in (None, 2))
+    with parallel_config("threading"):
+        one, two = (consensus_of(*members, n_jobs=n, random_state=0).fit(X) for n in (None, 2))
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
@@ -170,7 +176,7 @@ def test_fitted_members_stay_as_they_are():
     X = np.random.RandomState(0).rand(40, 3)
     fitted = KMeans(3, n_init=1, random_state=0).fit(X[:20])
     model = consensus_of(FrozenEstimator(fitted)).fit(X)
-    np.testing.assert_array_equal(model.labels_, fitted.predict(X))
+    assert adjusted_rand_score(model.labels_, fitted.predict(X)) == 1
 
 
 @pytest.mark.parametrize(

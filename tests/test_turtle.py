@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 from torch.nn import functional as F
 
 from skdeepclust import TURTLEClustering
@@ -87,14 +88,22 @@ def test_spaces_have_norms_of_their_own():
 
 
 def test_learns_digits_as_features(digits):
-    """Once as one space, once as the upper and the lower halves of the images."""
     images, y = digits
     X = images.reshape(len(images), -1)
     baseline = clustering_accuracy_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
     model = TURTLEClustering(10, max_epochs=150, n_inner_steps=5, random_state=0)
-    assert clustering_accuracy_score(y, model.fit_predict(X)) > baseline
-    model.set_params(feature_spaces=(32, 32), max_epochs=60)
-    halves = [KMeans(10, n_init=3, random_state=0).fit_predict(X[:, part]) for part in
-              (slice(32), slice(32, None))]  # fmt: skip
-    alone = max(clustering_accuracy_score(y, labels) for labels in halves)
-    assert clustering_accuracy_score(y, model.fit_predict(X)) > alone
+    assert clustering_accuracy_score(y, model.fit_predict(X)) > baseline  # 0.87 beside 0.79
+
+
+def test_learns_blobs_in_two_spaces():
+    """Neither of which tells all clusters apart: each joins two of four."""
+    rng = np.random.RandomState(0)
+    y = rng.randint(4, size=400)
+    first, second = (
+        6 * np.eye(5)[np.array([0, 1, 2, 2])[y]],
+        6 * np.eye(5)[np.array([0, 0, 1, 2])[y]],
+    )
+    X = np.hstack([first, 1000 * second]) + rng.randn(400, 10) * ([1] * 5 + [1000] * 5)
+    settings = {"max_epochs": 100, "random_state": 0}
+    model = TURTLEClustering(4, feature_spaces=(5, 5), **settings)
+    assert adjusted_rand_score(y, model.fit_predict(X)) > 0.95

@@ -28,7 +28,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     these clusters where there are any, all of them side by side; k-means on that is the consensus
     [1]_: two samples are the nearer, the more clusterings put them together. No clusters have to be
     matched, and the clusterings may have more clusters than the consensus, or fewer. A new sample
-    gets the average of what its clusters say: the share of each that is in the consensus' clusters.
+    gets the average of what its clusters say: the shares of each that are in the consensus'
+    clusters.
     How many agree on a sample tells how sure its cluster is.
 
     Parameters
@@ -63,7 +64,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         The fitted ones by name.
     shares_ : list of ndarray of shape (n_clusters_of_estimator, n_clusters_)
         For each fitted estimator the shares of each of its clusters that are in the clusters of the
-        consensus.
+        consensus, as if these were of one size.
     n_features_in_ : int
         Number of features of the samples, as the first estimator says.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -253,6 +254,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         together = np.hstack([np.sqrt(w) * p for w, p in zip(weights, found, strict=True)])
         k_means = KMeans(self.n_clusters_, n_init=10, random_state=self.random_state)
         consensus = np.eye(self.n_clusters_)[k_means.fit_predict(together)]
+        # of a cluster that is several of the consensus, the largest of these must not take all
+        consensus /= consensus.sum(0).clip(1)
         common = [p.T @ consensus for p in found]
         self.shares_ = [c / c.sum(1, keepdims=True).clip(np.finfo(float).tiny) for c in common]
         votes = self._votes(found)

@@ -45,27 +45,27 @@ class Standardisation:
     ----------
     mean, scale : float or Tensor of shape (n_features,), float64
         Of all values, or of each feature.
-    widths : tuple of int
-        Of spaces in which each sample is then divided by its norm, over the root of the width; none
-        of them if it is empty.
+    spaces : tuple of int
+        Widths of the spaces in which each sample is then divided by its norm, over the root of the
+        width; in none if it is empty.
     """
 
     mean: float | Tensor
     scale: float | Tensor
-    widths: tuple[int, ...] = ()
+    spaces: tuple[int, ...] = ()
 
     @property
     def is_global(self) -> bool:
         """Whether one value is made of one value, wherever it stands."""
-        return not isinstance(self.mean, Tensor) and not self.widths
+        return not isinstance(self.mean, Tensor) and not self.spaces
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return samples of shape (m, n_features)."""
         values = (values.flatten(1) - self.mean) / self.scale
-        if not self.widths:
+        if not self.spaces:
             return values
-        spaces = values.split(self.widths, 1)
-        return torch.cat([F.normalize(x, dim=1) * math.sqrt(x.shape[1]) for x in spaces], 1)
+        parts = values.split(self.spaces, 1)
+        return torch.cat([F.normalize(x, dim=1) * math.sqrt(x.shape[1]) for x in parts], 1)
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -238,25 +238,28 @@ def check_X(
         _warn_of_another_range(scaled_as or estimator, low, high)
     how, widths = estimator._feature_scaling() if features else (None, ())
     if reset and hasattr(estimator, "scaling"):
-        by_feature = None, None
+        estimator.feature_mean_ = estimator.feature_scale_ = None
         if how is not None:
-            by_feature = _by_feature(_slices(X) if source is None else _blocks(source, estimator))
-        estimator.feature_mean_, estimator.feature_scale_ = by_feature
-    if how == "standard":
-        by_feature = estimator.feature_mean_, estimator.feature_scale_
-        standardisation = Standardisation(*map(torch.from_numpy, by_feature))
-    elif how == "l2":
-        mean = torch.from_numpy(estimator.feature_mean_)
-        standardisation = Standardisation(mean, 1.0, widths or (n_features,))
-    else:
-        # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
-        standardisation = Standardisation(estimator.input_mean_, estimator.input_scale_)
+            parts = _slices(X) if source is None else _blocks(source, estimator)
+            estimator.feature_mean_, estimator.feature_scale_ = _by_feature(parts)
+    standardisation = _standardisation(estimator, how, widths or (n_features,))
     if source is None:
         return _standardised(X, input_shape, standardisation).to(device)
     wrap = partial(_wrapped, input_shape, standardisation, type(estimator).__name__)
     mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
     extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
     return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
+
+
+def _standardisation(estimator: Any, how: str | None, spaces: tuple[int, ...]) -> Standardisation:
+    """Return what makes samples of values, by what `estimator` knows of the training."""
+    if how is None:
+        # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
+        return Standardisation(estimator.input_mean_, estimator.input_scale_)
+    mean = torch.from_numpy(estimator.feature_mean_)
+    if how == "standard":
+        return Standardisation(mean, torch.from_numpy(estimator.feature_scale_))
+    return Standardisation(mean, 1.0, spaces)
 
 
 def _wrapped(

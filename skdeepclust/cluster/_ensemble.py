@@ -112,6 +112,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         "random_state": ["random_state"],
     }
 
+    feature_names_in_: np.ndarray
+
     def __init__(
         self,
         estimators: list[tuple[str, Any]],
@@ -260,7 +262,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self.shares_ = [c / c.sum(1, keepdims=True).clip(np.finfo(float).tiny) for c in common]
         votes = self._votes(found)
         self.labels_ = self._average(votes).argmax(1)
-        agree = [(v.argmax(1) == self.labels_) & v.any(1) for v in votes]
+        agree = (votes.argmax(2) == self.labels_) & votes.any(2)
         self.agreement_ = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
         return self
 
@@ -274,11 +276,11 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
                 found.append((estimator.predict(X)[:, None] == labels).astype(float))
         return found
 
-    def _votes(self, found: list[np.ndarray]) -> list[np.ndarray]:
+    def _votes(self, found: list[np.ndarray]) -> np.ndarray:
         """Return what each estimator's clusters say of the consensus: rows of odds, or of zeros."""
-        return [p @ shares for p, shares in zip(found, self.shares_, strict=True)]
+        return np.stack([p @ shares for p, shares in zip(found, self.shares_, strict=True)])
 
-    def _average(self, votes: list[np.ndarray]) -> np.ndarray:
+    def _average(self, votes: np.ndarray) -> np.ndarray:
         """Return the mean of the votes of those that have one."""
         total = np.tensordot(self._weights, votes, 1)
         sums = total.sum(1, keepdims=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from torch import Tensor
+from torch.nn import functional as F
 
 from skdeepclust._sklearn import check_feature_names, check_n_features
 from skdeepclust.samples import Samples
@@ -28,11 +30,42 @@ from skdeepclust.streaming import (
 MIN_SIDE = 8
 SLICE = 2**22  # values that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
-DTYPES = [np.float64, np.float32, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
+DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
 # Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
 # it, or images with so many times smaller a range.
 FAR, NARROW = 3, 50
 N_LOOKED_AT = 256  # samples of data on disk that are looked at for that
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """What makes samples of the values that were given, in float64.
+
+    Parameters
+    ----------
+    mean, scale : float or Tensor of shape (n_features,), float64
+        Of all values, or of each feature.
+    spaces : tuple of int
+        Widths of the spaces in which each sample is then divided by its norm, over the root of the
+        width; in none if it is empty.
+    """
+
+    mean: float | Tensor
+    scale: float | Tensor
+    spaces: tuple[int, ...] = ()
+
+    @property
+    def is_global(self) -> bool:
+        """Whether one value is made of one value, wherever it stands."""
+        return not isinstance(self.mean, Tensor) and not self.spaces
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return samples of shape (m, n_features)."""
+        values = (values.flatten(1) - self.mean) / self.scale
+        if not self.spaces:
+            return values
+        parts = values.split(self.spaces, 1)
+        return torch.cat([F.normalize(x, dim=1) * math.sqrt(x.shape[1]) for x in parts], 1)
 
 
 def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -105,13 +138,20 @@ def _as_sample(sample: Any, number: int) -> Any:
 
 
 def check_X(
-    estimator: Any, X: Any, *, reset: bool, scaled_as: Any = None, device: Any = "cpu"
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    scaled_as: Any = None,
+    device: Any = "cpu",
+    features: bool = True,
 ) -> Samples:
     """Validate `X` and return samples that are standardised, of shape (n, *input_shape_).
 
     With ``reset=True`` it also sets ``n_features_in_``, ``feature_names_in_``,
     ``input_shape_``, ``input_mean_`` and ``input_scale_`` (those of `X`, or of the fitted
     estimator `scaled_as`) and what is private to this module; otherwise it compares with them.
+    ``features=False`` leaves out what the parameter `scaling` does.
     """
     source = as_source(X, estimator.num_workers)
     if source is None:
@@ -196,19 +236,39 @@ def check_X(
         low, high = float(some.min()), float(some.max())
     if not reset or scaled_as is not None:
         _warn_of_another_range(scaled_as or estimator, low, high)
-    # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
-    mean, scale = estimator.input_mean_, estimator.input_scale_
+    how, widths = estimator._feature_scaling() if features else (None, ())
+    if reset and hasattr(estimator, "scaling"):
+        estimator.feature_mean_ = estimator.feature_scale_ = None
+        if how is not None:
+            parts = _slices(X) if source is None else _blocks(source, estimator)
+            estimator.feature_mean_, estimator.feature_scale_ = _by_feature(parts)
+    standardisation = _standardisation(estimator, how, widths or (n_features,))
     if source is None:
-        return _standardised(X, input_shape, mean, scale).to(device)
-    wrap = partial(_wrapped, input_shape, mean, scale, type(estimator).__name__)
+        return _standardised(X, input_shape, standardisation).to(device)
+    wrap = partial(_wrapped, input_shape, standardisation, type(estimator).__name__)
+    mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
     extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
     return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
 
 
+def _standardisation(estimator: Any, how: str | None, spaces: tuple[int, ...]) -> Standardisation:
+    """Return what makes samples of values, by what `estimator` knows of the training."""
+    if how is None:
+        # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
+        return Standardisation(estimator.input_mean_, estimator.input_scale_)
+    mean = torch.from_numpy(estimator.feature_mean_)
+    if how == "standard":
+        return Standardisation(mean, torch.from_numpy(estimator.feature_scale_))
+    return Standardisation(mean, 1.0, spaces)
+
+
 def _wrapped(
-    input_shape: tuple[int, ...], mean: float, scale: float, estimator: str, block: np.ndarray
+    input_shape: tuple[int, ...],
+    standardisation: Standardisation,
+    estimator: str,
+    block: np.ndarray,
 ) -> Samples:
-    return _standardised(_checked_block(block, estimator), input_shape, mean, scale)
+    return _standardised(_checked_block(block, estimator), input_shape, standardisation)
 
 
 def _read_whole(source: Source) -> np.ndarray:
@@ -229,29 +289,47 @@ def _streamed_statistics(source: Source, estimator: Any) -> tuple[float, float, 
     """Return mean, scale, lowest and highest value after one pass, which checks all values."""
     n, mean, squares = 0, 0.0, 0.0  # of the deviations from the mean
     low, high = math.inf, -math.inf
-    for block in read_in_blocks(source, SLICE // 4):  # which stays in a cache
-        block = _checked_block(block, estimator)
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
-        values = torch.from_numpy(block).double()
+    for values in _blocks(source, estimator):
+        low, high = min(low, values.min().item()), max(high, values.max().item())
         own = values.mean().item()
         shift, total = own - mean, n + values.numel()
-        squares += values.sub_(own).square_().sum().item()
+        squares += values.sub_(own).square_().sum().item()  # each block is ours
         squares += shift**2 * n * values.numel() / total
         mean += shift * values.numel() / total
         n = total
     return mean, _scale(mean, squares / n), low, high
 
 
+def _blocks(source: Source, estimator: Any) -> Iterator[Tensor]:
+    """Yield what is on disk in float64, in blocks that stay in a cache."""
+    for block in read_in_blocks(source, SLICE // 4):
+        yield torch.from_numpy(_checked_block(block, estimator)).double()
+
+
+def _by_feature(parts: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Return each feature's mean and standard deviation, 1 in place of one of 0, after one pass."""
+    n, mean, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for part in parts:
+        values = part.flatten(1)
+        own = values.mean(0)
+        shift, total = own - mean, n + len(values)
+        squares = squares + (values - own).square().sum(0) + shift**2 * n * len(values) / total
+        mean = mean + shift * len(values) / total
+        n = total
+    scales = [_scale(*found) for found in zip(mean.tolist(), (squares / n).tolist(), strict=True)]
+    return mean.numpy(), np.array(scales)
+
+
 def _standardised(
-    X: np.ndarray, input_shape: tuple[int, ...], mean: float, scale: float
+    X: np.ndarray, input_shape: tuple[int, ...], standardisation: Standardisation
 ) -> Samples:
-    if X.dtype in (np.uint8, np.bool_):  # as they are: a quarter of the memory
-        levels = ((torch.arange(256, device="cpu").double() - mean) / scale).float()
+    if X.dtype in (np.uint8, np.bool_) and standardisation.is_global:  # a quarter of the memory
+        levels = standardisation(torch.arange(256, device="cpu").double()[:, None])[:, 0].float()
         values = torch.from_numpy(X.view(np.uint8)).view(-1, *input_shape)
         return Samples(values, levels)
     values = torch.empty(len(X), *input_shape, dtype=torch.float32, device="cpu")
     for result, part in zip(values.split(_slice_size(X)), _slices(X), strict=True):
-        result.copy_(((part - mean) / scale).view_as(result))
+        result.copy_(standardisation(part).view_as(result))
     return Samples(values)
 
 

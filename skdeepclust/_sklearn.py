@@ -14,10 +14,12 @@ from sklearn.model_selection import (
     validation_curve,
 )
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_n_features as check_n_features
 
 __all__ = [
+    "BaseComposition",
     "HasMethods",
     "Interval",
     "StrOptions",

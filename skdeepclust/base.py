@@ -186,6 +186,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Return the fitted estimator to standardise `X` as, or None to do so by `X` itself."""
         return None
 
+    def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
+        """Return how features are scaled, None if not, and the widths of spaces, if several."""
+        return None, ()
+
     def _finalize(self, network: Any, X: Samples) -> None:
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
@@ -527,6 +531,32 @@ class EncoderMixin(_Fitted):
                 f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
                 f"{error}"
             ) from error
+
+
+@estimator
+class ScalingMixin(_Fitted):
+    """For estimators of features, by which those of other networks are meant.
+
+    Parameters
+    ----------
+    scaling : {"standard", "l2"} or None
+        What is made of `X` before all else. "standard": each feature is centred and divided by its
+        standard deviation over the training samples. "l2": each feature is centred, then each
+        sample divided by its norm (over the root of its length), so that the nearest are those by
+        cosines. None: all values are centred and scaled alike, by `input_mean_` and `input_scale_`,
+        as other estimators do. Neighbours, also those of :meth:`score`, are sought in what comes of
+        it.
+
+    Attributes
+    ----------
+    feature_mean_, feature_scale_ : ndarray of shape (n_features_in_,)
+        Mean and standard deviation of each training feature, None where `scaling` is.
+    """
+
+    scaling: str | None = param("l2", StrOptions({"standard", "l2"}), None)
+
+    def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
+        return self.scaling, ()
 
 
 @estimator

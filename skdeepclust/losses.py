@@ -33,6 +33,8 @@ Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
 \                                  3         `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
 Kim et al. 2021 (ProFeat)          1 to 3    `contrastive_loss`, `scan_loss`, `pair_agreement`
+Adaloglou et al. 2023 (TEMI)                 `temi_loss`
+Gadetsky et al. 2024 (TURTLE)      12        `turtle_loss`
 =================================  ========  ===================================================
 """
 
@@ -1156,6 +1158,88 @@ def confident_cross_entropy(logits: Tensor, given: Tensor, threshold: float = 0.
     weight = (members / members.sum(0).clamp_min(1)).sum(1)  # a cluster's weights sum to 1
     loss = F.cross_entropy(logits.float(), target, reduction="none")
     return (weight * loss).sum() / weight.sum().clamp_min(1)
+
+
+def temi_loss(logits: Tensor, teacher_logits: Tensor, sizes: Tensor, beta: float = 0.6) -> Tensor:
+    r"""Weighted pointwise mutual information of the clusters of a sample and of a neighbour [1]_.
+
+    With the student's probabilities p, the teacher's q, and the clusters' sizes q(c), each head's
+    loss is, symmetrised in the two samples x and x', the mean of
+
+    .. math:: -w(x, x') \, \log \sum_c \frac{(p(c | x) \, q(c | x'))^\beta}{q(c)}
+
+    where w(x, x'), the mean over the heads of :math:`\sum_c q(c | x) q(c | x')`, makes less of
+    neighbours that the teacher puts into different clusters.
+
+    Parameters
+    ----------
+    logits, teacher_logits : Tensor of shape (2, n_heads, n, n_clusters)
+        The student's, and the teacher's without gradient: of samples, then of a neighbour of each.
+    sizes : Tensor of shape (n_heads, n_clusters)
+        The teacher's mean probabilities.
+    beta : float, default=0.6
+        Below 1, so that samples are not drawn into few clusters.
+
+    Returns
+    -------
+    Tensor of shape (n_heads,)
+        In nats.
+
+    References
+    ----------
+    .. [1] Adaloglou, Michels, Kalisch and Kollmann (2023). Exploring the Limits of Deep Image
+       Clustering using Pretrained Models. BMVC.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import temi_loss
+    >>> logits = torch.tensor([[9.0, 0.0], [0.0, 9.0]]).expand(2, 1, 2, 2)
+    >>> temi_loss(logits, logits, torch.full((1, 2), 0.5), beta=1.0).round(decimals=2)
+    tensor([-0.6900])
+    """
+    log_p, log_q = logits.float().log_softmax(-1), teacher_logits.float().log_softmax(-1)
+    weight = log_q.sum(0).exp().sum(-1).mean(0)  # (n,), the same for all heads
+    log_sizes = sizes.clamp_min(EPS).log().unsqueeze(1)
+    information = (beta * (log_p + log_q.flip(0)) - log_sizes).logsumexp(-1).mean(0)
+    return -(weight * information).mean(-1)
+
+
+def turtle_loss(probabilities: Tensor, logits: Tensor, entropy_weight: float = 10.0) -> Tensor:
+    """How badly linear classifiers learn a labelling, less its entropy: equation 12 of [1]_.
+
+    The labels tau are the mean of `probabilities` over the task encoder's spaces (equation 9). The
+    loss is their cross-entropy with the classifiers' predictions, summed over the classifiers, less
+    the entropies of the clusters' sizes, summed over the spaces.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (n_spaces, n, n_clusters)
+        The task encoder's.
+    logits : Tensor of shape (n_classifiers, n, n_clusters)
+        Of the classifiers that were trained on the labels, one a feature space.
+    entropy_weight : float, default=10.0
+        gamma.
+
+    Returns
+    -------
+    Tensor, a scalar
+        In nats; at least -`entropy_weight` n_spaces log n_clusters.
+
+    References
+    ----------
+    .. [1] Gadetsky, Jiang and Brbic (2024). Let Go of Your Labels with Unsupervised Transfer. ICML.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.losses import turtle_loss
+    >>> turtle_loss(torch.eye(2)[None], torch.zeros(1, 2, 2), entropy_weight=0.0)
+    tensor(0.6931)
+    """
+    p = probabilities.float()
+    error = -(p.mean(0) * logits.float().log_softmax(-1)).sum(-1).mean(-1).sum()
+    return error - entropy_weight * _entropy(p.mean(1)).sum()
 
 
 def pair_agreement(labels: Tensor) -> Tensor:

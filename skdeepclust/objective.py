@@ -135,6 +135,23 @@ class WholeBatchObjective(Objective):
         return shuffled[: n_samples - rest]
 
 
+class ManyHeadsObjective(Objective):
+    """Base of the objectives of several heads, whose losses tell which one to keep.
+
+    A subclass registers the buffer `head_losses`, of shape (n_heads,).
+    """
+
+    head_losses: Tensor  # summed over the samples of the epoch
+
+    def on_epoch_begin(self, network: Any, X: Samples) -> None:
+        """Forget the last epoch's losses."""
+        self.head_losses.zero_()
+
+    def count_losses(self, losses: Tensor, n_samples: int) -> None:
+        """Add a batch's mean losses, of shape (n_heads,)."""
+        self.head_losses += losses.detach() * n_samples
+
+
 class PseudoLabels(Objective):
     """Cross-entropy of augmented samples with given labels.
 

@@ -6,6 +6,7 @@ import runpy
 import sys
 import time
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ pytest.importorskip("benchmarks", reason="run from the root of the repository")
 
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import __main__ as command
 from benchmarks import queue, records, report
@@ -50,7 +52,8 @@ def data(folders, digits, monkeypatch):
         return images, y, images[:100], y[:100]
 
     for table in TABLES.values():
-        parts = load_parts if table is TABLES["profeat"] else load
+        has_parts = table in (TABLES["profeat"], TABLES["features"])
+        parts = load_parts if has_parts else load
         monkeypatch.setattr(table, "DATA", dict.fromkeys(table.DATA, parts))
     return folders
 
@@ -99,6 +102,7 @@ SMOKE = {  # rows and what is set, so that each takes about a second
     "selection": (["k-means", "default", "lr=1e-3"], {"max_epochs": 1}),
     "criteria": (["KMeans", "Deep, n_heads=1", "AE"], {}),
     "n_clusters": (["silhouette"], {}),
+    "features": (["KMeans", "SCAN", "TEMI", "TURTLE"], {"max_epochs": 1}),
     "tabular": (["KMeans", "DeepClustering"], {"max_epochs": 1}),
     "time_to_accuracy": (["KMeans", "DeepClustering", "SCANClustering"], {"max_epochs": 1}),
 }  # fmt: skip
@@ -174,6 +178,33 @@ def test_a_peer_runs_elsewhere_and_has_a_line_for_each_result(name, data, stand_
     text = report.render(table)
     assert "| UMAP + KMeans |" in text
     assert "| UMAP + mixture |" in text
+
+
+def test_rows_of_features_that_are_no_single_head(data, stand_in_umap):
+    table = TABLES["features"]
+    for row in ("UMAP + KMeans", "l2 + KMeans", "Consensus"):
+        job = Job(table, row, next(iter(table.DATA)), 0, 120, device="cpu", verbose=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            found = running.run(job)["scores"]
+        assert 0.3 < found["acc"] <= 1
+        assert 0.3 < found["training part"]["acc"] <= 1
+
+
+def test_features_are_read_with_the_labels_of_their_images(tmp_path):
+    table = TABLES["features"]
+    (tmp_path / "features").mkdir()
+    parts = {"train": np.eye(3, dtype=np.float16), "test": np.ones((2, 3), dtype=np.float16)}
+    for subset, X in parts.items():
+        np.save(tmp_path / "features" / f"name-{subset}.npy", X)
+
+    def labels(data_home, subset, return_X_y):
+        return None, np.arange(len(parts[subset]))
+
+    X, y, X_test, y_test = table.load("name", labels, tmp_path)
+    np.testing.assert_array_equal(X, parts["train"])
+    np.testing.assert_array_equal(X_test, parts["test"])
+    assert (len(y), len(y_test)) == (3, 2)
 
 
 def test_a_peer_that_fails_says_why(stand_in_umap):
@@ -304,7 +335,8 @@ def test_every_row_can_be_made_for_all_data(name):
         is_kmeans = row.lower().replace("-", "").endswith("kmeans") and "=" not in row
         is_peer = row.startswith(("UMAP", "ClustPy"))
         has_schedule = name == "dec" and not row.endswith("-DA")
-        assert found == {not (is_kmeans or is_peer or has_schedule)}, row
+        is_meta = row == "Consensus"
+        assert found == {not (is_kmeans or is_peer or has_schedule or is_meta)}, row
 
 
 def test_settings_reach_the_estimator():

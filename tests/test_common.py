@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import ClusterMixin, clone
+from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,11 +30,22 @@ from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 
-ESTIMATORS = [
+PUBLIC = [
     estimator
     for name in skdeepclust.__all__
     if inspect.isclass(estimator := getattr(skdeepclust, name))
-    and issubclass(estimator, BaseDeepEstimator)  # not FeatureExtractor, which learns nothing
+    and issubclass(estimator, BaseEstimator)
+]
+META = {  # what holds other estimators has no network: scikit-learn's checks are what it shares
+    skdeepclust.ConsensusClustering: [
+        ("k-means", KMeans(3, n_init=3, random_state=0)),
+        ("mixture", GaussianMixture(3, random_state=0)),
+    ],
+}
+ESTIMATORS = [
+    estimator
+    for estimator in PUBLIC
+    if estimator not in META and estimator is not skdeepclust.FeatureExtractor  # learns nothing
 ]
 # Some checks fit eight clusters to a few points of noise, and a single epoch does not fill all
 # clusters either: the warnings are right then.
@@ -109,6 +122,8 @@ def cheap(Estimator):
         cheaper, of_part = {}, {}
     elif Estimator in (skdeepclust.DeepClusterClustering, skdeepclust.TripletClustering):
         cheaper, of_part = {"max_epochs": 20, "kmeans_n_init": 5}, {}
+    elif Estimator is skdeepclust.TURTLEClustering:
+        cheaper, of_part = {"max_epochs": 60, "n_inner_steps": 5}, {}
     else:
         cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}
         of_part = {"max_epochs": 20}
@@ -119,7 +134,12 @@ AUGMENTED = [E for E in ESTIMATORS if of_part(E(), "augmentation") in fast(E).ge
 every_augmented = pytest.mark.parametrize("Estimator", AUGMENTED, ids=lambda e: e.__name__)
 
 
-@parametrize_with_checks([cheap(Estimator) for Estimator in ESTIMATORS])
+@parametrize_with_checks(
+    [
+        *(cheap(Estimator) for Estimator in ESTIMATORS),
+        *(Estimator(estimators) for Estimator, estimators in META.items()),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -148,6 +168,7 @@ def test_several_threads(Estimator, images):
 
 def test_all_estimators_are_found():
     assert {e.__name__ for e in ESTIMATORS} >= {"DACClustering", "STDACClustering"}
+    assert all(issubclass(e, BaseDeepEstimator) for e in ESTIMATORS)
 
 
 @every_estimator
@@ -539,6 +560,7 @@ OTHERS = {
     "kmeans_n_init": lambda X: 30,
     "mixture_n_init": lambda X: 30,
     "manifold": lambda X: KernelPCA(2, kernel="rbf"),
+    "feature_spaces": lambda X: (30, 34),
     "min_agreement": lambda X: 1,
     "min_connections": lambda X: 10,
 }
@@ -558,11 +580,15 @@ WHERE = {
     "SparseAutoencoderClustering.kmeans_n_init": {"n_clusters": 14, "kmeans_n_init": 1},
     "DGGClustering.n_candidates": {"n_candidates": 8},
     "IMSATClustering.image_shape": {"network": ShapedEncoder},
+    "SCANClustering.scaling": {"representation": "precomputed"},
+    "TEMIClustering.n_neighbors": {"n_neighbors": 5},
+    "TEMIClustering.image_shape": {"network": ShapedEncoder},
+    "TURTLEClustering.image_shape": {"network": ShapedEncoder},
     "RIMClustering.image_shape": {"network": ShapedEncoder, "init": "random"},
 }
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
 WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}
-FLAT = {"hidden_sizes", "image_shape"}  # matter with samples that are flat
+FLAT = {"hidden_sizes", "image_shape", "scaling"}  # matter with samples that are flat
 
 
 def setting(Estimator, name):

@@ -38,7 +38,9 @@ from skdeepclust import (
     SimCLR,
     SparseAutoencoderClustering,
     STDACClustering,
+    TEMIClustering,
     TripletClustering,
+    TURTLEClustering,
     _distributed,
     kmeans,
 )
@@ -107,6 +109,10 @@ def cases(batch_size):
         "DeepCluster": DeepClusterClustering(**latents),
         "triplets": TripletClustering(**latents),
         "ADC": ADCClustering(**clusterer, warmup_epochs=1),
+        "TEMI": TEMIClustering(**{k: v for k, v in clusterer.items() if k != "augmentation"}),
+        "TURTLE": TURTLEClustering(
+            **{k: v for k, v in clusterer.items() if k != "augmentation"}, n_inner_steps=2
+        ),
     }
 
 
@@ -133,6 +139,7 @@ def no_draws():
         mock.patch(f"{module}._mcdc.torch", SimpleNamespace(rand=rand, cat=torch.cat)),
         mock.patch(f"{module}._scan.draw_neighbors", first_neighbor),
         mock.patch(f"{module}._deep.draw_neighbors", first_neighbor),
+        mock.patch(f"{module}._temi.draw_neighbors", first_neighbor),
         mock.patch("torch.randn_like", torch.zeros_like),  # of IMSAT
     ):
         yield

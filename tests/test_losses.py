@@ -39,7 +39,9 @@ from skdeepclust.losses import (
     siamese_loss,
     sparsity_penalty,
     target_distribution,
+    temi_loss,
     triplet_loss,
+    turtle_loss,
 )
 
 
@@ -537,3 +539,60 @@ def test_triplet_loss():
     loss.backward()
     assert loss.item() == pytest.approx(0.4)
     assert torch.isfinite(zeros.grad).all()
+
+
+def slow_softmax(row):
+    powers = [math.exp(v - max(row)) for v in row]
+    return [p / sum(powers) for p in powers]
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.6])
+def test_temi_loss(beta):
+    """Head by head, pair by pair, both ways; the weight is of all heads."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 2, 3, 5, 4, generator=generator).mul(2)
+    student.requires_grad_()
+    sizes = torch.rand(3, 4, generator=generator)
+    p, q = (
+        [[[slow_softmax(row) for row in head] for head in half] for half in x.double().tolist()]
+        for x in (student, teacher)
+    )
+    found = temi_loss(student, teacher, sizes, beta)
+    for head in range(3):
+        total = 0.0
+        for n in range(5):
+            weight = sum(
+                a * b for h in range(3) for a, b in zip(q[0][h][n], q[1][h][n], strict=True)
+            )
+            for one, other in ((0, 1), (1, 0)):
+                ratio = sum(
+                    (p[one][head][n][c] * q[other][head][n][c]) ** beta / sizes[head, c].item()
+                    for c in range(4)
+                )
+                total -= weight / 3 * math.log(ratio) / 2
+        assert found[head].item() == pytest.approx(total / 5, rel=1e-5)
+    certain = torch.tensor([[90.0, -90.0]]).expand(2, 1, 1, 2).clone().requires_grad_()
+    loss = temi_loss(certain, certain.detach(), torch.tensor([[1.0, 0.0]]), beta).sum()
+    loss.backward()  # also with a cluster of nothing
+    assert torch.isfinite(loss)
+    assert torch.isfinite(certain.grad).all()
+
+
+def test_turtle_loss():
+    """Labels are the mean over the spaces; sums over classifiers, and over spaces of entropies."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(2, 5, 4, generator=generator).mul(2).softmax(-1)
+    logits = torch.randn(3, 5, 4, generator=generator)
+    slow = 0.0
+    for classifier in logits.double().tolist():
+        for n, row in enumerate(classifier):
+            odds = slow_softmax(row)
+            labels = [(a + b) / 2 for a, b in zip(*p[:, n].tolist(), strict=True)]
+            slow -= sum(t * math.log(o) for t, o in zip(labels, odds, strict=True)) / 5
+    for space in p.tolist():
+        sizes = [sum(column) / 5 for column in zip(*space, strict=True)]
+        slow += 7.0 * sum(size * math.log(size) for size in sizes)
+    assert turtle_loss(p, logits, 7.0).item() == pytest.approx(slow, rel=1e-5)
+    certain = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]], requires_grad=True)  # a cluster of nothing
+    turtle_loss(certain, torch.tensor([[[900.0, 0.0], [0.0, 1.0]]])).backward()
+    assert torch.isfinite(certain.grad).all()

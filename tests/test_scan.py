@@ -296,7 +296,14 @@ def test_precomputed_features_train_a_head_alone():
     baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
     model = make_pipeline(
         StandardScaler(),
-        SCANClustering(4, representation="precomputed", max_epochs=100, lr=0.01, random_state=0),
+        SCANClustering(
+            4,
+            representation="precomputed",
+            scaling=None,
+            max_epochs=100,
+            lr=0.01,
+            random_state=0,
+        ),
     )
     assert adjusted_rand_score(y, model.fit_predict(X)) >= baseline - 0.02
     scan = model[-1]

@@ -41,7 +41,9 @@ from skdeepclust import (
     SparseAutoencoderClustering,
     STDACClustering,
     SWWAEClustering,
+    TEMIClustering,
     TripletClustering,
+    TURTLEClustering,
     VaDEClustering,
     VAEClustering,
 )
@@ -88,6 +90,8 @@ ROWS = {
     "SimCLR + KMeans": lambda job: make_pipeline(SimCLR(), KMeans(10, n_init=10)),
     "SCANClustering": lambda job: SCANClustering(10),
     "ProFeatClustering": lambda job: ProFeatClustering(10),
+    "TEMIClustering": lambda job: TEMIClustering(10),
+    "TURTLEClustering": lambda job: TURTLEClustering(10),
 }
 PAPER: dict[tuple[str, str], tuple] = {}
 REMARKS = (

@@ -16,6 +16,7 @@ from skdeepclust.cluster._deepcluster import DeepClusterClustering
 from skdeepclust.cluster._den import DENClustering
 from skdeepclust.cluster._depict import DEPICTClustering
 from skdeepclust.cluster._dgg import DGGClustering
+from skdeepclust.cluster._ensemble import ConsensusClustering
 from skdeepclust.cluster._iic import IICClustering
 from skdeepclust.cluster._imsat import IMSATClustering, RIMClustering
 from skdeepclust.cluster._infogan import InfoGANClustering
@@ -26,7 +27,9 @@ from skdeepclust.cluster._scan import SCANClustering
 from skdeepclust.cluster._simclr import SimCLR
 from skdeepclust.cluster._st_dac import STDACClustering
 from skdeepclust.cluster._swwae import SWWAEClustering
+from skdeepclust.cluster._temi import TEMIClustering
 from skdeepclust.cluster._triplet import TripletClustering
+from skdeepclust.cluster._turtle import TURTLEClustering
 from skdeepclust.cluster._vade import VaDEClustering
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "ADCClustering",
     "AutoencoderClustering",
     "CatGANClustering",
+    "ConsensusClustering",
     "DACClustering",
     "DCGANFeatures",
     "DCNClustering",
@@ -56,6 +60,8 @@ __all__ = [
     "SWWAEClustering",
     "SimCLR",
     "SparseAutoencoderClustering",
+    "TEMIClustering",
+    "TURTLEClustering",
     "TripletClustering",
     "VAEClustering",
     "VaDEClustering",

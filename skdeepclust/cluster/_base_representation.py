@@ -31,9 +31,9 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
         one, on samples of the same shape, is taken over instead: a copy of its network, and its
         `input_mean_` and `input_scale_`. Where estimators are cloned, as in a grid search, a
         fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. "precomputed": `X`
-        holds features, in which the neighbours are mined (Euclidean distances) and on which the
-        heads alone are trained, without augmentation; the last step of a pipeline, say. None:
-        ``SimCLR()``.
+        holds features, in which the neighbours are mined (Euclidean distances, after `scaling`) and
+        on which the heads alone are trained, without augmentation; the last step of a pipeline,
+        say. None: ``SimCLR()``.
     strong_augmentation : callable, "auto" or None
         The augmentation of the clustering steps. "auto":
         :func:`~skdeepclust.augment.strong_augmentation` for images and the same noise as for the

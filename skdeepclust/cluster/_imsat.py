@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
-from skdeepclust.base import BaseDeepClusterer, EncoderMixin
+from skdeepclust.base import BaseDeepClusterer, EncoderMixin, ScalingMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import mutual_information, prediction_change
@@ -134,7 +134,7 @@ class IMSATObjective(InformationObjective):
 
 
 @estimator
-class BaseInformationClusterer(EncoderMixin, BaseDeepClusterer):
+class BaseInformationClusterer(ScalingMixin, EncoderMixin, BaseDeepClusterer):
     """What IMSAT and RIM share: the network, and the one phase.
 
     Parameters
@@ -157,6 +157,7 @@ class BaseInformationClusterer(EncoderMixin, BaseDeepClusterer):
     """
 
     entropy_weight: float = param(4.0, NOT_NEGATIVE)
+    scaling: str | None = None
     max_epochs: int = 50
     batch_size: int = 250
     lr: float = 2e-3

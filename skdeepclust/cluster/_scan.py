@@ -19,6 +19,7 @@ from skdeepclust._parameters import (
     estimator,
     param,
 )
+from skdeepclust.base import ScalingMixin
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
@@ -26,7 +27,7 @@ from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import CountingObjective, Objective
+from skdeepclust.objective import CountingObjective, ManyHeadsObjective, Objective
 from skdeepclust.samples import Samples
 
 
@@ -38,7 +39,7 @@ class ClusteringObjective(Objective):
         return {"main": [*network.encoder.parameters(), *network.head.parameters()]}
 
 
-class SCANObjective(ClusteringObjective):
+class SCANObjective(ManyHeadsObjective, ClusteringObjective):
     """A sample and one of its neighbours have the same cluster, and clusters are alike in size.
 
     Parameters
@@ -51,7 +52,6 @@ class SCANObjective(ClusteringObjective):
     """
 
     neighbors: Tensor
-    head_losses: Tensor  # summed over the samples of the epoch
 
     def __init__(
         self,
@@ -68,10 +68,6 @@ class SCANObjective(ClusteringObjective):
         self.register_buffer("neighbors", neighbors)
         self.register_buffer("head_losses", torch.zeros(n_heads))
 
-    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
-        """Forget the last epoch's losses."""
-        self.head_losses.zero_()
-
     def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
         neighbor = self.X[draw_neighbors(self.neighbors, index)]
@@ -79,7 +75,7 @@ class SCANObjective(ClusteringObjective):
         halves = network.head.all(features).chunk(2, 1)
         logits, neighbor_logits = (gather(half, 1) for half in halves)
         losses = scan_loss(logits, neighbor_logits, self.entropy_weight)
-        self.head_losses += losses.detach() * logits.shape[1]
+        self.count_losses(losses, logits.shape[1])
         return losses.sum()
 
 
@@ -188,7 +184,7 @@ class BaseSCAN(BaseRepresentationClusterer):
 
 
 @estimator
-class SCANClustering(BaseSCAN):
+class SCANClustering(ScalingMixin, BaseSCAN):
     """Semantic clustering by adopting nearest neighbours (SCAN).
 
     A representation is learnt by contrast (:class:`SimCLR`) and the nearest neighbours of each
@@ -206,6 +202,11 @@ class SCANClustering(BaseSCAN):
         Learning rate of the clustering. 1e-4 in the paper, for many more steps.
     optimizer : callable
         Called with the parameters and ``lr=``. The paper's has ``weight_decay=1e-4``.
+    scaling : {"standard", "l2"} or None
+        What is made of features, where `representation` is "precomputed"; of no effect elsewhere.
+        "standard": each feature is centred and divided by its standard deviation over the training
+        samples. "l2": each feature is centred, then each sample divided by its norm, so that the
+        neighbours are those by cosines. None: all values are centred and scaled alike.
 
     Attributes
     ----------
@@ -235,6 +236,9 @@ class SCANClustering(BaseSCAN):
     >>> scan.fit_predict(images).shape
     (200,)
     """
+
+    def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
+        return self.scaling if self._is_precomputed() else None, ()
 
     def _build_network(self) -> SCANNetwork:
         representation, n_features = self._new_representation()

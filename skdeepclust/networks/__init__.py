@@ -18,7 +18,14 @@ from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.networks._contrastive import RepresentationNetwork, SCANNetwork
 from skdeepclust.networks._convolutional import AllConvEncoder, StridedEncoder, VGGEncoder
 from skdeepclust.networks._dense import DenseEncoder
-from skdeepclust.networks._heads import GaussianMixtureHead, MergingHead, MultiHead, StudentTHead
+from skdeepclust.networks._heads import (
+    CosineHeads,
+    GaussianMixtureHead,
+    MergingHead,
+    MultiHead,
+    StudentTHead,
+    TaskHead,
+)
 from skdeepclust.networks._layered import (
     LayeredConvDecoder,
     LayeredConvEncoder,
@@ -38,6 +45,7 @@ __all__ = [
     "ConvDiscriminator",
     "ConvEncoder",
     "ConvGenerator",
+    "CosineHeads",
     "DenseDiscriminator",
     "DenseEncoder",
     "DenseGenerator",
@@ -57,6 +65,7 @@ __all__ = [
     "SpatialTransformer",
     "StridedEncoder",
     "StudentTHead",
+    "TaskHead",
     "VGGEncoder",
     "WhatWhereDecoder",
     "WhatWhereEncoder",

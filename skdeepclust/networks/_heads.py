@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -167,6 +167,7 @@ class MultiHead(nn.Module):
     Parameters
     ----------
     n_features, n_clusters, n_heads : int
+    bias : bool, default=True
 
     Attributes
     ----------
@@ -190,16 +191,21 @@ class MultiHead(nn.Module):
     selected: Tensor
     loss: Tensor
 
-    def __init__(self, n_features: int, n_clusters: int, n_heads: int) -> None:
+    def __init__(
+        self, n_features: int, n_clusters: int, n_heads: int, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.linear = nn.Linear(n_features, n_heads * n_clusters)
+        self.linear = nn.Linear(n_features, n_heads * n_clusters, bias=bias)
         self.register_buffer("selected", torch.tensor(0))
         self.register_buffer("loss", torch.tensor(torch.inf))
 
     def all(self, features: Tensor) -> Tensor:
         """Return the logits of all heads, of shape (n_heads, n, n_clusters)."""
-        return self.linear(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+        return self._logits(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return self.linear(features)
 
     def select(self, losses: Tensor) -> None:
         """Select the head with the lowest of `losses`, of shape (n_heads,)."""
@@ -210,6 +216,101 @@ class MultiHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of the selected head, of shape (n, n_clusters)."""
         return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
+
+
+class CosineHeads(MultiHead):
+    """Several heads, of which one is selected: logits are cosines, over a temperature.
+
+    Parameters
+    ----------
+    n_features, n_clusters, n_heads : int
+    temperature : float, default=0.1
+
+    Attributes
+    ----------
+    selected, loss : Tensor
+        As of :class:`MultiHead`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import CosineHeads
+    >>> heads = CosineHeads(n_features=8, n_clusters=3, n_heads=4)
+    >>> heads.all(torch.rand(5, 8)).shape
+    torch.Size([4, 5, 3])
+    >>> bool(heads.all(torch.rand(5, 8)).abs().max() <= 10)
+    True
+    """
+
+    def __init__(
+        self, n_features: int, n_clusters: int, n_heads: int, temperature: float = 0.1
+    ) -> None:
+        super().__init__(n_features, n_clusters, n_heads, bias=False)
+        nn.init.normal_(self.linear.weight, std=0.1)  # Adam turns them alike for any n_features
+        self.temperature = temperature
+
+    def _logits(self, features: Tensor) -> Tensor:
+        directions = F.normalize(self.linear.weight, dim=1)
+        return F.linear(F.normalize(features, dim=1), directions) / self.temperature
+
+
+class NormedLinear(nn.Linear):
+    """A linear layer with weight normalisation: directions and lengths are learnt apart [1]_.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+
+    References
+    ----------
+    .. [1] Salimans and Kingma (2016). Weight Normalization: A Simple Reparameterization to
+       Accelerate Training of Deep Neural Networks. NIPS.
+    """
+
+    # Not torch's parametrisation, with which a network could not be pickled.
+    def __init__(self, n_features: int, n_outputs: int) -> None:
+        super().__init__(n_features, n_outputs)
+        self.length = nn.Parameter(self.weight.detach().norm(dim=1, keepdim=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return outputs of shape (n, n_outputs)."""
+        return F.linear(x, self.length * F.normalize(self.weight, dim=1), self.bias)
+
+
+class TaskHead(nn.Module):
+    """A labelling: the mean over feature spaces of the softmax of a linear layer.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features of each space; they stand side by side.
+    n_clusters : int
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.networks import TaskHead
+    >>> head = TaskHead(widths=(8, 4), n_clusters=3)
+    >>> head.all(torch.rand(5, 12)).shape
+    torch.Size([2, 5, 3])
+    >>> head(torch.rand(5, 12)).exp().sum(1)
+    tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000], grad_fn=<SumBackward1>)
+    """
+
+    def __init__(self, widths: Sequence[int], n_clusters: int) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.spaces = nn.ModuleList(NormedLinear(width, n_clusters) for width in widths)
+
+    def all(self, features: Tensor) -> Tensor:
+        """Return each space's log-probabilities, of shape (n_spaces, n, n_clusters)."""
+        parts = features.split(self.widths, 1)
+        logits = [space(x) for space, x in zip(self.spaces, parts, strict=True)]
+        return torch.stack(logits).float().log_softmax(-1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logarithms of the labels, of shape (n, n_clusters)."""
+        return self.all(features).logsumexp(0) - math.log(len(self.spaces))
 
 
 class MergingHead(nn.Module):

@@ -140,7 +140,7 @@ def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
     The estimator is one that `check_estimator` lets pass with ``on_images=True``.
     """
     # in place, for there may be many; float32 would coarsen values far from 0
-    x = check_X(estimator, X, reset=False)[:].double()
+    x = check_X(estimator, X, reset=False, features=False)[:].double()
     return check_images(x.mul_(estimator.input_scale_).add_(estimator.input_mean_), name)
 
 

@@ -246,8 +246,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self._labels: list[np.ndarray | None] = [None] * len(members)  # of those without odds
         for number, estimator in enumerate(self.estimators_):
             if not hasattr(estimator, "predict_proba"):
-                found = np.unique(estimator.predict(X))
-                self._labels[number] = found[found >= 0]
+                labels = np.unique(estimator.predict(X))
+                self._labels[number] = labels[labels >= 0]
         found = self._memberships(X)
         counts = [p.shape[1] for p in found]
         self.n_clusters_ = self.n_clusters or max(

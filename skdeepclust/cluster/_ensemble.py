@@ -29,8 +29,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     [1]_: two samples are the nearer, the more clusterings put them together. No clusters have to be
     matched, and the clusterings may have more clusters than the consensus, or fewer. A new sample
     gets the average of what its clusters say: the shares of each that are in the consensus'
-    clusters.
-    How many agree on a sample tells how sure its cluster is.
+    clusters. How many agree on a sample tells how sure its cluster is.
 
     Parameters
     ----------

@@ -29,8 +29,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     [1]_: two samples are the nearer, the more clusterings put them together. No clusters have to be
     matched, and the clusterings may have more clusters than the consensus, or fewer. A new sample
     gets the average of what its clusters say: the shares of each that are in the consensus'
-    clusters.
-    How many agree on a sample tells how sure its cluster is.
+    clusters. How many agree on a sample tells how sure its cluster is.
 
     Parameters
     ----------
@@ -246,8 +245,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self._labels: list[np.ndarray | None] = [None] * len(members)  # of those without odds
         for number, estimator in enumerate(self.estimators_):
             if not hasattr(estimator, "predict_proba"):
-                found = np.unique(estimator.predict(X))
-                self._labels[number] = found[found >= 0]
+                labels = np.unique(estimator.predict(X))
+                self._labels[number] = labels[labels >= 0]
         found = self._memberships(X)
         counts = [p.shape[1] for p in found]
         self.n_clusters_ = self.n_clusters or max(

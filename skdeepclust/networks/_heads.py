@@ -293,8 +293,8 @@ class TaskHead(nn.Module):
     >>> head = TaskHead(widths=(8, 4), n_clusters=3)
     >>> head.all(torch.rand(5, 12)).shape
     torch.Size([2, 5, 3])
-    >>> head(torch.rand(5, 12)).exp().sum(1)
-    tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000], grad_fn=<SumBackward1>)
+    >>> torch.allclose(head(torch.rand(5, 12)).exp().sum(1), torch.ones(5))
+    True
     """
 
     def __init__(self, widths: Sequence[int], n_clusters: int) -> None:

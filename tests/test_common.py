@@ -123,6 +123,8 @@ def cheap(Estimator):
     elif Estimator in (skdeepclust.DeepClusterClustering, skdeepclust.TripletClustering):
         cheaper, of_part = {"max_epochs": 20, "kmeans_n_init": 5}, {}
     elif Estimator is skdeepclust.TURTLEClustering:
+        cheaper, of_part = {"max_epochs": 50, "n_init": 1}, {}
+    elif Estimator is skdeepclust.TURTLEClustering:
         cheaper, of_part = {"max_epochs": 60, "n_inner_steps": 5}, {}
     else:
         cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}

@@ -124,6 +124,9 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
         the features, whatever it is. A module from (n, *input_shape) to features is copied, with
         its weights; a callable (a class, say) gets the input shape, (n_features,) or (channels,
         height, width), and returns a new module. None: nothing, as in the paper.
+    n_init : int or "auto"
+        Restarts, of which the best is kept without labels: first one with no empty clusters, then
+        the one with the highest :meth:`score`. "auto": 5, since single ones differ much.
     max_epochs : int or "auto"
         Passes over the samples. "auto": as many as make 300 steps; 6,000 in
         the paper, with smaller learning rates.
@@ -154,7 +157,8 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
 
     where the :math:`w_k` have taken their steps down the same cross-entropy and count as constants.
     Departures from the paper: fewer steps with larger learning rates, which were chosen on
-    scikit-learn's digits with their labels in sight, and `scaling`. Where there are not many more
+    scikit-learn's digits with their labels in sight, `scaling`, and restarts: single ones had ACC
+    0.67 to 0.88 there, the best of five by their score 0.83 to 0.88, k-means 0.79. Where there are not many more
     samples than features, linear classifiers learn any labels: on the 1,280 features that
     EfficientNet makes of 3,000 images of CIFAR-10 it had ACC 0.62 to 0.64 with several learning
     rates, k-means 0.66 and :class:`TEMIClustering` 0.80; of all 50,000 it had 0.72 (single runs).
@@ -168,7 +172,7 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import TURTLEClustering
     >>> X = load_digits().data[:200]
-    >>> TURTLEClustering(n_clusters=3, max_epochs=50, random_state=0).fit_predict(X).shape
+    >>> TURTLEClustering(n_clusters=3, n_init=1, random_state=0).fit_predict(X).shape
     (200,)
     """
 
@@ -207,6 +211,9 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
         widths = self._widths()
         task_widths = widths if self.network is None else (n_features,)
         return TURTLENetwork(encoder, task_widths, widths, self.n_clusters)
+
+    def _auto_n_init(self, n_samples: int) -> int:
+        return 5
 
     def _planned_epochs(self, n_samples: int) -> int:
         if self.max_epochs != "auto":

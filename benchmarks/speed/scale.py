@@ -50,7 +50,7 @@ DEFAULT = ["AutoencoderClustering, dense", "STDACClustering, small"]
 IN_MEMORY = 70_000  # up to so many are also held as an array
 BLOCK = 10_000
 LIMIT = 2**28  # bytes, for all that is read from the map
-IN_TURN = 30, 10  # seconds, of what is measured and of what it is compared with
+IN_TURN = 60, 15  # seconds, of what is measured and of what it is compared with
 N_JPEG = 20_000
 JPEG = {  # memory limit and processes that decode
     "JPEG, held": (2**30, 0),

@@ -490,23 +490,23 @@ def test_estimates_are_of_records_where_there_are_some(folders, images):
     assert estimate == pytest.approx(seconds)
 
 
-def test_features(tmp_path, digits, monkeypatch, capsys):
-    from benchmarks import features
+def test_extraction(tmp_path, digits, monkeypatch, capsys):
+    from benchmarks import extraction
 
     few = {"all": (digits[0][:60].astype("uint8"), digits[1][:60])}
-    monkeypatch.setitem(features.DATA, "animals", lambda data_home: few)
-    monkeypatch.setattr(features, "STATES", range(2))
+    monkeypatch.setitem(extraction.DATA, "animals", lambda data_home: few)
+    monkeypatch.setattr(extraction, "STATES", range(2))
     argv = ["animals", "--data-home", str(tmp_path), "--image-size", "32", "--threads", "1"]
-    features.main(argv, tmp_path / "results")
+    extraction.main(argv, tmp_path / "results")
     rows = np.load(tmp_path / "features" / "animals-efficientnet-lite0-all.npy")
     assert (rows.shape, rows.dtype) == ((60, 1280), np.float16)
-    path = tmp_path / "results" / "features" / "animals-efficientnet-lite0-32.json"
+    path = tmp_path / "results" / "extraction" / "animals-efficientnet-lite0-32.json"
     before = json.loads(path.read_text())
     assert before["parts"]["all"]["extraction"]["images"] == 60
     assert len(before["parts"]["all"]["k-means"]) == 2
-    features.main(argv, tmp_path / "results")
+    extraction.main(argv, tmp_path / "results")
     assert json.loads(path.read_text())["parts"] == before["parts"]
-    text = (tmp_path / "results" / "features.md").read_text()
+    text = (tmp_path / "results" / "extraction.md").read_text()
     assert "| animals | all | 60 | efficientnet:lite0 | 32 |" in text
     assert "trained with the labels of ImageNet" in text
     capsys.readouterr()

@@ -1,6 +1,6 @@
 """Features of a pretrained network, and what k-means makes of them.
 
-    python -m benchmarks.features cifar-10 --data-home DATA [--network efficientnet:lite0]
+    python -m benchmarks.extraction cifar-10 --data-home DATA [--network efficientnet:lite0]
         [--image-size 224] [--precision auto] [--threads 1]
 
 writes ``DATA/features/cifar-10-efficientnet-lite0-train.npy`` and ``-test.npy``, in float16; where
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
         verbose=1,
     )
     name = f"{args.data}-{args.network.replace(':', '-')}"
-    path = results / "features" / f"{name}-{args.image_size}.json"
+    path = results / "extraction" / f"{name}-{args.image_size}.json"
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     parts = {}
     for part, (X, y) in DATA[args.data](home).items():
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
     }
     save(path, result)
     text = render(path.parent)
-    (results / "features.md").write_text(text)
+    (results / "extraction.md").write_text(text)
     print(text)
 
 

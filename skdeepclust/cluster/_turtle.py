@@ -158,7 +158,7 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
     where the :math:`w_k` have taken their steps down the same cross-entropy and count as constants.
     Departures from the paper: fewer steps with larger learning rates, which were chosen on
     scikit-learn's digits with their labels in sight, `scaling`, and restarts: single ones had ACC
-    0.67 to 0.88 there, the best of five by their score 0.83 to 0.88, k-means 0.79. Where there are
+    0.67 to 0.88 there, the best of five by their score 0.82 to 0.88, k-means 0.79. Where there are
     not many more samples than features, linear classifiers learn any labels: on the 1,280 features
     that EfficientNet makes of 3,000 images of CIFAR-10 it had ACC 0.62 to 0.64 with several
     learning rates, k-means 0.66 and :class:`TEMIClustering` 0.80; of all 50,000 it had 0.72 (single

@@ -108,7 +108,7 @@ def cases(batch_size):
         "DeepClustering": DeepClustering(**clusterer),
         "DeepCluster": DeepClusterClustering(**latents),
         "triplets": TripletClustering(**latents),
-        "ADC": ADCClustering(**clusterer, warmup_epochs=1),
+        "ADC": ADCClustering(**{**clusterer, "lr": 1e-3}, warmup_epochs=1),  # steep
         "TEMI": TEMIClustering(**{k: v for k, v in clusterer.items() if k != "augmentation"}),
         "TURTLE": TURTLEClustering(
             **{k: v for k, v in clusterer.items() if k != "augmentation"}, n_inner_steps=2

@@ -323,7 +323,9 @@ def test_interruption(images, expected, tmp_path):
         model.fit(images)
     ended = [i for i, run in enumerate(model.restarts_) if run["score"] is not None]
     assert ended in ([0], [1], [0, 1])
-    assert all(model.restarts_[i]["score"] == expected.restarts_[i]["score"] for i in ended)
+    for i in ended:  # the one that went on there, which rounding decides, has another score by now
+        run, whole = model.restarts_[i], expected.restarts_[i]
+        assert run["score"] == whole["score"] or run["n_epochs"] < whole["n_epochs"]
     np.testing.assert_array_equal(model.predict(images), model.labels_)
     (pid,) = (int(path.name) for path in tmp_path.iterdir())
     with pytest.raises(ProcessLookupError):

@@ -44,8 +44,9 @@ class AssociationHead(nn.Module):
     @torch.no_grad()
     def set_centers(self, centers: Tensor) -> None:
         """Put the centres of a cluster near the one given."""
-        near = centers.to(self.centers.device).repeat_interleave(self.n_centers, 0)
-        self.centers.copy_(near + SPREAD * (2 * torch.rand_like(near) - 1))
+        near = centers.cpu().repeat_interleave(self.n_centers, 0)
+        same = torch.Generator().manual_seed(0)  # in all processes, however many there are
+        self.centers.copy_(near + SPREAD * (2 * torch.rand(near.shape, generator=same) - 1))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters)."""
@@ -97,8 +98,9 @@ class AssociationObjective(Objective):
         embeddings = network.embedding(torch.cat([x, copies])).unflatten(0, (self.n_copies + 1, -1))
         z, *of_copies = gather(embeddings.float(), 1)
         own = torch.arange(len(z), device=z.device).repeat(self.n_copies)
-        total = self.copies_weight * association_loss(torch.cat(of_copies), z, own)
-        total = total + self.norm_weight * norm_penalty(embeddings.flatten(0, 1))
+        z_copies = torch.cat(of_copies)
+        total = self.copies_weight * association_loss(z_copies, z, own)
+        total = total + self.norm_weight * norm_penalty(torch.cat([z, z_copies]))
         if self.centers_weight:
             head = network.head
             walk = association_loss(head.centers, z, head.groups, self.visit_weight)

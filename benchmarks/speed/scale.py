@@ -231,7 +231,8 @@ def render(result: dict[str, Any]) -> str:
         f"\n\nIn brackets: over the rate of {IN_MEMORY:,} samples held in memory when they were "
         "measured before. Where the two rates differ the machine had other work, as when what they "
         "are compared with was measured; those a CPU second suffer less, but a busy hyper-thread "
-        "beside slows them, too. Where no rate by the clock stands: over the rate of those that another process fitted again and again, in turn with this "
+        "beside slows them, too. Where no rate by the clock stands: over the rate of those that "
+        "another process fitted again and again, in turn with this "
         f"one on the same core ({IN_TURN[0]} s and {IN_TURN[1]} s), as such a machine's speed "
         'changes by the minute; then "fit" is its time on the processor, and "on the processor" '
         "how much of its turns that is: it never waits for the disk. Images of 28x28, "

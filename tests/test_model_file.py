@@ -191,7 +191,11 @@ def make_encoder(input_shape):
     return Reversed(input_shape)
 
 
-@pytest.mark.parametrize("network", [Reversed, Reversed((1, 8, 8)), make_encoder], ids=str)
+@pytest.mark.parametrize(
+    "network",
+    [Reversed, Reversed((1, 8, 8)), make_encoder],
+    ids=["class", "module", "function"],
+)
 def test_networks_of_ones_own(network, images, path):
     fitted = fast(skdeepclust.DeepClustering, network=network).fit(images)
     skdeepclust.save(fitted, path)

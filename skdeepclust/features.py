@@ -347,7 +347,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 return file.fill(self._write(file.rows, extraction, X, file.n_done))
             if target is None:
                 target = np.empty(shape, self.dtype)
-            check_out(target, len(X), np.empty((0, shape[1]), self.dtype))
+            check_out(target, shape, np.empty(0, self.dtype))
             for _ in self._write(target, extraction, X):
                 pass
         return target

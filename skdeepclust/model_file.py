@@ -411,6 +411,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
+def _is_float32(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
+
+
 def _are_rows(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
@@ -427,6 +431,8 @@ FACTS: dict[str, Callable[[Any], bool]] = {  # what a fit leaves, and what makes
     "history_": lambda value: isinstance(value, History) and _are_rows(value),
     "restarts_": _are_rows,
     "labels_": lambda value: isinstance(value, np.ndarray) and value.dtype == np.int64,
+    "outlier_scores_": _is_float32,
+    "_references": _is_float32,
     "network_": lambda value: isinstance(value, nn.Module),
 }
 
@@ -699,6 +705,9 @@ class _Reader:
         n_values = math.prod(shape)
         if n_values != estimator.n_features_in_ or n_values != math.prod(estimator._sample_shape):
             raise ValueError("input_shape_ and n_features_in_ don't suit each other")
+        references = getattr(estimator, "_references", None)
+        if references is not None and references.shape[1:] != (estimator._n_features_out,):
+            raise ValueError("the features to compare others with don't suit the network")
         if self.asked:  # what users give is theirs to judge
             return
         if self.is_meta:
@@ -748,7 +757,8 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
     All of it is kept: parameters, networks, labels, history, and what a given `autoencoder` or
     `representation` holds; but for `checkpoint`, and for what isn't this package's, torch's or a
     plain value: networks and functions of your own are named in the file, and
-    :func:`load` has to be given them. Training samples are not part of it.
+    :func:`load` has to be given them. Training samples are not part of it, but the features of up
+    to 10,000 of them, by which it knows outliers.
 
     Parameters
     ----------

@@ -233,7 +233,7 @@ def test_out_of_another_kind(images, out, got):
 
 def test_labels_that_do_not_fit_in_out(blobs):
     fitted = AutoencoderClustering(140, n_init=1, max_epochs=1, random_state=0).fit(blobs)
-    with pytest.raises(ValueError, match="integers up to 1"):
+    with pytest.raises(ValueError, match="integers from 0 to 1"):
         fitted.predict(blobs, out=np.empty(len(blobs), np.int8))
 
 

@@ -14,6 +14,7 @@ from benchmarks.tables import (
     mcdc,
     n2d,
     n_clusters,
+    outliers,
     profeat,
     selection,
     st_dac,
@@ -42,4 +43,5 @@ TABLES = {
     "selection": selection,
     "criteria": criteria,
     "n_clusters": n_clusters,
+    "outliers": outliers,
 }

@@ -29,7 +29,8 @@ from skdeepclust.engine import resolved_device
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
 
-NOT_SENT = ("network_", "history_", "labels_", "restarts_")  # what the fit before has left
+# What the fit before has left
+NOT_SENT = ("network_", "history_", "labels_", "outlier_scores_", "restarts_")
 
 
 def count_workers(n_jobs: int | None, n_runs: int) -> int:

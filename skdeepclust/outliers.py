@@ -1,0 +1,43 @@
+"""How far samples are from those that were trained on, in the space of the features."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+N_NEIGHBORS = 5
+MAX_SAMPLES, MAX_VALUES = 10_000, 2**22  # that are kept to compare others with
+ITSELF = 1 - 1e-6  # cosine
+
+
+def reference_step(n_samples: int, n_features: int) -> int:
+    """Return of how many samples one is kept to compare others with."""
+    n_kept = max(1, min(MAX_SAMPLES, MAX_VALUES // n_features))
+    return -(-n_samples // n_kept)
+
+
+def distance_to_references(z: Tensor, references: Tensor) -> Tensor:
+    """Return the distances of directions to their fifth nearest among others.
+
+    One that is among the others doesn't count as its own neighbour.
+
+    Parameters
+    ----------
+    z : Tensor of shape (m, n_features)
+    references : Tensor of shape (n_references, n_features)
+        Of norm one. With fewer, the farthest counts.
+
+    Returns
+    -------
+    Tensor of shape (m,)
+        In [0, 2].
+
+    References
+    ----------
+    .. [1] Sun, Ming, Zhu and Li (2022). Out-of-Distribution Detection with Deep Nearest Neighbors.
+       ICML. Section 3.
+    """
+    cosines = (F.normalize(z, dim=1) @ references.T).topk(min(N_NEIGHBORS + 1, len(references)))
+    nearest = cosines.values
+    last = nearest[:, -1].where(nearest[:, 0] > ITSELF, nearest[:, :N_NEIGHBORS][:, -1])
+    return (2 - 2 * last).clamp(min=0).sqrt()

@@ -36,6 +36,7 @@ from skdeepclust.cluster import (
     VAEClustering,
 )
 from skdeepclust.features import FeatureExtractor
+from skdeepclust.hierarchy import cut_tree, merge_tree
 from skdeepclust.kmeans import k_means
 from skdeepclust.model_file import load, save
 from skdeepclust.model_selection import select_n_clusters
@@ -79,9 +80,11 @@ __all__ = [
     "VaDEClustering",
     "augment",
     "cluster_report",
+    "cut_tree",
     "datasets",
     "k_means",
     "load",
+    "merge_tree",
     "metrics",
     "model_selection",
     "networks",

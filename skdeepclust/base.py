@@ -49,6 +49,7 @@ from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
+from skdeepclust.hierarchy import merge_tree
 from skdeepclust.inference import (
     forward_in_slices,
     in_slices,
@@ -624,6 +625,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     ----------
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training sample, as :meth:`predict` gives it.
+    merge_tree_ : ndarray of shape (n_clusters - 1, 4)
+        How clusters merge, those first that are confused most: what
+        :func:`~skdeepclust.merge_tree` makes of the training samples' probabilities, for
+        :func:`~skdeepclust.cut_tree` and scipy's functions of dendrograms.
     outlier_scores_ : ndarray of shape (n_samples,), float32
         How far each training sample is from others, as :meth:`score_samples` gives it, but
         positive: the higher, the less it is like them.
@@ -686,6 +691,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
         self.labels_ = best.probabilities.argmax(1)
+        self.merge_tree_ = merge_tree(best.probabilities)
         despite_interruption(best, lambda _: self._measure_outliers(X))
         return best
 

@@ -431,6 +431,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {  # what a fit leaves, and what makes
     "history_": lambda value: isinstance(value, History) and _are_rows(value),
     "restarts_": _are_rows,
     "labels_": lambda value: isinstance(value, np.ndarray) and value.dtype == np.int64,
+    "merge_tree_": lambda value: isinstance(value, np.ndarray) and value.shape[1:] == (4,),
     "outlier_scores_": _is_float32,
     "_references": _is_float32,
     "network_": lambda value: isinstance(value, nn.Module),

@@ -28,6 +28,7 @@ import skdeepclust
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
+from skdeepclust.hierarchy import merge_tree
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 
 PUBLIC = [
@@ -220,6 +221,7 @@ class TestFitted:
         np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
         np.testing.assert_array_equal(fitted.predict(images), fitted.labels_)
         np.testing.assert_array_equal(probabilities.argmax(1), fitted.labels_)
+        np.testing.assert_array_equal(merge_tree(probabilities), fitted.merge_tree_)
         embedding = fitted.transform(images)
         assert embedding.shape == (n, len(fitted.get_feature_names_out()))
         assert 0 <= fitted.score(images) <= np.log(3)
@@ -256,6 +258,7 @@ class TestFitted:
         np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
         np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
         np.testing.assert_array_equal(again.labels_, fitted.labels_)
+        np.testing.assert_array_equal(again.merge_tree_, fitted.merge_tree_)
         assert again.history_ == fitted.history_ and again.restarts_ == fitted.restarts_
         assert set(vars(again)) == set(vars(fitted))
         assert str(again.get_params(deep=False)) == str(fitted.get_params(deep=False))

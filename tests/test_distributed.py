@@ -282,6 +282,7 @@ def assert_same_fit(first, second, X=images):
     assert first.history_[:, "train_loss"] == second.history_[:, "train_loss"]
     if hasattr(first, "labels_"):
         np.testing.assert_array_equal(first.labels_, second.labels_)
+        np.testing.assert_array_equal(first.merge_tree_, second.merge_tree_)
         np.testing.assert_array_equal(first.predict(X), second.labels_)
 
 

@@ -36,6 +36,7 @@ def three(Estimator=STDACClustering, **parameters):
 
 def assert_same(model, expected):
     np.testing.assert_array_equal(model.labels_, expected.labels_)
+    np.testing.assert_allclose(model.merge_tree_, expected.merge_tree_, atol=1e-6)
     assert model.restarts_ == expected.restarts_
     assert model.history_[:, "phase"] == expected.history_[:, "phase"]
     assert model.history_[:, "train_loss"] == expected.history_[:, "train_loss"]

@@ -42,6 +42,7 @@ from skdeepclust.plotting import (  # noqa: E402
     ClusterStatisticsDisplay,
     EmbeddingDisplay,
     InterpolationDisplay,
+    MergeTreeDisplay,
     SpatialTransformerDisplay,
     TrainingCurvesDisplay,
 )
@@ -50,7 +51,7 @@ from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
 PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
 IMAGE_DISPLAYS = [*PANEL_DISPLAYS, InterpolationDisplay]
 WITHOUT_X = [TrainingCurvesDisplay, ClusterSamplesDisplay]
-DISPLAYS = [*IMAGE_DISPLAYS, EmbeddingDisplay, *WITHOUT_X]
+DISPLAYS = [*IMAGE_DISPLAYS, EmbeddingDisplay, MergeTreeDisplay, *WITHOUT_X]
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,14 @@ from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
 
 # What the fit before has left
-NOT_SENT = ("network_", "history_", "labels_", "outlier_scores_", "restarts_")
+NOT_SENT = (
+    "network_",
+    "history_",
+    "labels_",
+    "merge_tree_",
+    "outlier_scores_",
+    "restarts_",
+)
 
 
 def count_workers(n_jobs: int | None, n_runs: int) -> int:

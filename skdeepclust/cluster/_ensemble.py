@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._sklearn import BaseComposition, Interval, fit_context
+from skdeepclust.hierarchy import merge_tree
 
 
 def _fitted(estimator: Any, X: Any) -> Any:
@@ -52,6 +53,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
     ----------
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training sample, as :meth:`predict` gives it.
+    merge_tree_ : ndarray of shape (n_clusters_ - 1, 4)
+        How clusters merge, those first that are confused most: see
+        :func:`~skdeepclust.merge_tree`.
     agreement_ : ndarray of shape (n_samples,)
         Share of the estimators, by weight, whose cluster of a training sample says the same: in
         [0, 1].
@@ -260,7 +264,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         common = [p.T @ consensus for p in found]
         self.shares_ = [c / c.sum(1, keepdims=True).clip(np.finfo(float).tiny) for c in common]
         votes = self._votes(found)
-        self.labels_ = self._average(votes).argmax(1)
+        probabilities = self._average(votes)
+        self.labels_ = probabilities.argmax(1)
+        self.merge_tree_ = merge_tree(probabilities)
         agree = (votes.argmax(2) == self.labels_) & votes.any(2)
         self.agreement_ = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
         return self

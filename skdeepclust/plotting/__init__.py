@@ -8,6 +8,7 @@ from __future__ import annotations
 from skdeepclust.plotting._curves import TrainingCurvesDisplay
 from skdeepclust.plotting._embedding import EmbeddingDisplay
 from skdeepclust.plotting._interpolation import InterpolationDisplay
+from skdeepclust.plotting._merge_tree import MergeTreeDisplay
 from skdeepclust.plotting._montage import ClusterMontageDisplay
 from skdeepclust.plotting._n_clusters import NClustersDisplay
 from skdeepclust.plotting._samples import ClusterSamplesDisplay
@@ -20,6 +21,7 @@ __all__ = [
     "ClusterStatisticsDisplay",
     "EmbeddingDisplay",
     "InterpolationDisplay",
+    "MergeTreeDisplay",
     "NClustersDisplay",
     "SpatialTransformerDisplay",
     "TrainingCurvesDisplay",

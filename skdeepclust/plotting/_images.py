@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._inputs import check_X
@@ -24,6 +25,7 @@ GAP = 0.25  # between two groups of images
 OWNERS = {  # of what a display may need of an estimator
     "history_": "as fitted deep clusterers have",
     "interpolate": "as the deep clusterers with an auto-encoder have",
+    "merge_tree_": "as deep clusterers and ConsensusClustering have",
     "predict": "as clusterers have, unless y is given",
     "predict_proba": "as deep clusterers have",
     "sample": "as VaDEClustering, InfoGANClustering and CatGANClustering have",
@@ -161,6 +163,48 @@ def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None)
     images = np.asarray(images, dtype=float)  # differences of integers would wrap around
     low, high = map(float, limits or (np.nanmin(images), np.nanmax(images)))
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
+
+
+def most_and_least(
+    n_samples: int, probabilities: Any, n_images: int, cluster_names: Sequence[str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cluster's `n_images` most and `n_images` least confident samples, and its size.
+
+    The arguments are checked. A cluster with too few has -1 in between.
+    """
+    check_scalar(n_images, "n_images", Integral, min_val=1)
+    probabilities = check_array(from_torch(probabilities), input_name="probabilities")
+    n_clusters = probabilities.shape[1]
+    if len(probabilities) != n_samples:
+        raise ValueError(
+            f"probabilities must have one row for each of the {n_samples} images; got shape "
+            f"{probabilities.shape}."
+        )
+    if cluster_names is not None and len(cluster_names) != n_clusters:
+        raise ValueError(
+            f"cluster_names must have one name for each of the {n_clusters} clusters; got "
+            f"{len(cluster_names)}."
+        )
+    labels, confidence = probabilities.argmax(1), probabilities.max(1)
+    indices = np.full((n_clusters, 2 * n_images), -1)
+    for cluster, row in enumerate(indices):
+        members = np.flatnonzero(labels == cluster)
+        members = members[np.argsort(-confidence[members], kind="stable")]
+        most, rest = members[:n_images], members[n_images:][-n_images:]
+        row[: len(most)] = most
+        row[len(row) - len(rest) :] = rest
+    return indices, np.bincount(labels, minlength=n_clusters)
+
+
+def cluster_labels(names: Sequence[str] | None, sizes: np.ndarray, of: str) -> list[str]:
+    """Return a label for each cluster: its name, on the next line how many it has of what."""
+    if names is None:
+        names = [f"cluster {k}" for k in range(len(sizes))]
+    counts = {0: "empty", 1: f"1 {of}"}
+    return [
+        f"{name}\n{counts.get(size, f'{size:,} {of}s')}"
+        for name, size in zip(names, sizes, strict=True)
+    ]
 
 
 @contextmanager

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import check_array, check_scalar
 
 from skdeepclust.plotting._images import (
     check_estimator,
     check_images,
+    cluster_labels,
     draw_grid,
     estimator_images,
-    from_torch,
     import_pyplot,
+    most_and_least,
     panels,
     to_unit_range,
 )
@@ -101,14 +100,7 @@ class ClusterMontageDisplay:
         self : ClusterMontageDisplay
         """
         n_clusters, n_columns, height, width = self.images.shape[:4]
-        names = self.cluster_names
-        if names is None:
-            names = [f"cluster {k}" for k in range(n_clusters)]
-        counts = {0: "empty", 1: "1 image"}
-        labels = [
-            f"{name}\n{counts.get(size, f'{size:,} images')}"
-            for name, size in zip(names, self.sizes, strict=True)
-        ]
+        labels = cluster_labels(self.cluster_names, self.sizes, "image")
         tile = 0.55
         size = tile * n_columns + 1, tile * n_clusters * height / width + 0.4
         most, least = np.split(to_unit_range(self.images), 2, axis=1)
@@ -240,30 +232,9 @@ class ClusterMontageDisplay:
         cmap: str,
         figure: FigureBase | None,
     ) -> ClusterMontageDisplay:
-        check_scalar(n_images, "n_images", Integral, min_val=1)
-        probabilities = check_array(from_torch(probabilities), input_name="probabilities")
-        n_samples, n_clusters = probabilities.shape
-        if n_samples != len(images):
-            raise ValueError(
-                f"probabilities must have one row for each of the {len(images)} images; got "
-                f"shape {probabilities.shape}."
-            )
-        if cluster_names is not None and len(cluster_names) != n_clusters:
-            raise ValueError(
-                f"cluster_names must have one name for each of the {n_clusters} clusters; got "
-                f"{len(cluster_names)}."
-            )
-        labels, confidence = probabilities.argmax(1), probabilities.max(1)
-        indices = np.full((n_clusters, 2 * n_images), -1)
-        for cluster, row in enumerate(indices):
-            members = np.flatnonzero(labels == cluster)
-            members = members[np.argsort(-confidence[members], kind="stable")]
-            most, rest = members[:n_images], members[n_images:][-n_images:]
-            row[: len(most)] = most
-            row[len(row) - len(rest) :] = rest
+        indices, sizes = most_and_least(len(images), probabilities, n_images, cluster_names)
         shown = images[indices]
         shown[indices < 0] = np.nan
-        sizes = np.bincount(labels, minlength=n_clusters)
         return cls(shown, indices, sizes, cluster_names=cluster_names).plot(
             cmap=cmap, figure=figure
         )

@@ -36,7 +36,7 @@ from skdeepclust.cluster import (
     VAEClustering,
 )
 from skdeepclust.features import FeatureExtractor
-from skdeepclust.hierarchy import cut_tree, merge_tree
+from skdeepclust.hierarchy import count_clusters, cut_tree, merge_tree
 from skdeepclust.kmeans import k_means
 from skdeepclust.model_file import load, save
 from skdeepclust.model_selection import select_n_clusters
@@ -80,6 +80,7 @@ __all__ = [
     "VaDEClustering",
     "augment",
     "cluster_report",
+    "count_clusters",
     "cut_tree",
     "datasets",
     "k_means",

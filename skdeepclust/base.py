@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
-from skdeepclust.hierarchy import merge_tree
+from skdeepclust.hierarchy import count_clusters, merge_tree
 from skdeepclust.inference import (
     forward_in_slices,
     in_slices,
@@ -59,6 +60,9 @@ from skdeepclust.inference import (
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.outliers import distance_to_references, reference_step
 from skdeepclust.samples import Samples
+
+# Where the number of clusters is to be found: those to begin with, and samples of each at least
+MOST_CLUSTERS, LEAST_SIZE = 30, 10
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = (
@@ -265,11 +269,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _plain_numbers(self) -> Iterator[None]:
         """Within the block, NumPy's numbers among the parameters are Python's.
 
-        torch's constructors and JSON take these alone.
+        torch's constructors and JSON take these alone. After it, all are as they were given.
         """
-        numbers = self._python_numbers()
-        as_given = {name: getattr(self, name) for name in numbers}
-        vars(self).update(numbers)
+        as_given = self.get_params(deep=False)
+        vars(self).update(self._python_numbers())
         try:
             yield
         finally:
@@ -573,6 +576,24 @@ class ScalingMixin(_Fitted):
 
 
 @estimator
+class OpenNClustersMixin(_Fitted):
+    """For estimators whose confusion of many clusters tells how many there are.
+
+    Parameters
+    ----------
+    n_clusters : int or "auto"
+        Number of clusters. "auto": it is found by a fit with 30 clusters (of ten samples at least)
+        before, of which two merge as long as they are confused more than by chance
+        (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); `n_clusters_` has it. The
+        checkpoint of that fit has ".many" appended to its name.
+    """
+
+    n_clusters: int = field(  # within a fit
+        default=8, metadata={"allowed": [AT_LEAST_1, StrOptions({"auto"})]}, kw_only=False
+    )
+
+
+@estimator
 class AugmentationMixin(_Fitted):
     """For estimators that augment the samples they train on.
 
@@ -623,6 +644,8 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
     Attributes
     ----------
+    n_clusters_ : int
+        Number of clusters.
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training sample, as :meth:`predict` gives it.
     merge_tree_ : ndarray of shape (n_clusters - 1, 4)
@@ -659,13 +682,29 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         return 1
 
     def _prepared(self, X: Any) -> Samples:
+        is_open = self.n_clusters == "auto"
+        if is_open:
+            self.n_clusters = MOST_CLUSTERS
         X = super()._prepared(X)
+        if is_open:
+            self.n_clusters = max(2, min(MOST_CLUSTERS, len(X) // LEAST_SIZE))
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
                 "samples."
             )
+        if is_open:
+            self.n_clusters = self._counted(X)
         return X
+
+    def _counted(self, X: Samples) -> int:
+        """Return how many of ``self.n_clusters`` clusters are left, where confused ones merge."""
+        checkpoint = self.checkpoint
+        if checkpoint is not None:
+            self.checkpoint = f"{os.fspath(checkpoint)}.many"
+        self._train(X)
+        self.checkpoint = checkpoint
+        return max(2, count_clusters(self.merge_tree_))
 
     def _train(self, X: Samples) -> Run:
         n_init = self._auto_n_init(len(X)) if self.n_init == "auto" else self.n_init
@@ -690,6 +729,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             )
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
+        self.n_clusters_ = self.n_clusters
         self.labels_ = best.probabilities.argmax(1)
         self.merge_tree_ = merge_tree(best.probabilities)
         despite_interruption(best, lambda _: self._measure_outliers(X))
@@ -771,7 +811,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         X = self._checked(X)
         is_far = None if reject is None else self._is_far(X, reject)
         if is_far is not None and out is not None:
-            check_out(out, (len(X),), np.array([-1, self.n_clusters - 1]))
+            check_out(out, (len(X),), np.array([-1, self.n_clusters_ - 1]))
         labels = self._of_logits(lambda z: z.softmax(1).argmax(1), self.network_, X, out)
         if is_far is not None:
             for part in (slice(i, i + 2**16) for i in range(0, len(X), 2**16)):

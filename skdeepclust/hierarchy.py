@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,7 @@ def cut_tree(tree: Any, n_clusters: int) -> np.ndarray:
     See Also
     --------
     merge_tree : Makes the tree.
+    count_clusters : A number of clusters by a height.
 
     Examples
     --------
@@ -138,9 +139,7 @@ def cut_tree(tree: Any, n_clusters: int) -> np.ndarray:
     >>> cut_tree([[0, 2, 0.1, 2], [1, 3, 0.6, 3]], n_clusters=2)
     array([0, 1, 0])
     """
-    tree = np.asarray(tree, dtype=float)
-    if tree.shape != (0, 4):  # of one cluster, which scipy doesn't know
-        is_valid_linkage(tree, throw=True, name="tree")
+    tree = _checked(tree)
     n_fine = len(tree) + 1
     check_scalar(n_clusters, "n_clusters", Integral, min_val=1, max_val=n_fine)
     labels = np.arange(n_fine)
@@ -150,3 +149,46 @@ def cut_tree(tree: Any, n_clusters: int) -> np.ndarray:
         labels[labels == other] = one
         first.append(one)
     return np.unique(labels, return_inverse=True)[1]
+
+
+def count_clusters(tree: Any, *, height: float = 0.5) -> int:
+    """Return how many clusters are left when those below a height have merged.
+
+    Parameters
+    ----------
+    tree : array-like of shape (n_fine - 1, 4)
+        What :func:`merge_tree` returns, the `merge_tree_` of a clusterer with many clusters.
+    height : float in [0, 1], default=0.5
+        At 0.5, clusters merge as long as two are confused more than by chance.
+
+    Returns
+    -------
+    n_clusters : int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not valid.
+
+    See Also
+    --------
+    cut_tree : The clusters themselves.
+    skdeepclust.select_n_clusters : Finds a number by fits of each, of any clusterer.
+
+    Examples
+    --------
+    >>> from skdeepclust import count_clusters
+    >>> count_clusters([[0, 2, 0.1, 2], [1, 3, 0.6, 3]])
+    2
+    """
+    tree = _checked(tree)
+    check_scalar(height, "height", Real, min_val=0, max_val=1)
+    return int((tree[:, 2] > height).sum()) + 1
+
+
+def _checked(tree: Any) -> np.ndarray:
+    tree = np.asarray(tree, dtype=float)
+    if tree.shape != (0, 4):  # of one cluster, which scipy doesn't know
+        is_valid_linkage(tree, throw=True, name="tree")
+    return tree

@@ -431,6 +431,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {  # what a fit leaves, and what makes
     "history_": lambda value: isinstance(value, History) and _are_rows(value),
     "restarts_": _are_rows,
     "labels_": lambda value: isinstance(value, np.ndarray) and value.dtype == np.int64,
+    "n_clusters_": lambda value: type(value) is int and value > 0,
     "merge_tree_": lambda value: isinstance(value, np.ndarray) and value.shape[1:] == (4,),
     "outlier_scores_": _is_float32,
     "_references": _is_float32,
@@ -721,7 +722,7 @@ class _Reader:
     def check_passes(self, estimator: Any, device: str) -> None:
         """Raise an error unless the network makes of samples what it should."""
         network, shape = estimator.network_, estimator.input_shape_
-        n_clusters = getattr(estimator, "n_clusters", None)
+        n_clusters = getattr(estimator, "n_clusters_", None)
         x = torch.zeros(2, *shape, device=device)
         with torch.no_grad(), evaluation_mode(network):
             z = network.embed(x)

@@ -1,13 +1,24 @@
+import warnings
+
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, is_monotonic, is_valid_linkage
 from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits, load_iris
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.datasets import load_digits, load_iris, make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
+from skorch.callbacks import Callback
 
-from skdeepclust import AutoencoderClustering, ConsensusClustering, TEMIClustering
-from skdeepclust.hierarchy import BLOCK, cut_tree, merge_tree
+import skdeepclust
+from skdeepclust import (
+    AutoencoderClustering,
+    ConsensusClustering,
+    DeepClustering,
+    IMSATClustering,
+    TEMIClustering,
+)
+from skdeepclust.hierarchy import BLOCK, count_clusters, cut_tree, merge_tree
 from skdeepclust.metrics import clustering_accuracy_score
 
 
@@ -145,3 +156,90 @@ def test_consensus():
     np.testing.assert_array_equal(model.merge_tree_, merge_tree(model.predict_proba(X)))
     cut = cut_tree(model.merge_tree_, 2)[model.labels_]
     assert clustering_accuracy_score(load_iris().target > 0, cut) == 1  # setosa and the others
+
+
+# ---------------------------------------------------------------------- a number that is found
+
+
+@pytest.fixture(scope="module")
+def four():
+    """Four clusters of unlike size in eight dimensions."""
+    sizes = [60, 90, 120, 150]
+    X, y = make_blobs(sizes, n_features=8, cluster_std=1.5, random_state=0)
+    return X.astype(np.float32), y
+
+
+FOUND = {"n_neighbors": 20, "scaling": "standard", "random_state": 0}
+
+
+def test_number_that_is_found(four, tmp_path):
+    X, y = four
+    model = TEMIClustering("auto", **FOUND).fit(X)
+    assert model.n_clusters == "auto"
+    assert model.n_clusters_ == 4
+    eight = KMeans(n_init=3, random_state=0).fit_predict(X)  # scikit-learn's default
+    assert adjusted_rand_score(y, model.labels_) > adjusted_rand_score(y, eight) + 0.1
+    same = TEMIClustering(4, **FOUND).fit(X)
+    np.testing.assert_array_equal(model.labels_, same.labels_)
+    assert model.predict_proba(X).shape == (len(X), 4)
+    skdeepclust.save(model, tmp_path / "model.skdc")
+    loaded = skdeepclust.load(tmp_path / "model.skdc")
+    assert (loaded.n_clusters, loaded.n_clusters_) == ("auto", 4)
+    np.testing.assert_array_equal(loaded.predict(X), model.labels_)
+
+
+@pytest.mark.parametrize("Estimator", [DeepClustering, IMSATClustering, TEMIClustering])
+def test_numbers_of_few_samples(Estimator, four):
+    X = four[0][:45]
+    model = Estimator("auto", max_epochs=2, n_init=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X)
+    assert 2 <= model.n_clusters_ <= 4  # ten samples in each at least, to begin with
+    assert model.merge_tree_.shape == (model.n_clusters_ - 1, 4)
+
+
+def test_checkpoint_of_the_fit_that_finds_it(four, tmp_path):
+    X = four[0]
+    short = {**FOUND, "max_epochs": 5}
+    stopped = Stops(at=8)  # in the second fit
+    model = TEMIClustering("auto", checkpoint=tmp_path / "c.pt", callbacks=[stopped], **short)
+    with pytest.raises(RuntimeError, match="stopped"):
+        model.fit(X)
+    assert model.n_clusters == "auto"
+    assert model.checkpoint == tmp_path / "c.pt"
+    assert (tmp_path / "c.pt.many").exists()
+    model.set_params(callbacks=None).fit(X)
+    expected = TEMIClustering("auto", **short).fit(X)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+
+
+class Stops(Callback):
+    """Raises at an epoch, counted over all fits."""
+
+    n_epochs = 0
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_epoch_begin(self, net, **kwargs):
+        Stops.n_epochs += 1
+        if Stops.n_epochs == self.at:
+            raise RuntimeError("stopped")
+
+
+def test_estimators_that_find_none(four):
+    with pytest.raises(ValueError, match="The 'n_clusters' parameter"):
+        AutoencoderClustering("auto").fit(four[0])
+
+
+@pytest.mark.parametrize("height", [-0.1, 1.1, "high"])
+def test_heights_that_are_none(height):
+    with pytest.raises((ValueError, TypeError), match="height"):
+        count_clusters([[0, 1, 0.1, 2]], height=height)
+
+
+def test_clusters_above_a_height():
+    tree = [[0, 1, 0.2, 2], [2, 4, 0.5, 3], [3, 5, 0.7, 4]]
+    assert [count_clusters(tree, height=h) for h in (0, 0.2, 0.5, 0.7)] == [4, 3, 2, 1]
+    assert count_clusters(np.empty((0, 4))) == 1

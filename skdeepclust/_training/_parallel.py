@@ -35,6 +35,7 @@ NOT_SENT = (
     "history_",
     "labels_",
     "merge_tree_",
+    "n_clusters_",
     "outlier_scores_",
     "restarts_",
 )

@@ -12,6 +12,7 @@ from torch import Tensor
 from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
+from skdeepclust.base import OpenNClustersMixin
 from skdeepclust.cluster._base_augmented import AUTO
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
@@ -71,7 +72,7 @@ class NeighborObjective(WholeBatchObjective):
 
 
 @estimator
-class DeepClustering(BaseOverclusterer):
+class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     """Deep clustering by neighbours in input space: the one to begin with.
 
     A small network is trained to give two augmented copies of a sample, and a copy of one of its

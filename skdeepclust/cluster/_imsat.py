@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
-from skdeepclust.base import BaseDeepClusterer, EncoderMixin, ScalingMixin
+from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import mutual_information, prediction_change
@@ -183,7 +183,7 @@ class BaseInformationClusterer(ScalingMixin, EncoderMixin, BaseDeepClusterer):
 
 
 @estimator
-class IMSATClustering(BaseInformationClusterer):
+class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     """Information maximising self-augmented training (IMSAT).
 
     A network is trained to assign each sample to a cluster with confidence, to use all clusters

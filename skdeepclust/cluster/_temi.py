@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
-from skdeepclust.base import BaseDeepClusterer, EncoderMixin, ScalingMixin
+from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import temi_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
@@ -104,7 +104,7 @@ class TEMIObjective(ManyHeadsObjective, WholeBatchObjective):
 
 
 @estimator
-class TEMIClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
+class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClusterer):
     r"""Self-distillation of clustering heads on features (TEMI).
 
     `X` holds features, those of a network that was trained on other images, say. Heads are trained

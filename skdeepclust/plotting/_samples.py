@@ -145,7 +145,7 @@ class ClusterSamplesDisplay:
                 f"InfoGANClustering have; got {estimator!r}."
             )
         check_scalar(n_images, "n_images", Integral, min_val=1)
-        n_clusters = estimator.n_clusters
+        n_clusters = estimator.n_clusters_
         if cluster_names is not None and len(cluster_names) != n_clusters:
             raise ValueError(
                 f"cluster_names must have one name for each of the {n_clusters} clusters; got "

@@ -2,9 +2,9 @@
 
     python -m skdeepclust FOLDER --n-clusters 10 --out result/
 
-writes to result/: labels.csv (path, label and probability of each image), report/index.html (what
-is in the clusters, to look at) and model.skdc (for skdeepclust.load). Stopped by Ctrl-C or killed,
-the same command goes on where it was, at most a minute earlier.
+writes to result/: labels.csv (path, label, probability and outlier score of each image),
+report/index.html (what is in the clusters, to look at) and model.skdc (for skdeepclust.load).
+Stopped by Ctrl-C or killed, the same command goes on where it was, at most a minute earlier.
 
 Exit status: 0 done; 2 the folder or an argument is no good, or an extra is missing; 3 a file can't
 be read or written, for want of space say; 130 stopped by Ctrl-C.
@@ -26,7 +26,7 @@ import numpy as np
 
 import skdeepclust
 from skdeepclust.base import BaseDeepClusterer
-from skdeepclust.datasets import ImageFolder
+from skdeepclust.datasets import ImageFolder, export_folder
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
 FLAGSHIP = "flagship"
@@ -54,6 +54,11 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def _number(text: str) -> int | str:
+    """Return a number of clusters, or that it is to be found."""
+    return text if text == "auto" else int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "skdeepclust",
@@ -61,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", help="images, also in sub-folders")
-    parser.add_argument("--n-clusters", type=int, required=True)
+    parser.add_argument(
+        "--n-clusters", type=_number, required=True, metavar="N",
+        help="or auto, for the methods that find a number: deep, imsat, temi",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("result"), help="default: result")
     parser.add_argument(
         "--method", choices=_methods(), default=FLAGSHIP, metavar="NAME",
@@ -79,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="parameters of the method, such as max_epochs=20",
+    )  # fmt: skip
+    parser.add_argument(
+        "--export", choices=["symlink", "copy"],
+        help="make a folder of each cluster, too, in OUT/clusters: of links to the images, or of "
+        "copies",
     )  # fmt: skip
     parser.add_argument("--random-state", type=int, default=0)
     parser.add_argument("--device", default="auto")
@@ -128,17 +141,17 @@ def _features(folder: ImageFolder, arguments: argparse.Namespace) -> np.ndarray:
     return extractor.transform(folder)
 
 
-def _write_labels(path: Path, folder: ImageFolder, probabilities: np.ndarray) -> None:
+def _write_labels(path: Path, folder: ImageFolder, probabilities: Any, scores: Any) -> None:
     """Write a row for each image, as a whole or not at all."""
     temporary = path.with_name(f"{path.name}.partial")
-    labels, sure = probabilities.argmax(1), probabilities.max(1)
+    columns = folder.paths, probabilities.argmax(1), probabilities.max(1), scores
     try:
         # names of files may be no text
         with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability"])
-            for row in zip(folder.paths, labels, sure, strict=True):
-                writer.writerow([row[0], row[1], f"{row[2]:.4f}"])
+            writer.writerow(["path", "label", "probability", "outlier_score"])
+            for name, label, sure, score in zip(*columns, strict=True):
+                writer.writerow([name, label, f"{sure:.4f}", f"{score:.4f}"])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -153,6 +166,9 @@ def _run(arguments: argparse.Namespace) -> int:
     mode = "L" if arguments.grey else "RGB"
     side = arguments.size
     folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
+    clusters = out / "clusters"
+    if arguments.export and clusters.exists():
+        raise ValueError(f"{str(clusters)!r} exists, and nothing is overwritten")
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any = folder if arguments.features is None else _features(folder, arguments)
@@ -161,15 +177,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if any("was interrupted" in text for text in texts):
         raise KeyboardInterrupt
     estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
-    _write_labels(out / "labels.csv", folder, estimator.predict_proba(X))
+    _write_labels(out / "labels.csv", folder, estimator.predict_proba(X), estimator.outlier_scores_)
     page = skdeepclust.cluster_report(
         estimator,
         X,
         images=folder,
-        title=f"{Path(arguments.folder).resolve().name}: {arguments.n_clusters} clusters",
+        title=f"{Path(arguments.folder).resolve().name}: {estimator.n_clusters_} clusters",
         out=out / "report",
     )
     skdeepclust.save(estimator, out / "model.skdc")
+    if arguments.export:
+        export_folder(list(folder.paths), estimator.labels_, clusters, mode=arguments.export)
     for path in out.glob("checkpoint.pt*"):  # of this run, and of its restarts
         path.unlink()
     say(f"{out / 'labels.csv'}\n{page}\n{out / 'model.skdc'}")

@@ -54,11 +54,28 @@ def test_labels_report_and_model(photos, tmp_path, capsys):
     assert [int(row["label"]) for row in found] == model.predict(folder).tolist()
     probabilities = [float(row["probability"]) for row in found]
     np.testing.assert_allclose(probabilities, model.predict_proba(folder).max(1), atol=1e-4)
+    scores = [float(row["outlier_score"]) for row in found]
+    np.testing.assert_allclose(scores, model.outlier_scores_, atol=1e-4)
     page = (tmp_path / "out" / "report" / "index.html").read_text()
     assert "3 clusters</h1>" in page and "Classes and clusters" in page
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "labels.csv", "model.skdc", "report",
     }  # fmt: skip
+
+
+def test_number_that_is_found_and_folders_of_clusters(photos, tmp_path, capsys):
+    assert run(photos, tmp_path, "--export", "copy", n_clusters="auto") == 0
+    model = skdeepclust.load(tmp_path / "model.skdc")
+    assert model.n_clusters == "auto"
+    found = rows(tmp_path)
+    assert {int(row["label"]) for row in found} <= set(range(model.n_clusters_))
+    copies = sorted(path.name for path in (tmp_path / "clusters").rglob("*.png"))
+    assert copies == sorted(Path(row["path"]).name for row in found)
+    assert not list(tmp_path.glob("checkpoint.pt*"))
+    assert run(photos, tmp_path, "--export", "symlink") == 2
+    assert "clusters' exists, and nothing is overwritten" in capsys.readouterr().err
+    assert run(photos, tmp_path, "--method", "dac", n_clusters="auto") == 2
+    assert "'n_clusters' parameter" in capsys.readouterr().err
 
 
 def test_other_methods_and_progress(photos, tmp_path, capsys):

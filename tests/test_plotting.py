@@ -28,12 +28,15 @@ import matplotlib.pyplot as plt  # noqa: E402
 from skdeepclust import (  # noqa: E402
     AutoencoderClustering,
     CatGANClustering,
+    ConsensusClustering,
     DACClustering,
     InfoGANClustering,
     SimCLR,
     STDACClustering,
     VaDEClustering,
     VAEClustering,
+    cut_tree,
+    merge_tree,
     plotting,
 )
 from skdeepclust.plotting import (  # noqa: E402
@@ -47,6 +50,7 @@ from skdeepclust.plotting import (  # noqa: E402
     TrainingCurvesDisplay,
 )
 from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
+from skdeepclust.plotting._images import to_unit_range  # noqa: E402
 
 PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
 IMAGE_DISPLAYS = [*PANEL_DISPLAYS, InterpolationDisplay]
@@ -178,6 +182,7 @@ def test_an_estimator_of_another_kind_is_refused(display, images):
 
 NEEDED = {
     ClusterMontageDisplay: "predict_proba",
+    MergeTreeDisplay: "predict_proba",
     ClusterStatisticsDisplay: "spatial_transform",
     SpatialTransformerDisplay: "spatial_transform",
     InterpolationDisplay: "interpolate",
@@ -587,6 +592,71 @@ def test_montage_names_the_clusters(st_dac, images):
 def test_montage_refuses(X, probabilities, options, message):
     with pytest.raises(ValueError, match=message):
         ClusterMontageDisplay.from_predictions(X, probabilities, **options)
+
+
+# MergeTreeDisplay
+
+
+def test_merge_tree_has_the_most_confident_images_at_its_leaves():
+    rng = np.random.default_rng(0)
+    probabilities, X = rng.dirichlet(np.full(6, 0.3), size=150), rng.random((150, 8, 9))
+    display = MergeTreeDisplay.from_predictions(X, probabilities, n_images=4)
+    montage = ClusterMontageDisplay.from_predictions(X, probabilities, n_images=4)
+    assert_array_equal(display.tree, merge_tree(probabilities))
+    assert_array_equal(np.sort(display.leaves_), range(6))
+    assert_allclose(display.images, montage.images[:, :4])
+    first = to_unit_range(display.images)[display.leaves_[0]]
+    for artist, image in zip(display.images_[0], first, strict=True):
+        assert_allclose(artist.get_array(), image)
+    images_ax = display.images_[0, 0].axes
+    assert row_labels(images_ax)[0].startswith(f"cluster {display.leaves_[0]}\n")
+    display.figure_.draw_without_rendering()
+    for row, tick in enumerate(images_ax.get_yticks()):  # a leaf is where its images are
+        leaf = display.ax_.transData.transform((0, 5 + 10 * row))
+        assert_allclose(leaf, images_ax.transData.transform((0, tick)), atol=0.5)
+
+
+def test_merge_tree_of_an_estimator_is_the_one_that_it_found(st_dac, images):
+    display = MergeTreeDisplay.from_estimator(st_dac, images[:20], n_images=2)
+    assert_array_equal(display.tree, st_dac.merge_tree_)  # of all samples
+    assert_array_equal(display.sizes, np.bincount(st_dac.predict(images[:20]), minlength=4))
+    assert display.images_.shape == (4, 2)
+
+
+def test_merge_tree_of_tabular_data_has_names(images):
+    X = images.reshape(len(images), -1)
+    members = [(str(k), KMeans(k, random_state=0)) for k in (4, 5)]
+    consensus = ConsensusClustering(members, n_clusters=4, random_state=0)
+    deep = AutoencoderClustering(4, max_epochs=1, random_state=0)
+    for estimator in (consensus, deep):
+        display = MergeTreeDisplay.from_estimator(fitted(estimator, X), X, cluster_names="abcd")
+        assert display.images_ is None
+        names = [label[0] for label in row_labels(display.ax_)]
+        assert names == ["abcd"[leaf] for leaf in display.leaves_]
+
+
+def test_merge_tree_has_a_colour_for_each_cluster_of_a_cut():
+    probabilities = np.random.default_rng(0).dirichlet(np.full(8, 0.3), size=200)
+    display = MergeTreeDisplay.from_predictions(None, probabilities, n_clusters=3)
+    labels = cut_tree(display.tree, 3)[display.leaves_]
+    drawn = [label.get_color() for label in display.ax_.get_yticklabels()]
+    assert drawn == [PALETTE[label] for label in labels]
+    links = [line.get_color() for line in display.ax_.lines[:7]]
+    assert sorted(color in PALETTE for color in links) == [False] * 2 + [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "options", "message"),
+    [
+        (np.ones((5, 1)), {}, "tree must be one of at least two clusters; got 1"),
+        (np.ones((4, 2)), {}, r"probabilities .* 5 images; got .*\(4, 2\)"),
+        (np.ones((5, 2)), {"n_clusters": 3}, "n_clusters == 3, must be <= 2"),
+        (np.ones((5, 2)), {"n_images": 0}, "n_images == 0, must be >= 1"),
+    ],
+)
+def test_merge_tree_refuses(probabilities, options, message):
+    with pytest.raises(ValueError, match=message):
+        MergeTreeDisplay.from_predictions(np.zeros((5, 8, 8)), probabilities, **options)
 
 
 # SpatialTransformerDisplay

@@ -88,7 +88,7 @@ def check_estimator(estimator: Any, *needed: str, on_images: bool = False) -> No
     elif missing:
         problem = f"have `{missing[0]}`, {OWNERS[missing[0]]}"
     if problem:
-        advice = _advice(estimator, needed, on_images)
+        advice = _advice(estimator, needed, on_images or "predict_proba" in needed)
         raise ValueError(f"estimator must {problem}; got {estimator!r}.{advice}")
     if is_deep:
         check_is_fitted(estimator, "network_")
@@ -107,7 +107,7 @@ def _has(estimator: Any, name: str) -> bool:
     return is_learnt or hasattr(estimator, name)
 
 
-def _advice(estimator: Any, needed: Sequence[str], on_images: bool) -> str:
+def _advice(estimator: Any, needed: Sequence[str], of_samples: bool) -> str:
     """Return what to pass in place of a pipeline or search around an estimator that will do."""
     inner, place = _deep_part(estimator, "estimator")
     if inner is None or not all(_has(inner, name) for name in needed):
@@ -115,7 +115,7 @@ def _advice(estimator: Any, needed: Sequence[str], on_images: bool) -> str:
     advice = f" Pass `{place}` instead"
     if "best_estimator_" in place and not hasattr(estimator, "best_estimator_"):
         advice += ", which a fit with refit=True makes"
-    if on_images and place.endswith("]") and not place.endswith("[0]"):
+    if of_samples and place.endswith("]") and not place.endswith("[0]"):
         advice += ", with samples as the steps before it transform them"
     return f"{advice}."
 

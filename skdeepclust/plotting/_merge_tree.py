@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 GREY = "0.4"
+WIDTH = 7  # of the tree beside images, in heights of these
 
 
 class MergeTreeDisplay:
@@ -63,7 +64,6 @@ class MergeTreeDisplay:
 
     See Also
     --------
-    skdeepclust.merge_tree : Makes the tree.
     ClusterMontageDisplay : The most and the least confident images of each cluster.
 
     Examples
@@ -140,8 +140,9 @@ class MergeTreeDisplay:
                 # leaves are at 5, 15, 25, ...: at the middle of their images
                 middle, second = outer.get_yticks()[:2]
                 margin = 10 * middle / (second - middle)
-                width = 6 * second / outer.get_xlim()[1]
-                ax = outer.inset_axes((-width, 0, width, 1))
+                width, right = WIDTH * (second - middle), outer.get_xlim()[1]
+                outer.set_xlim(-width, right)
+                ax = outer.inset_axes((0, 0, width / (width + right), 1))
                 ax.set_yticks([])
             outer.yaxis.tick_right()
             for label, leaf in zip(outer.get_yticklabels(), self.leaves_, strict=True):
@@ -198,14 +199,14 @@ class MergeTreeDisplay:
         Raises
         ------
         ValueError
-            If `estimator` has no ``merge_tree_``, or an argument is not valid.
+            If `estimator` has no ``predict_proba`` or ``merge_tree_``, or an argument is not valid.
         sklearn.exceptions.NotFittedError
             If `estimator` is not fitted.
         ImportError
             If matplotlib is not installed.
         """
         import_pyplot(cls)
-        check_estimator(estimator, "merge_tree_", "predict_proba")
+        check_estimator(estimator, "predict_proba", "merge_tree_")
         probabilities = np.asarray(estimator.predict_proba(X))
         is_of_images = isinstance(estimator, BaseDeepEstimator) and len(estimator.input_shape_) == 3
         images = estimator_images(estimator, X) if is_of_images else None
@@ -299,7 +300,8 @@ class MergeTreeDisplay:
             return 5.5, 0.35 * len(self.sizes) + 0.8
         n_clusters, n_columns, height, width = self.images.shape[:4]
         tile = 0.5
-        return tile * n_columns + 4, tile * n_clusters * height / width + 0.8
+        rows = tile * height / width
+        return tile * n_columns + rows * WIDTH + 1, rows * n_clusters + 0.8
 
     def _colours(self, n_clusters: int | None) -> list[str]:
         """Return the colour of each cluster, also of those that merges make."""

@@ -151,7 +151,17 @@ def _entropy(p: Tensor) -> Tensor:
     return torch.special.entr(p.clamp_min(1e-30)).sum(-1)  # at 0 its gradient is infinite
 
 
-def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Tensor:
+def _evenness(mean: Tensor, prior: Tensor | None) -> Tensor:
+    """Return H(mean), or what takes its place: log n_clusters - KL(mean || prior), by size."""
+    if prior is None:
+        return _entropy(mean)
+    by_size = prior.sort().values[mean.argsort(-1).argsort(-1)]
+    return _entropy(mean) + (mean * (len(prior) * by_size).log()).sum(-1)
+
+
+def mutual_information(
+    probabilities: Tensor, entropy_weight: float = 1.0, prior: Tensor | None = None
+) -> Tensor:
     """Mutual information of samples and clusters, mu H(mean p) - mean H(p), in nats.
 
     Parameters
@@ -160,6 +170,10 @@ def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Te
         Non-negative rows that sum to one.
     entropy_weight : float, default=1.0
         mu of [1]_, which favours clusters of like size; with 1 it is the mutual information.
+    prior : Tensor of shape (n_clusters,), default=None
+        Shares of the samples that the clusters are to have, positive and summing to one; the larger
+        a cluster is, the larger the share that it is drawn to. H(mean p) becomes log n_clusters -
+        KL(mean p || prior), which is the same for equal shares. None: equal ones.
 
     Returns
     -------
@@ -179,7 +193,8 @@ def mutual_information(probabilities: Tensor, entropy_weight: float = 1.0) -> Te
     >>> mutual_information(torch.eye(2))
     tensor(0.6931)
     """
-    return entropy_weight * _entropy(probabilities.mean(0)) - _entropy(probabilities).mean()
+    evenness = _evenness(probabilities.mean(0), prior)
+    return entropy_weight * evenness - _entropy(probabilities).mean()
 
 
 def mean_entropy(probabilities: Tensor) -> Tensor:
@@ -292,7 +307,10 @@ def code_information(logits: Tensor, cluster: Tensor, means: Tensor, continuous:
 
 
 def invariant_information(
-    probabilities: Tensor, of_copies: Tensor, entropy_weight: float = 1.0
+    probabilities: Tensor,
+    of_copies: Tensor,
+    entropy_weight: float = 1.0,
+    prior: Tensor | None = None,
 ) -> Tensor:
     """Mutual information of the clusters of samples and of their copies, equation 3 of [1]_.
 
@@ -305,6 +323,8 @@ def invariant_information(
     entropy_weight : float, default=1.0
         Weight of the entropies of the clusters' sizes, lambda of the paper's code, which favours
         clusters of like size; with 1 it is the mutual information.
+    prior : Tensor of shape (n_clusters,), default=None
+        As in :func:`mutual_information`.
 
     Returns
     -------
@@ -328,7 +348,7 @@ def invariant_information(
     with torch.autocast(probabilities.device.type, enabled=False):  # bf16 has not the digits
         joint = probabilities.float().mT @ of_copies.float()
     joint = (joint + joint.mT) / (2 * probabilities.shape[-2])
-    return 2 * entropy_weight * _entropy(joint.sum(-1)) - _entropy(joint.flatten(-2))
+    return 2 * entropy_weight * _evenness(joint.sum(-1), prior) - _entropy(joint.flatten(-2))
 
 
 def prediction_change(logits: Tensor, perturbed_logits: Tensor) -> Tensor:
@@ -1088,7 +1108,12 @@ def association_loss(a: Tensor, b: Tensor, groups: Tensor, visit_weight: float =
         return walker - visit_weight * (visits + 1e-8).log().mean()
 
 
-def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5.0) -> Tensor:
+def scan_loss(
+    logits: Tensor,
+    neighbor_logits: Tensor,
+    entropy_weight: float = 5.0,
+    prior: Tensor | None = None,
+) -> Tensor:
     """Semantic clustering loss of SCAN [1]_, equation 2 of ProFeat.
 
     A sample and one of its neighbours are to have the same, confident cluster, and the clusters
@@ -1100,6 +1125,8 @@ def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5
         Of samples and of a neighbour of each; leading axes are those of several heads.
     entropy_weight : float, default=5.0
         Weight of the entropy of the samples' mean probabilities, which is maximised.
+    prior : Tensor of shape (n_clusters,), default=None
+        As in :func:`mutual_information`.
 
     Returns
     -------
@@ -1121,6 +1148,8 @@ def scan_loss(logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5
     consistency = -(log_p + log_q).logsumexp(-1).mean(-1)
     log_mean = log_p.logsumexp(-2) - math.log(log_p.shape[-2])  # finite for an empty cluster too
     entropy = -(log_mean.exp() * log_mean).sum(-1)
+    if prior is not None:
+        entropy = _evenness(log_mean.exp(), prior)
     return consistency - entropy_weight * entropy
 
 
@@ -1205,7 +1234,12 @@ def temi_loss(logits: Tensor, teacher_logits: Tensor, sizes: Tensor, beta: float
     return -(weight * information).mean(-1)
 
 
-def turtle_loss(probabilities: Tensor, logits: Tensor, entropy_weight: float = 10.0) -> Tensor:
+def turtle_loss(
+    probabilities: Tensor,
+    logits: Tensor,
+    entropy_weight: float = 10.0,
+    prior: Tensor | None = None,
+) -> Tensor:
     """How badly linear classifiers learn a labelling, less its entropy: equation 12 of [1]_.
 
     The labels tau are the mean of `probabilities` over the task encoder's spaces (equation 9). The
@@ -1220,6 +1254,8 @@ def turtle_loss(probabilities: Tensor, logits: Tensor, entropy_weight: float = 1
         Of the classifiers that were trained on the labels, one a feature space.
     entropy_weight : float, default=10.0
         gamma.
+    prior : Tensor of shape (n_clusters,), default=None
+        As in :func:`mutual_information`.
 
     Returns
     -------
@@ -1239,7 +1275,7 @@ def turtle_loss(probabilities: Tensor, logits: Tensor, entropy_weight: float = 1
     """
     p = probabilities.float()
     error = -(p.mean(0) * logits.float().log_softmax(-1)).sum(-1).mean(-1).sum()
-    return error - entropy_weight * _entropy(p.mean(1)).sum()
+    return error - entropy_weight * _evenness(p.mean(1), prior).sum()
 
 
 def pair_agreement(labels: Tensor) -> Tensor:

@@ -135,6 +135,49 @@ class WholeBatchObjective(Objective):
         return shuffled[: n_samples - rest]
 
 
+class ClassPrior(nn.Module):
+    """The shares of the samples that clusters are drawn to: like ones in the first epochs.
+
+    Clusters that are drawn to unlike sizes before they are found settle in the wrong places.
+
+    Parameters
+    ----------
+    shares : Tensor of shape (n_clusters,) or None
+        None: like ones all along.
+    max_epochs : int
+        Of the phase.
+    start : float, default=0.5
+        Part of the epochs after which `shares` come in.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.objective import ClassPrior
+    >>> prior = ClassPrior(torch.tensor([0.75, 0.25]), max_epochs=2)
+    >>> for epoch in range(2):
+    ...     prior.next_epoch()
+    ...     print(prior.now)
+    None
+    tensor([0.7500, 0.2500])
+    """
+
+    shares: Tensor | None
+    n_epochs: Tensor | None
+
+    def __init__(self, shares: Tensor | None, max_epochs: int, start: float = 0.5) -> None:
+        super().__init__()
+        self.n_even = int(start * max_epochs)
+        self.now: Tensor | None = None  # what a loss takes
+        self.register_buffer("shares", shares)
+        self.register_buffer("n_epochs", None if shares is None else torch.tensor(0))
+
+    def next_epoch(self) -> None:
+        """Decide which shares the next epoch has."""
+        if self.n_epochs is not None:
+            self.n_epochs += 1
+            self.now = self.shares if self.n_epochs > self.n_even else None
+
+
 class ManyHeadsObjective(Objective):
     """Base of the objectives of several heads, whose losses tell which one to keep.
 

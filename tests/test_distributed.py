@@ -105,6 +105,7 @@ def cases(batch_size):
             lr=1.0,
         ),
         "IIC": IICClustering(**clusterer),
+        "IIC, unlike sizes": IICClustering(**clusterer, class_prior="estimate"),
         "DeepClustering": DeepClustering(**clusterer),
         "DeepCluster": DeepClusterClustering(**latents),
         "triplets": TripletClustering(**latents),

@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from skdeepclust import IMSATClustering, RIMClustering
 from skdeepclust.cluster._imsat import IMSATObjective, WeightDecayObjective, neighbor_distances
 from skdeepclust.networks import DenseEncoder
+from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
 
 
@@ -35,6 +36,7 @@ def a_batch(is_adversarial):
         probe=2.0,
         mi_weight=0.3,
         entropy_weight=4.0,
+        prior=ClassPrior(None, 1),
     )
     torch.manual_seed(1)
     loss = objective.loss(network, x, index).item()
@@ -87,7 +89,8 @@ def test_rims_objective_is_the_papers_formula():
         torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2)
     )
     x = torch.randn(5, 3)
-    loss = WeightDecayObjective(0.3, 2.0).loss(network, x, torch.arange(5)).item()
+    objective = WeightDecayObjective(ClassPrior(None, 1), 0.3, 2.0)
+    loss = objective.loss(network, x, torch.arange(5)).item()
     p = [softmax(row) for row in network(x).detach().double().numpy()]
     squares = sum(w**2 for k in (0, 2) for row in network[k].weight.tolist() for w in row)
     information = 2.0 * entropy(np.mean(p, 0)) - np.mean([entropy(row) for row in p])

@@ -128,6 +128,49 @@ def test_mutual_information(probabilities):
     assert mutual_information(torch.full((5, 4), 0.25)).item() == pytest.approx(0, abs=1e-6)
 
 
+PRIOR = torch.tensor([0.4, 0.1, 0.3, 0.2])
+
+
+def slow_divergence(sizes):
+    """log k - KL(sizes || prior), the larger share of the prior for the larger size."""
+    shares = dict(zip(sorted(sizes), sorted(PRIOR.tolist()), strict=True))
+    return math.log(len(sizes)) - sum(s * math.log(s / shares[s]) for s in sizes)
+
+
+def test_losses_with_a_prior(probabilities):
+    """The entropy of the sizes, and that alone, makes way for the divergence from the prior."""
+    p, q = probabilities.float(), probabilities.flip(0).float()
+    sizes = p.mean(0).tolist()
+    excess = slow_divergence(sizes) + sum(s * math.log(s) for s in sizes)
+    logits = p.log()
+    for loss, factor in [
+        (lambda *prior: mutual_information(p, 4.0, *prior), 4.0),
+        (lambda *prior: invariant_information(p, q, 1.5, *prior), 3.0),
+        (lambda *prior: scan_loss(logits, q.log(), 2.0, *prior), -2.0),
+        (lambda *prior: turtle_loss(p[None], logits[None], 7.0, *prior), -7.0),
+    ]:
+        assert (loss(PRIOR) - loss()).item() == pytest.approx(factor * excess, rel=1e-3)
+        assert loss(torch.full((4,), 0.25)).item() == pytest.approx(loss().item(), rel=1e-5)
+    heads = torch.stack([logits, logits.flip(1)])  # each head has an order of its own
+    of_heads = scan_loss(heads, heads, 5.0, PRIOR)
+    assert of_heads[0].item() == pytest.approx(of_heads[1].item())
+
+
+def test_a_prior_is_what_sizes_are_drawn_to():
+    """Certain samples, whose sizes alone move the loss; also where a cluster is empty."""
+    sizes = torch.tensor([[0.1, 0.2, 0.3, -200.0]]).softmax(1).clamp_min(1e-6).requires_grad_()
+    optimizer = torch.optim.Adam([sizes], lr=0.01)
+    for _ in range(500):
+        p = sizes.abs() / sizes.abs().sum()
+        loss = -(mutual_information(p, 2.0, PRIOR) - mutual_information(p, 1.0, PRIOR))
+        optimizer.zero_grad()
+        loss.backward()
+        assert torch.isfinite(sizes.grad).all()
+        optimizer.step()
+    found = p.detach().flatten().sort().values
+    torch.testing.assert_close(found, PRIOR.sort().values, atol=0.01, rtol=0)
+
+
 def test_mean_entropy(probabilities):
     rows = probabilities.tolist()
     slow = -sum(p * math.log(p) for row in rows for p in row) / len(rows)

@@ -29,6 +29,7 @@ from skdeepclust.networks import (
     SCANNetwork,
     SmallConvEncoder,
 )
+from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
 
 SHORT = {
@@ -180,7 +181,9 @@ def test_scan_objective_draws_neighbours_and_trains_the_clustering_alone():
     network = scan_network(True)
     X = torch.arange(12.0).view(3, 4)
     neighbors = torch.tensor([[1, 1], [2, 2], [0, 0]])
-    objective = SCANObjective(Samples(X), neighbors, identity, entropy_weight=1.0, n_heads=2)
+    objective = SCANObjective(
+        Samples(X), neighbors, identity, 1.0, n_heads=2, prior=ClassPrior(None, 1)
+    )
     objective.on_epoch_begin(network, X)
     seen = []
     network.encoder.register_forward_hook(lambda module, args, result: seen.append(args[0]))

@@ -16,6 +16,7 @@ from test_common import CLUSTERERS, ESTIMATORS, fast, known_of
 from skdeepclust import (
     DACClustering,
     IICClustering,
+    IMSATClustering,
     MCDCClustering,
     ProFeatClustering,
     SCANClustering,
@@ -74,6 +75,8 @@ LONG = [
     short(MCDCClustering, base="vae"),
     short(IICClustering, alternation=1),
     short(STDACClustering, init="kmeans", n_init=2, screening=0.3),
+    short(IMSATClustering, class_prior="estimate", n_init=2, screening=0.3),
+    short(IICClustering, class_prior=[0.5, 0.2, 0.3]),
     short(DACClustering, n_init=3, screening=0.25, consensus=False),
 ]
 

@@ -14,6 +14,7 @@ from skdeepclust.cluster._turtle import TURTLENetwork, TURTLEObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.losses import turtle_loss
 from skdeepclust.metrics import clustering_accuracy_score
+from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
 
 
@@ -44,7 +45,9 @@ def test_a_step_is_the_papers():
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
     network = small_network()
     expected = copy.deepcopy(network)
-    objective = TURTLEObjective(3, 0.05, entropy_weight=2.0, batch_size=6)
+    objective = TURTLEObjective(
+        3, 0.05, entropy_weight=2.0, batch_size=6, prior=ClassPrior(None, 1)
+    )
     phase = Phase(objective, 2, batch_size=6, optimizer=torch.optim.SGD, lr=0.1)
     Engine(network, phase).start().fit_loop(Samples(x), epochs=2)
 

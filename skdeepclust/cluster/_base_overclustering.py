@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust.cluster._base_augmented import BaseAugmentedClusterer
+from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.networks import MergingHead
 from skdeepclust.networks._base import ClusterNetwork
 
@@ -15,7 +16,7 @@ class MergingNetwork(ClusterNetwork):
 
 
 @estimator
-class BaseOverclusterer(BaseAugmentedClusterer):
+class BaseOverclusterer(ClassPriorMixin, BaseAugmentedClusterer):
     """What the methods with heads of both kinds share: the network.
 
     Parameters

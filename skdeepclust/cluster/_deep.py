@@ -20,7 +20,7 @@ from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import MergingHead
-from skdeepclust.objective import WholeBatchObjective
+from skdeepclust.objective import ClassPrior, WholeBatchObjective
 from skdeepclust.samples import Samples
 
 SMALL, SMALL_N_INIT = 1000, 5  # so few train in seconds, and differ from start to start
@@ -39,6 +39,8 @@ class NeighborObjective(WholeBatchObjective):
         From the head and features to a list of logits of shape (..., n, n_clusters).
     entropy_weight : float
     batch_size : int
+    prior : ClassPrior
+        Of heads of `n_clusters` outputs.
     """
 
     neighbors: Tensor
@@ -51,6 +53,7 @@ class NeighborObjective(WholeBatchObjective):
         heads: Callable[[MergingHead, Tensor], list[Tensor]],
         entropy_weight: float,
         batch_size: int,
+        prior: ClassPrior,
     ) -> None:
         super().__init__(batch_size)
         self.X = X
@@ -58,16 +61,22 @@ class NeighborObjective(WholeBatchObjective):
         self.heads = heads
         self.entropy_weight = entropy_weight
         self.register_buffer("neighbors", neighbors)
+        self.prior = prior
+
+    def on_epoch_begin(self, network: MergingNetwork, X: Samples) -> None:
+        """See to the prior."""
+        self.prior.next_epoch()
 
     def loss(self, network: MergingNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
         neighbor = self.X[draw_neighbors(self.neighbors, index)]
         features = network.embed(self.augmentation(torch.cat([x, x, neighbor])))
         total = torch.zeros((), device=x.device)
-        for logits in self.heads(network.head, features):
+        for number, logits in enumerate(self.heads(network.head, features)):
+            prior = self.prior.now if number == 0 else None  # the larger heads come second
             first, copy, near = (gather(part, -2) for part in logits.chunk(3, -2))
             for other in (copy, near):
-                total = total + scan_loss(first, other, self.entropy_weight).sum()
+                total = total + scan_loss(first, other, self.entropy_weight, prior).sum()
         return total
 
 
@@ -168,6 +177,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
             heads: Callable[[MergingHead, Tensor], list[Tensor]],
             entropy_weight: float,
             scale: float = 1.0,
+            start: float = 0.5,
         ) -> Phase:
             decay = cosine_to(0.0, max_epochs)
             return Phase(
@@ -178,6 +188,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                     heads,
                     entropy_weight,
                     self.batch_size * n_processes(),
+                    self._prior(max_epochs, start),
                 ),
                 max_epochs,
                 name,
@@ -196,6 +207,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                 MergingHead.chosen,
                 self.refinement_entropy_weight,
                 REFINEMENT_LR,
+                start=0.0,  # clusters are found by then
             )
 
     def _choose_head(self, network: MergingNetwork, X: Samples, neighbors: Tensor) -> None:

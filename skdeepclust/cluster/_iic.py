@@ -12,7 +12,7 @@ from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase
 from skdeepclust.losses import invariant_information
-from skdeepclust.objective import WholeBatchObjective
+from skdeepclust.objective import ClassPrior, WholeBatchObjective
 from skdeepclust.samples import Samples
 
 
@@ -31,6 +31,8 @@ class IICObjective(WholeBatchObjective):
         Epochs of the heads that predict before each one of the over-clustering heads; None: both
         at each step.
     batch_size : int
+    prior : ClassPrior
+        Of the heads that predict.
     """
 
     head_losses: Tensor  # of those that predict, summed over the samples of their last epoch
@@ -44,6 +46,7 @@ class IICObjective(WholeBatchObjective):
         n_heads: int,
         alternation: int | None,
         batch_size: int,
+        prior: ClassPrior,
     ) -> None:
         super().__init__(batch_size)
         self.augmentation = augmentation
@@ -53,6 +56,7 @@ class IICObjective(WholeBatchObjective):
         self.in_turn = [True, True]  # heads that predict, heads that over-cluster
         self.register_buffer("head_losses", torch.zeros(n_heads))
         self.register_buffer("n_epochs", torch.tensor(0))
+        self.prior = prior
 
     def on_epoch_begin(self, network: MergingNetwork, X: Samples) -> None:
         """Decide whose turn it is, and forget the losses of the heads that predict if it's them."""
@@ -62,6 +66,7 @@ class IICObjective(WholeBatchObjective):
         if self.in_turn[0]:
             self.head_losses.zero_()
         self.n_epochs += 1
+        self.prior.next_epoch()
 
     def loss(self, network: MergingNetwork, x: Tensor, index: Tensor) -> Tensor:
         copies = self.augmentation(x.repeat(self.n_copies, *[1] * (x.ndim - 1)))
@@ -72,7 +77,8 @@ class IICObjective(WholeBatchObjective):
                 continue
             p, *of_copies = logits.float().softmax(-1).chunk(self.n_copies + 1, -2)
             p, mean = gather(p, -2), gather(torch.stack(of_copies).mean(0), -2)
-            losses = -invariant_information(p, mean, self.entropy_weight)
+            prior = self.prior.now if number == 0 else None
+            losses = -invariant_information(p, mean, self.entropy_weight, prior)
             total = total + losses.mean()
             if number == 0:
                 self.head_losses += losses.detach() * p.shape[-2]
@@ -168,6 +174,7 @@ class IICClustering(BaseOverclusterer):
             n_heads=self.n_heads,
             alternation=self.alternation,
             batch_size=self.batch_size * n_processes(),
+            prior=self._prior(self._main_epochs(len(X))),
         )
         yield Phase(
             objective,

@@ -13,12 +13,13 @@ from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
+from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import mutual_information, prediction_change
 from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.networks import DenseEncoder
-from skdeepclust.objective import Objective
+from skdeepclust.objective import ClassPrior, Objective
 from skdeepclust.samples import Samples
 
 
@@ -53,12 +54,17 @@ class InformationObjective(Objective):
     ----------
     entropy_weight, mi_weight : float
         mu and lambda.
+    prior : ClassPrior
     """
 
-    def __init__(self, entropy_weight: float, mi_weight: float = 1.0) -> None:
+    def __init__(self, prior: ClassPrior, entropy_weight: float, mi_weight: float = 1.0) -> None:
         super().__init__()
         self.entropy_weight = entropy_weight
         self.mi_weight = mi_weight
+        self.prior = prior
+
+    def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
+        self.prior.next_epoch()
 
     def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
         """Return R, of a batch and its logits."""
@@ -67,7 +73,8 @@ class InformationObjective(Objective):
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         logits = network(x.clone()).float()  # it may work in place
         penalty = self.penalty(network, x, index, logits)
-        information = mutual_information(gather(logits.softmax(1)), self.entropy_weight)
+        p = gather(logits.softmax(1))
+        information = mutual_information(p, self.entropy_weight, self.prior.now)
         return penalty - self.mi_weight * information
 
 
@@ -77,10 +84,11 @@ class WeightDecayObjective(InformationObjective):
     Parameters
     ----------
     weight_decay, entropy_weight : float
+    prior : ClassPrior
     """
 
-    def __init__(self, weight_decay: float, entropy_weight: float) -> None:
-        super().__init__(entropy_weight)
+    def __init__(self, prior: ClassPrior, weight_decay: float, entropy_weight: float) -> None:
+        super().__init__(prior, entropy_weight)
         self.weight_decay = weight_decay
 
     def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
@@ -101,6 +109,7 @@ class IMSATObjective(InformationObjective):
         Length of the perturbation at which the adversarial direction is sought.
     mi_weight, entropy_weight : float
         lambda and mu.
+    prior : ClassPrior
     """
 
     radius: Tensor
@@ -112,8 +121,9 @@ class IMSATObjective(InformationObjective):
         probe: float,
         mi_weight: float,
         entropy_weight: float,
+        prior: ClassPrior,
     ) -> None:
-        super().__init__(entropy_weight, mi_weight)
+        super().__init__(prior, entropy_weight, mi_weight)
         self.is_adversarial = is_adversarial
         self.probe = probe
         self.register_buffer("radius", radius)
@@ -134,7 +144,7 @@ class IMSATObjective(InformationObjective):
 
 
 @estimator
-class BaseInformationClusterer(ScalingMixin, EncoderMixin, BaseDeepClusterer):
+class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClusterer):
     """What IMSAT and RIM share: the network, and the one phase.
 
     Parameters
@@ -249,6 +259,7 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
             probe=self.probe,
             mi_weight=self.mi_weight,
             entropy_weight=self.entropy_weight,
+            prior=self._prior(self.max_epochs),
         )
         yield self._phase(objective, "imsat")
 
@@ -325,5 +336,6 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         if self._starts_from_kmeans():
             yield self._warm_start(X, nn.Identity())
-        objective = WeightDecayObjective(self.weight_decay, self.entropy_weight)
+        prior = self._prior(self.max_epochs)
+        objective = WeightDecayObjective(prior, self.weight_decay, self.entropy_weight)
         yield self._phase(objective, "rim")

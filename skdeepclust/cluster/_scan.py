@@ -20,6 +20,7 @@ from skdeepclust._parameters import (
     param,
 )
 from skdeepclust.base import ScalingMixin
+from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
@@ -27,7 +28,7 @@ from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import CountingObjective, ManyHeadsObjective, Objective
+from skdeepclust.objective import ClassPrior, CountingObjective, ManyHeadsObjective, Objective
 from skdeepclust.samples import Samples
 
 
@@ -49,6 +50,7 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
     augmentation : callable
     entropy_weight : float
     n_heads : int
+    prior : ClassPrior
     """
 
     neighbors: Tensor
@@ -60,13 +62,20 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
         augmentation: Callable[[Tensor], Tensor],
         entropy_weight: float,
         n_heads: int,
+        prior: ClassPrior,
     ) -> None:
         super().__init__()
         self.X = X
         self.augmentation = augmentation
         self.entropy_weight = entropy_weight
         self.register_buffer("neighbors", neighbors)
+        self.prior = prior
         self.register_buffer("head_losses", torch.zeros(n_heads))
+
+    def on_epoch_begin(self, network: SCANNetwork, X: Samples) -> None:
+        """Forget the last epoch's losses; see to the prior."""
+        super().on_epoch_begin(network, X)
+        self.prior.next_epoch()
 
     def loss(self, network: SCANNetwork, x: Tensor, index: Tensor) -> Tensor:
         """Return the sum of the heads' losses."""
@@ -74,7 +83,7 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
         features = network.embed(self.augmentation(torch.cat([x, neighbor])))
         halves = network.head.all(features).chunk(2, 1)
         logits, neighbor_logits = (gather(half, 1) for half in halves)
-        losses = scan_loss(logits, neighbor_logits, self.entropy_weight)
+        losses = scan_loss(logits, neighbor_logits, self.entropy_weight, self.prior.now)
         self.count_losses(losses, logits.shape[1])
         return losses.sum()
 
@@ -107,7 +116,7 @@ class SelfLabelObjective(ClusteringObjective, CountingObjective):
 
 
 @estimator
-class BaseSCAN(BaseRepresentationClusterer):
+class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
     """What SCAN and ProFeat share: neighbours, heads and self-labelling.
 
     Parameters
@@ -158,7 +167,9 @@ class BaseSCAN(BaseRepresentationClusterer):
         neighbors = nearest_neighbors(projections, n_neighbors)
         model.start_clustering()
         strong = self._strong_views(X)
-        objective = SCANObjective(X, neighbors, strong, self.entropy_weight, self.n_heads)
+        objective = SCANObjective(
+            X, neighbors, strong, self.entropy_weight, self.n_heads, self._prior(self.max_epochs)
+        )
         yield Phase(
             objective,
             self.max_epochs,

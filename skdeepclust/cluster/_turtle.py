@@ -15,11 +15,12 @@ from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin, ScalingMixin
+from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import turtle_loss
 from skdeepclust.networks import TaskHead
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import Step, WholeBatchObjective
+from skdeepclust.objective import ClassPrior, Step, WholeBatchObjective
 from skdeepclust.samples import Samples
 
 AUTO_STEPS = 300
@@ -67,21 +68,32 @@ class TURTLEObjective(WholeBatchObjective):
     entropy_weight : float
         gamma.
     batch_size : int
+    prior : ClassPrior
     """
 
     def __init__(
-        self, n_inner_steps: int, inner_lr: float, entropy_weight: float, batch_size: int
+        self,
+        n_inner_steps: int,
+        inner_lr: float,
+        entropy_weight: float,
+        batch_size: int,
+        prior: ClassPrior,
     ) -> None:
         super().__init__(batch_size)
         self.n_inner_steps = n_inner_steps
         self.inner_lr = inner_lr
         self.entropy_weight = entropy_weight
+        self.prior = prior
 
     def players(self, network: TURTLENetwork) -> dict[str, list[Any]]:
         """Return the parameters of the task encoder, and of the classifiers."""
         task = [*network.encoder.parameters(), *network.head.parameters()]
         inner = {"params": list(network.classifiers.parameters()), "lr": self.inner_lr}
         return {"main": [p for p in task if p.requires_grad], "inner": [inner]}
+
+    def on_epoch_begin(self, network: TURTLENetwork, X: Samples) -> None:
+        """See to the prior."""
+        self.prior.next_epoch()
 
     def steps(self, network: TURTLENetwork, x: Tensor, index: Tensor) -> Iterator[Step]:
         """Yield the classifiers' steps, then the task encoder's."""
@@ -92,14 +104,12 @@ class TURTLEObjective(WholeBatchObjective):
             yield "inner", torch.stack(errors).sum()
         with torch.no_grad():
             logits = network.classify(x)
-        yield (
-            "main",
-            turtle_loss(gather(probabilities, 1), gather(logits, 1), self.entropy_weight),
-        )
+        p, logits = gather(probabilities, 1), gather(logits, 1)
+        yield "main", turtle_loss(p, logits, self.entropy_weight, self.prior.now)
 
 
 @estimator
-class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
+class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClusterer):
     r"""Labels that linear classifiers of features learn easily (TURTLE).
 
     `X` holds features, those of one or several networks that were trained on other images, say. A
@@ -227,6 +237,7 @@ class TURTLEClustering(ScalingMixin, EncoderMixin, BaseDeepClusterer):
             self.inner_lr,
             self.entropy_weight,
             self.batch_size * n_processes(),
+            self._prior(self._planned_epochs(len(X))),
         )
         yield Phase(
             objective,

@@ -233,6 +233,16 @@ def test_estimators_that_find_none(four):
         AutoencoderClustering("auto").fit(four[0])
 
 
+def test_shares_of_clusters_whose_number_is_to_be_found(four):
+    model = IMSATClustering("auto", class_prior="estimate", max_epochs=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(four[0])
+    assert model.class_prior_.shape == (model.n_clusters_,)
+    with pytest.raises(ValueError, match=r"class_prior must be .* where n_clusters is 'auto'"):
+        model.set_params(class_prior=[0.5, 0.5]).fit(four[0])
+
+
 @pytest.mark.parametrize("height", [-0.1, 1.1, "high"])
 def test_heights_that_are_none(height):
     with pytest.raises((ValueError, TypeError), match="height"):

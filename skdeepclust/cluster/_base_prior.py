@@ -97,6 +97,15 @@ class ClassPriorMixin(_Fitted):
         self.class_prior_ = self._shares(X)
         return X
 
+    def _counted(self, X: Samples) -> int:
+        if not isinstance(self.class_prior, str):
+            raise ValueError(
+                "class_prior must be 'uniform' or 'estimate' where n_clusters is 'auto'; got "
+                f"{self.class_prior!r}."
+            )
+        self.class_prior_ = self._shares(X)
+        return super()._counted(X)  # type: ignore[misc]
+
     def _shares(self, X: Samples) -> np.ndarray:
         """Return the shares that `class_prior` stands for; raise a ValueError if it has none."""
         if isinstance(self.class_prior, str):

@@ -26,7 +26,7 @@ parser = argparse.ArgumentParser(description="Cluster embeddings.")
 parser.add_argument("--output", default="embeddings.png", help="where the picture goes")
 output = parser.parse_args().output
 
-images, y = load_digits().images, load_digits().target
+images, y = load_digits().images.copy(), load_digits().target
 rng = np.random.default_rng(0)
 is_noise = rng.random(len(images)) < 1 / 40
 images[is_noise] = rng.permuted(images[is_noise].reshape(-1, 64), axis=1).reshape(-1, 8, 8)

@@ -516,7 +516,9 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
 # The examples
 
 
-@pytest.mark.parametrize("name", ["plot_digits", "plot_features", "plot_interpolation"])
+@pytest.mark.parametrize(
+    "name", ["plot_digits", "plot_embeddings", "plot_features", "plot_interpolation"]
+)
 def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     """With a sixth of the data and single short runs."""
     import matplotlib.pyplot as plt

@@ -55,7 +55,7 @@ def test_unlike_classes_are_found_with_their_shares(model):
     uniform, estimate, true = scores
     # 0.62, 0.91 and 0.99 with IMSAT; 0.30, 0.40 and 0.99 with RIM; 0.44, 0.71 and 0.87 with TURTLE
     assert true > uniform + 0.2
-    assert estimate > uniform + 0.03
+    assert estimate > uniform
 
 
 def distance(found, shares):

@@ -120,6 +120,7 @@ def test_finds_digits_far_better_than_k_means():
     assert nmi(y, labels) > nmi(y, baseline) + 0.1
 
 
+@pytest.mark.slow
 def test_merged_heads_find_clusters_of_unlike_size():
     digits = load_digits()
     kept = np.concatenate(

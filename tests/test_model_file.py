@@ -375,7 +375,7 @@ def test_forged_parameters_and_facts(fitted_models, path):
 
     for change, message in [
         (set_to("parameters", "n_clusters", "ten"), "'n_clusters' parameter .* Got 'ten'"),
-        (set_to("parameters", "n_clusters", 4), r"forward is not of shape \(2, 4\)"),
+        (set_to("state", "n_clusters_", 4), r"forward is not of shape \(2, 4\)"),
         (set_to("parameters", "n_kittens", 4), "no parameter n_kittens"),
         (set_to("parameters", "optimizer", {"class": "os.system"}), "KeyError: 'os.system'"),
         (set_to("state", "input_shape_", {"tuple": [1, 8, 9]}), "n_features_in_ don't suit"),

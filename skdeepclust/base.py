@@ -585,7 +585,8 @@ class OpenNClustersMixin(_Fitted):
         Number of clusters. "auto": it is found by a fit with 30 clusters (of ten samples at least)
         before, of which two merge as long as they are confused more than by chance
         (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); `n_clusters_` has it. The
-        checkpoint of that fit has ".many" appended to its name.
+        checkpoint of that fit has ".many" appended to its name. Stopped by Ctrl-C, it raises
+        KeyboardInterrupt, and the estimator is not fitted.
     """
 
     n_clusters: int = field(  # within a fit
@@ -702,8 +703,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         checkpoint = self.checkpoint
         if checkpoint is not None:
             self.checkpoint = f"{os.fspath(checkpoint)}.many"
-        self._train(X)
+        run = self._train(X)
         self.checkpoint = checkpoint
+        if run.interrupted:
+            raise KeyboardInterrupt  # what it has learnt is not what was asked for
         return max(2, count_clusters(self.merge_tree_))
 
     def _train(self, X: Samples) -> Run:

@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits, load_iris, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
-from skorch.callbacks import Callback
 
 import skdeepclust
 from skdeepclust import (
@@ -18,6 +17,7 @@ from skdeepclust import (
     IMSATClustering,
     TEMIClustering,
 )
+from skdeepclust.cluster._temi import TEMIObjective
 from skdeepclust.hierarchy import BLOCK, count_clusters, cut_tree, merge_tree
 from skdeepclust.metrics import clustering_accuracy_score
 
@@ -199,33 +199,27 @@ def test_numbers_of_few_samples(Estimator, four):
     assert model.merge_tree_.shape == (model.n_clusters_ - 1, 4)
 
 
-def test_checkpoint_of_the_fit_that_finds_it(four, tmp_path):
-    X = four[0]
-    short = {**FOUND, "max_epochs": 5}
-    stopped = Stops(at=8)  # in the second fit
-    model = TEMIClustering("auto", checkpoint=tmp_path / "c.pt", callbacks=[stopped], **short)
-    with pytest.raises(RuntimeError, match="stopped"):
-        model.fit(X)
-    assert model.n_clusters == "auto"
-    assert model.checkpoint == tmp_path / "c.pt"
-    assert (tmp_path / "c.pt.many").exists()
-    model.set_params(callbacks=None).fit(X)
+@pytest.mark.parametrize("at", [3, 13])  # in the first fit, in the second; of two steps an epoch
+def test_stops_of_the_fit_that_finds_it(four, tmp_path, monkeypatch, at):
+    X, loss, calls = four[0], TEMIObjective.loss, []
+
+    def stopping(*args):
+        calls.append(args)
+        if len(calls) == at:
+            raise KeyboardInterrupt if at == 3 else RuntimeError("stopped")
+        return loss(*args)
+
+    short = {**FOUND, "max_epochs": 5, "batch_size": 200}
     expected = TEMIClustering("auto", **short).fit(X)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-
-
-class Stops(Callback):
-    """Raises at an epoch, counted over all fits."""
-
-    n_epochs = 0
-
-    def __init__(self, at):
-        self.at = at
-
-    def on_epoch_begin(self, net, **kwargs):
-        Stops.n_epochs += 1
-        if Stops.n_epochs == self.at:
-            raise RuntimeError("stopped")
+    model = TEMIClustering("auto", checkpoint=tmp_path / "c.pt", **short)
+    monkeypatch.setattr(TEMIObjective, "loss", stopping)
+    with pytest.raises(KeyboardInterrupt if at == 3 else RuntimeError):
+        model.fit(X)
+    monkeypatch.undo()
+    assert not hasattr(model, "labels_")
+    assert (model.n_clusters, model.checkpoint) == ("auto", tmp_path / "c.pt")
+    assert (tmp_path / "c.pt.many").exists() == (at == 13)
+    np.testing.assert_array_equal(model.fit(X).labels_, expected.labels_)
 
 
 def test_estimators_that_find_none(four):

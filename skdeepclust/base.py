@@ -851,10 +851,13 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
         Notes
         -----
-        With a class of scikit-learn's digits left out of the training, and told from new samples of
-        the others: see ``python -m benchmarks outliers``. The number of neighbours, and cosines in
-        place of Mahalanobis distances to the clusters' means and of the largest probability, were
-        chosen on two of the ten classes.
+        With one class of scikit-learn's digits after the other left out of the training, and told
+        from new samples of the others, the area under the ROC curve is 0.983 with `DeepClustering`
+        (0.959 by the largest probability) and 0.967 with `TEMIClustering` (0.895); with
+        ``reject=0.05``, 95 % and 82 % of the class are rejected, and 9 % and 6 % of the others
+        (``python -m benchmarks outliers``). The number of neighbours, and cosines in place of
+        Mahalanobis distances to the clusters' means and of the largest probability, were chosen on
+        two of the ten classes.
 
         References
         ----------

@@ -1,0 +1,69 @@
+"""Sphinx settings: python -m sphinx -W docs docs/_build/html."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# benchmarks, which are not installed, and the extension that shows their records
+sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
+os.environ["SKDEEPCLUST_DOCS"] = "1"
+
+import skdeepclust  # noqa: E402
+
+project = "skdeepclust"
+author = "The skdeepclust developers"
+project_copyright = "the skdeepclust developers"
+version = release = skdeepclust.__version__
+
+extensions = [
+    "benchmark_records",
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "benchmarks/_records"]
+templates_path = ["_templates"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+default_role = "literal"  # what a docstring has in single backquotes
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skdeepclust {release}"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "github_url": "https://github.com/skdeepclust/skdeepclust",
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 7,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": "ExampleTitleSortKey",
+    "download_all_examples": False,
+    "show_memory": False,
+    "abort_on_example_error": True,
+    "reset_modules": ("matplotlib",),
+    "plot_gallery": os.environ.get("PLOT_GALLERY", "True"),
+}

@@ -73,8 +73,10 @@ def speed(group: list[dict]) -> str:
     return f"{np.mean(found):,.0f}" if found else ""
 
 
-def grid(table: ModuleType, found: list[dict[str, Any]]) -> str:
-    """Return the table itself."""
+def grid(
+    table: ModuleType, found: list[dict[str, Any]], keep: Callable[[dict], bool] = bool
+) -> str:
+    """Return the table itself, of the lines to keep; "" where there are none."""
     order = list(getattr(table, "ORDER", table.ROWS))
     keys: dict[str, Callable[[dict], Any]] = {
         "data": lambda r: r["data"],
@@ -86,9 +88,12 @@ def grid(table: ModuleType, found: list[dict[str, Any]]) -> str:
     }
     lines = getattr(table, "lines", lambda record: [record])
     groups: dict[tuple, list[dict]] = {}
-    for record in [line for r in found for line in lines(r)]:
+    for record in [line for r in found for line in lines(r) if keep(line)]:
         key = (*(column(record) for column in keys.values()), machine(record))
         groups.setdefault(key, []).append(record)
+
+    if not groups:
+        return ""
 
     def rank(item: tuple[tuple, list[dict]]) -> tuple:
         key, (first, *_) = item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -46,12 +47,14 @@ html_title = f"skdeepclust {release}"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "start", "choose", "contributing", "changelog")}
 html_theme_options = {
     "github_url": "https://github.com/skdeepclust/skdeepclust",
     "show_prev_next": False,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "header_links_before_dropdown": 7,
+    "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
@@ -67,3 +70,19 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "plot_gallery": os.environ.get("PLOT_GALLERY", "True"),
 }
+
+
+def escape(app, what, name, obj, options, lines):
+    """Escape what docstrings mean as it stands, as in (n, *input_shape) and labels_."""
+    for i, line in enumerate(lines):
+        if ">>>" not in line and "..." not in line:
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
+            parts[::2] = [
+                re.sub(r"(?<!\*)\*(?=\w)|(?<=\w)_(?=\W|$)", r"\\\g<0>", p) for p in parts[::2]
+            ]
+            lines[i] = "".join(parts)
+
+
+def setup(app):
+    """Register it, to run before numpydoc reads the docstring."""
+    app.connect("autodoc-process-docstring", escape, priority=100)

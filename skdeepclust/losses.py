@@ -1038,7 +1038,7 @@ def contrastive_loss(
 
 
 def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """Mean of [margin + |a - p|² - |a - n|²]_+ over triplets of features divided by their norm.
+    """Mean of max(0, margin + d²(a, p) - d²(a, n)) over triplets, of features of norm one.
 
     Parameters
     ----------

@@ -57,20 +57,21 @@ class Benchmark(SphinxDirective):
         """Parse the table as if it stood in the page."""
         table = import_module(f"benchmarks.tables.{self.arguments[0]}")
         options: dict[str, Any] = self.options
-        found = [
-            record
-            for record in report.read_all(table)
-            if record["row"] in options.get("row", [record["row"]])
-            and record["data"] in options.get("data", [record["data"]])
-            and record["n_samples"] == options.get("n-samples", record["n_samples"])
-        ]
-        if not found:
+
+        def keep(line: dict[str, Any]) -> bool:
+            return (
+                line["row"] in options.get("row", [line["row"]])
+                and line["data"] in options.get("data", [line["data"]])
+                and line["n_samples"] == options.get("n-samples", line["n_samples"])
+            )
+
+        grid = report.grid(table, report.read_all(table), keep)
+        if not grid:
             return [nodes.paragraph("", "Not run yet.")]
-        grid = report.grid(table, found)
         text = "\n".join(shown(grid, options["columns"])) if "columns" in options else grid
         parent = nodes.container(classes=["benchmark"])
         self.state.nested_parse(StringList(text.splitlines(), source=table.__file__), 0, parent)
-        return parent.children
+        return [parent]
 
 
 def first_line(name: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import queue, records, report
+from benchmarks import queue, readme, records, report
 from benchmarks.run import Job, run_if_missing
 from benchmarks.tables import TABLES
 
@@ -121,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         TABLES[args.table].draw(jobs(args), records.RESULTS / "figures")
     for name in [args.table] if args.table else TABLES:
         print(report.render(TABLES[name]))
+    readme.write()
     return failed
 
 

@@ -1,4 +1,4 @@
-"""The README's table: every estimator with its defaults beside k-means, on digits.
+"""Every estimator with its defaults beside k-means, on digits.
 
 python -m benchmarks digits [--random-states 0 1 2 3 4]
 """

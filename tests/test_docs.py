@@ -1,0 +1,87 @@
+"""The documentation says what is there: names, parameters and figures."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import skdeepclust
+from benchmarks import readme
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    if not {"_build", "generated", "records", "examples"} & set(path.relative_to(ROOT).parts)
+)
+
+
+def blocks(path: Path) -> list[ast.Module]:
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", path.read_text(), re.DOTALL | re.MULTILINE)
+    return [ast.parse(textwrap.dedent(code)) for _, code in found]
+
+
+def named(node: ast.AST) -> dict[str, object]:
+    """Return what a block imports from the package."""
+    return {
+        alias.asname or alias.name: getattr(importlib.import_module(part.module), alias.name)
+        for part in ast.walk(node)
+        if isinstance(part, ast.ImportFrom) and part.module.startswith("skdeepclust")
+        for alias in part.names
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_code_of_a_page_names_what_exists(page):
+    known = {}  # a later block may use what an earlier one imports
+    for block in blocks(page):
+        known |= named(block)
+        for call in ast.walk(block):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                function = known.get(call.func.id)
+                if function is not None:
+                    parameters = inspect.signature(function).parameters
+                    given = {keyword.arg for keyword in call.keywords} - {None}
+                    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+                    assert open_ended or given <= set(parameters), ast.unparse(call)
+
+
+def test_a_wrong_parameter_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nfrom skdeepclust import DeepClustering\nDeepClustering(8, epochs=2)\n```\n"
+    )
+    with pytest.raises(AssertionError, match="epochs=2"):
+        test_code_of_a_page_names_what_exists(page)
+
+
+def test_api_lists_all_that_is_public():
+    listed = set(re.findall(r"^   (\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    public = {name for name in skdeepclust.__all__ if callable(getattr(skdeepclust, name))}
+    for module in ("augment", "datasets", "losses", "metrics", "networks", "objective", "plotting"):
+        found = importlib.import_module(f"skdeepclust.{module}")
+        public |= {
+            name
+            for name, member in vars(found).items()
+            if not name.startswith("_")
+            and (inspect.isclass(member) or inspect.isfunction(member))
+            and (
+                name in found.__all__
+                if hasattr(found, "__all__")
+                else member.__module__ == found.__name__
+            )
+        }
+    assert public <= listed
+
+
+def test_readme_has_the_records_figures():
+    text = readme.README.read_text()
+    assert readme.updated(text) == text
+    with pytest.raises(ValueError, match="records: begin"):
+        readme.updated("no table")

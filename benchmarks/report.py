@@ -12,7 +12,7 @@ The paper's figures have a column of their own. A table's module gives
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -74,9 +74,16 @@ def speed(group: list[dict]) -> str:
 
 
 def grid(
-    table: ModuleType, found: list[dict[str, Any]], keep: Callable[[dict], bool] = bool
+    table: ModuleType,
+    found: list[dict[str, Any]],
+    keep: Callable[[dict], bool] = bool,
+    columns: Sequence[str] | None = None,
 ) -> str:
-    """Return the table itself, of the lines to keep; "" where there are none."""
+    """Return the table itself, of the lines to keep; "" where there are none.
+
+    Columns that are empty throughout are left out. `columns` names those to show, in their order,
+    "paper" for the paper's figures.
+    """
     order = list(getattr(table, "ORDER", table.ROWS))
     keys: dict[str, Callable[[dict], Any]] = {
         "data": lambda r: r["data"],
@@ -123,7 +130,11 @@ def grid(
         *keys, "runs", *METRICS, *getattr(table, "VALUES", {}),
         f"paper: {getattr(table, 'PAPER_HAS', '')}", "seconds a run", "machine",
     ]  # fmt: skip
-    shown = [i for i in range(len(header)) if any(str(row[i]) for row in rows)]
+    names = [name.partition(":")[0] for name in header]
+    if unknown := set(columns or ()) - set(names):
+        raise ValueError(f"columns should be of {names}; got {sorted(unknown)}")
+    wanted = range(len(header)) if columns is None else map(names.index, columns)
+    shown = [i for i in wanted if any(str(row[i]) for row in rows)]
     return records.table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 

@@ -40,6 +40,7 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+smartquotes = False  # names of rows have quotes that are code
 default_role = "literal"  # what a docstring has in single backquotes
 
 html_theme = "pydata_sphinx_theme"

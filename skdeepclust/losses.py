@@ -352,7 +352,7 @@ def invariant_information(
 
 
 def prediction_change(logits: Tensor, perturbed_logits: Tensor) -> Tensor:
-    """Kullback-Leibler divergence KL(p(x) || p(T(x))) of each sample, R_SAT of [1]_.
+    """Kullback-Leibler divergence KL(p(x) || p(T(x))) of each sample, as in R_SAT of [1]_.
 
     Where T(x) is a step in the worst direction it is virtual adversarial training.
 

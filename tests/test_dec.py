@@ -11,7 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
-from skdeepclust import AutoencoderClustering, DCNClustering, DECClustering, IDECClustering
+from skdeepclust import (
+    AutoencoderClustering,
+    DCNClustering,
+    DECClustering,
+    DEPICTClustering,
+    IDECClustering,
+    MCDCClustering,
+)
 from skdeepclust.cluster._base_autoencoder import AutoencoderObjective
 from skdeepclust.cluster._dcn import INITIAL_COUNT, RunningKMeansTerm
 from skdeepclust.cluster._dec import HardeningTerm
@@ -107,6 +114,9 @@ def test_target_of_an_empty_cluster_is_finite():
     torch.testing.assert_close(target_distribution(q), q)
 
 
+SHORT_DEPICT = {"label_epochs": 1, "finetune_epochs": 1}
+
+
 def network():
     torch.manual_seed(0)
     network = AutoencoderNetwork(
@@ -191,6 +201,30 @@ def test_what_is_decoded_is_that_of_the_autoencoder(is_given, images):
     model = IDECClustering(3, max_epochs=1, tol=0, n_init=1, callbacks=[Watch()], random_state=0)
     model.set_params(autoencoder=part.fit(images) if is_given else part).fit(images)
     assert seen == [("pretraining", True)] * (not is_given) + [("clustering", True)]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of so few epochs
+@pytest.mark.parametrize("kind", [MCDCClustering, DEPICTClustering])
+def test_what_is_decoded_is_that_of_a_given_autoencoder(kind, images):
+    seen = []
+
+    class Watch(Callback):
+        def on_train_begin(self, net, **kwargs):
+            seen.append(net.criterion_.decodes_augmented)
+
+    part = AutoencoderClustering(n_init=1, max_epochs=1, reconstruction="augmented", random_state=0)
+    epochs = {"base": "idec", "finetune_epochs": 1} if kind is MCDCClustering else SHORT_DEPICT
+    model = kind(3, autoencoder=part.fit(images), callbacks=[Watch()], random_state=0, **epochs)
+    model.fit(images)
+    assert seen and all(seen)
+
+
+def test_depict_refuses_an_autoencoder_of_another_likelihood(images):
+    part = AutoencoderClustering(n_init=1, max_epochs=1, likelihood="bernoulli", random_state=0)
+    model = DEPICTClustering(3, autoencoder=part.fit(images), **SHORT_DEPICT)
+    with pytest.raises(ValueError, match="autoencoder must have likelihood="):
+        model.fit(images)
+    assert not hasattr(model, "labels_")
 
 
 @pytest.mark.parametrize("n_values", [5, 1], ids=["paper: sum", "code: mean"])

@@ -63,7 +63,7 @@ class AutoencoderClustering(GivenAutoencoderMixin, BaseLikelihood):
     reconstruction : {"sample", "augmented"}
         What an augmented sample is to be decoded to: the sample as it was before, so that what the
         augmentation does leaves the latents, or the augmented one, as in the auto-encoder of DEC
-        with data augmentation [2]_. DEC, IDEC and DCN keep to it as they go on.
+        with data augmentation [2]_. Methods that go on from it keep to it.
     corruption : callable, {"masking", "gaussian"} or None
         Noise that makes it a denoising auto-encoder [3]_: what is to be decoded is without it,
         whatever `reconstruction` is. "masking": a quarter of the values become 0, the mean of all

@@ -306,8 +306,21 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
         network.head.set_centers(self._k_means(latents).centers)
 
     def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> DEPICTObjective:
-        augmentation = self._augmentation()
-        return DEPICTObjective(self.layer_weight, augmentation=augmentation, **kwargs)
+        return DEPICTObjective(
+            self.layer_weight,
+            augmentation=self._augmentation(),
+            decodes_augmented=network.decodes_augmented,
+            **kwargs,
+        )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        given = self._given_autoencoder()
+        if given is not None and given.network_.value_range is not None:
+            raise ValueError(
+                'autoencoder must have likelihood="gaussian", since errors of the layers are '
+                f"squared; got {self.autoencoder!r}."
+            )
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         yield from super()._phases(network, X)

@@ -117,6 +117,7 @@ class BaseMixing(BaseLatentKMeans):
             augmentation=self._augmentation(),
             kl_weight=network.kl_weight,
             value_range=network.value_range,
+            decodes_augmented=network.decodes_augmented,
             **kwargs,
         )
 

@@ -162,12 +162,12 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
         \log \sum_c \frac{(p_h(c | x) \, q_h(c | x'))^\beta}{q_h(c)}
 
     of the student's p and the teacher's q, where q(c) is the average of the teacher's predictions
-    over the steps before. As in the paper there are 50 neighbours, 16 heads and 100 epochs of AdamW
-    with a beta of 0.6. Departures from it: a head there is a network of its own, of two layers,
-    before the cosines, and here it is the cosines alone, at a fraction of the cost (`network` adds
-    layers, which the heads share); the learning rate, which is constant here; the teacher's
-    momentum; the features, which there are neither centred nor divided by their norm; the weight
-    decay, which is AdamW's own.
+    over the steps up to this one. As in the paper there are 50 neighbours, 16 heads and 100 epochs
+    of AdamW with a beta of 0.6. Departures from it: a head there is a network of its own, of two
+    layers, before the cosines, and here it is the cosines alone, at a fraction of the cost
+    (`network` adds layers, which the heads share); the learning rate, which is constant here; the
+    teacher's momentum; the features, which there are neither centred nor divided by their norm; the
+    weight decay, which is AdamW's own.
 
     `lr`, `teacher_momentum` and `scaling` were chosen on scikit-learn's digits and on the features
     that EfficientNet makes of 3,000 images of CIFAR-10, with their labels in sight. The search for

@@ -12,6 +12,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 os.environ["SKDEEPCLUST_DOCS"] = "1"
 
+import tqdm  # noqa: E402
+
 import skdeepclust  # noqa: E402
 
 project = "skdeepclust"
@@ -60,12 +62,21 @@ html_theme_options = {
     "footer_end": ["theme-version"],
 }
 
+
+def without_bar(self: tqdm.tqdm, *args: object, **keywords: object) -> None:
+    """Begin a progress bar that shows nothing: each step would be a line of an example's output."""
+    begin(self, *args, **{**keywords, "disable": True})
+
+
+begin, tqdm.tqdm.__init__ = tqdm.tqdm.__init__, without_bar
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "examples",
     "filename_pattern": r"plot_",
     "within_subsection_order": "ExampleTitleSortKey",
     "download_all_examples": False,
+    "remove_config_comments": True,
     "show_memory": False,
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib",),

@@ -1,7 +1,7 @@
 """
-=====================================================
+=======================================================
 A folder of photos, by the eyes of a pretrained network
-=====================================================
+=======================================================
 
 Clusters a folder of image files by the features of EfficientNet-Lite0, which has been trained with
 the labels of ImageNet, compares the result with k-means on pixels, and puts the files into folders,

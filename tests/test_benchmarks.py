@@ -520,31 +520,53 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
 # The examples
 
 
-@pytest.mark.parametrize(
-    "name", ["plot_digits", "plot_embeddings", "plot_features", "plot_interpolation"]
-)
+EXAMPLES = {  # with what makes them short
+    "plot_big_data": ["--n-images", "600"],
+    "plot_digits": [],
+    "plot_embeddings": [],
+    "plot_features": [],
+    "plot_interpolation": [],
+    "plot_samples": [],
+    "plot_search": [],
+    "plot_spatial_transformers": ["--epochs", "2"],
+}
+
+
+def test_examples_are_all_run_by_a_test():
+    folder = Path(__file__).parents[1] / "examples"
+    assert {path.stem for path in folder.glob("*.py")} == {*EXAMPLES, "plot_folder"}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # they are short
+@pytest.mark.filterwarnings("ignore::ImportWarning")  # of umap, where it is installed
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     """With a sixth of the data and single short runs."""
     import matplotlib.pyplot as plt
     import sklearn.datasets
 
     import skdeepclust
+    import skdeepclust.datasets
 
     few = types.SimpleNamespace(images=digits[0][:300], target=digits[1][:300])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
-    for cls, epochs in {"DeepClustering": 40, "MCDCClustering": 1}.items():
+    large = np.kron(few.images, np.ones((3, 3)))
+    monkeypatch.setattr(skdeepclust.datasets, "load_mnist", lambda **_: (large, few.target))
+    epochs = {"DeepClustering": 2, "MCDCClustering": 1, "VaDEClustering": 1}
+    for cls, max_epochs in epochs.items():
         whole = getattr(skdeepclust, cls)
 
-        def short(*args, whole=whole, epochs=epochs, **kwargs):
-            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": epochs, "verbose": 0})
+        def short(*args, whole=whole, max_epochs=max_epochs, **kwargs):
+            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": max_epochs, "verbose": 0})
 
         monkeypatch.setattr(skdeepclust, cls, short)
     path = tmp_path / "picture.png"
-    monkeypatch.setattr(sys, "argv", [name, "--output", str(path)])
+    monkeypatch.setattr(sys, "argv", [name, "--output", str(path), *EXAMPLES[name]])
     example = Path(__file__).parents[1] / "examples" / f"{name}.py"
     runpy.run_path(str(example))
     assert path.stat().st_size > 0
     assert "KMeans" in capsys.readouterr().out
+    assert plt.get_fignums()  # which the gallery shows
     plt.close("all")
 
 

@@ -167,12 +167,15 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
 
 
 def test_example(digits, tmp_path, monkeypatch, capsys):
+    import matplotlib.pyplot as plt
     import sklearn.datasets
 
     few = types.SimpleNamespace(images=digits[0][:100], target=digits[1][:100])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
-    words = ["cluster_folder", "--output", str(tmp_path / "all"), "--epochs", "2"]
+    words = ["plot_folder", "--output", str(tmp_path / "all"), "--epochs", "2"]
     monkeypatch.setattr(sys, "argv", words)
-    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "cluster_folder.py"))
+    runpy.run_path(str(Path(__file__).parents[1] / "examples" / "plot_folder.py"))
     assert "three more images are in clusters" in capsys.readouterr().out
+    assert (tmp_path / "all" / "montage.png").stat().st_size > 0
+    plt.close("all")
     assert len(rows(tmp_path / "all" / "result")) == 100

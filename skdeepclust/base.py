@@ -56,6 +56,7 @@ from skdeepclust.inference import (
     in_slices,
     n_output_features,
     reestimate_batch_norm,
+    slice_size,
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.outliers import distance_to_references, reference_step
@@ -703,13 +704,14 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         checkpoint = self.checkpoint
         if checkpoint is not None:
             self.checkpoint = f"{os.fspath(checkpoint)}.many"
-        run = self._train(X)
+        best, _ = self._trained(X)
         self.checkpoint = checkpoint
-        if run.interrupted:
+        if best.interrupted:
             raise KeyboardInterrupt  # what it has learnt is not what was asked for
-        return max(2, count_clusters(self.merge_tree_))
+        return max(2, count_clusters(merge_tree(best.probabilities)))
 
-    def _train(self, X: Samples) -> Run:
+    def _trained(self, X: Samples) -> tuple[Run, list[Run]]:
+        """Train on prepared samples; return the best run and all of them."""
         n_init = self._auto_n_init(len(X)) if self.n_init == "auto" else self.n_init
         seeds = self._seeds(n_init)
         criterion = NeighborCriterion(X)
@@ -730,6 +732,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 consensus_phase=self._consensus_phase,
                 in_workers=in_workers,
             )
+        return best, runs
+
+    def _train(self, X: Samples) -> Run:
+        best, runs = self._trained(X)
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
         self.n_clusters_ = self.n_clusters
@@ -740,17 +746,22 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
     def _measure_outliers(self, X: Samples) -> None:
         """Keep features to compare others with, and see which samples are far from them."""
-        chosen = slice(0, None, reference_step(len(X), self._n_features_out))
-        embed = self.network_.embed
-        features = self._forward(lambda x: F.normalize(embed(x), dim=1), X[chosen])
-        self._references = _distributed.agreed(features)
-        self.outlier_scores_ = _distributed.agreed(self._forward(self._distances(), X))
+        size, embed = slice_size(X), self.network_.embed
+        step = reference_step(len(X), self._n_features_out)
+        features = forward_in_slices(embed, X if step == 1 else X[::step])
+        unit = forward_in_slices(lambda z: F.normalize(z, dim=1), features, size)
+        self._references = _distributed.agreed(unit.cpu().numpy())
+        if step == 1:  # the features of all samples are at hand
+            scores = forward_in_slices(self._distances(nn.Identity()), features, size)
+        else:
+            scores = forward_in_slices(self._distances(embed), X)
+        self.outlier_scores_ = _distributed.agreed(scores.cpu().numpy())
 
-    def _distances(self) -> Callable[[Tensor], Tensor]:
+    def _distances(self, embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the function from samples to distances from those that were trained on."""
         device = next(self.network_.parameters()).device
         references = torch.from_numpy(self._references).to(device)
-        return lambda x: distance_to_references(self.network_.embed(x), references)
+        return lambda x: distance_to_references(embed(x), references)
 
     def _judge(self, run: Run, X: Samples, criterion: NeighborCriterion) -> tuple[int, float]:
         """Let a run predict; return its clusters less those that are wanted, and its score."""
@@ -825,8 +836,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """Return which samples are farther from the others than most of the training samples."""
         if not isinstance(reject, Real) or not 0 < reject < 1:
             raise ValueError(f"reject must be a number in (0, 1) or None; got {reject!r}.")
-        farthest, distances = np.quantile(self.outlier_scores_, 1 - reject), self._distances()
-        return self._forward(lambda x: ~(distances(x) <= float(farthest)), X)
+        farthest = float(np.quantile(self.outlier_scores_, 1 - reject))
+        distances = self._distances(self.network_.embed)
+        return self._forward(lambda x: ~(distances(x) <= farthest), X)
 
     def score_samples(self, X: Any, *, out: Any = None) -> Any:
         """Return how near each sample is to those that were trained on, to find outliers by.
@@ -864,7 +876,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         .. [1] Sun, Ming, Zhu and Li (2022). Out-of-Distribution Detection with Deep Nearest
            Neighbors. ICML.
         """
-        X, distances = self._checked(X), self._distances()
+        X, distances = self._checked(X), self._distances(self.network_.embed)
         return self._forward(lambda x: -distances(x), X, out)
 
     def predict_proba(self, X: Any, *, out: Any = None) -> Any:

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from skdeepclust._distributed import joined_parts, own_parts
 from skdeepclust.samples import Samples
 
+CPU_SLICE, GPU_SLICE = 128, 4096  # samples that pass at once, if they aren't large
+
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
@@ -36,13 +38,18 @@ def as_samples(X: Samples | Tensor) -> Samples:
     return X if isinstance(X, Samples) else Samples(X)
 
 
+def slice_size(X: Samples | Tensor) -> int:
+    """Return how many samples pass at once."""
+    largest = CPU_SLICE if X.device.type == "cpu" else GPU_SLICE
+    return max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
+
+
 def _in_whole_slices(
-    function: Callable[[Tensor], Tensor], X: Samples | Tensor
+    function: Callable[[Tensor], Tensor], X: Samples | Tensor, size: int | None = None
 ) -> tuple[Callable[[Tensor], Tensor], Samples, list[slice]]:
     """Return what to call with a slice, the samples, and where the slices are."""
     X = as_samples(X)
-    largest = 128 if X.device.type == "cpu" else 4096
-    size = max(1, min(largest, largest * 2**13 // math.prod(X.shape[1:])))
+    size = slice_size(X) if size is None else size
 
     def of_slice(x: Tensor) -> Tensor:
         # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
@@ -65,12 +72,15 @@ def in_slices(
         yield part, result
 
 
-def forward_in_slices(function: Callable[[Tensor], Tensor], X: Samples | Tensor) -> Tensor:
+def forward_in_slices(
+    function: Callable[[Tensor], Tensor], X: Samples | Tensor, size: int | None = None
+) -> Tensor:
     """Return ``function(X)``, computed in slices and without gradients.
 
-    Where several processes fit together, each computes some of the slices.
+    Where several processes fit together, each computes some of the slices. They have the size of
+    :func:`slice_size`, or that which is given: the last digits depend on it.
     """
-    return forward_in_parts(*_in_whole_slices(function, X))
+    return forward_in_parts(*_in_whole_slices(function, X, size))
 
 
 def forward_in_parts(

@@ -1,9 +1,12 @@
 """What holds for every public estimator."""
 
+import copy
 import inspect
+import math
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from numbers import Integral
 
 import joblib
@@ -13,6 +16,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
@@ -25,11 +29,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
 import skdeepclust
+from skdeepclust import inference
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.hierarchy import merge_tree
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
+from skdeepclust.networks import DenseEncoder
 
 PUBLIC = [
     estimator
@@ -75,6 +81,17 @@ SHORTER = {
 }
 
 
+class SmallEncoder(torch.nn.Sequential):
+    """For samples of any shape."""
+
+    def __init__(self, input_shape):
+        super().__init__(torch.nn.Flatten(), DenseEncoder((math.prod(input_shape),), (32, 16)))
+
+
+# RIM's 100 steps from k-means' clusters are long with two layers of 1,200, which IMSAT has too.
+LIGHTER = {"RIMClustering": {"network": SmallEncoder}}
+
+
 def known_of(Estimator, parameters):
     known = inspect.signature(Estimator).parameters
     return {name: value for name, value in parameters.items() if name in known}
@@ -117,9 +134,23 @@ def fast(Estimator, **parameters):
     """An estimator that trains in a moment."""
     return with_part(
         Estimator,
-        {**FAST, **known_of(Estimator, SHORTER), **parameters},
+        {
+            **FAST,
+            **known_of(Estimator, SHORTER),
+            **LIGHTER.get(Estimator.__name__, {}),
+            **parameters,
+        },
         {**SHORTER, "max_epochs": 1, "n_init": 1},
     )
+
+
+@cache
+def fast_fit(Estimator):
+    """Return a fit that the tests share: of `fast`, to what the fixture `images` holds.
+
+    They must not change it.
+    """
+    return fast(Estimator).fit(load_digits().images[:200].astype("uint8"))
 
 
 def cheap(Estimator):
@@ -139,6 +170,7 @@ def cheap(Estimator):
         cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}
         cheaper["n_init"] = 1
         of_part = {"max_epochs": 20}
+    cheaper |= LIGHTER.get(Estimator.__name__, {})
     return with_part(Estimator, cheaper, of_part)
 
 
@@ -206,7 +238,9 @@ def test_init_only_assigns_and_documents_all_parameters(Estimator):
 
 @pytest.fixture(scope="module", params=CLUSTERERS, ids=lambda e: e.__name__)
 def fitted(request, images):
-    return fast(request.param).fit(images)
+    if request.param.__name__ in LIGHTER:
+        return fast(request.param, network=None).fit(images)
+    return fast_fit(request.param)
 
 
 class TestFitted:
@@ -230,9 +264,9 @@ class TestFitted:
 
     def test_prediction_does_not_depend_on_the_other_samples(self, fitted, images):
         together = fitted.predict_proba(images)
-        alone = np.concatenate([fitted.predict_proba(images[i : i + 1]) for i in range(20)])
+        alone = np.concatenate([fitted.predict_proba(images[i : i + 1]) for i in range(5)])
         # rounding alone may differ, with the place in the batch
-        np.testing.assert_allclose(alone, together[:20], atol=1e-5)
+        np.testing.assert_allclose(alone, together[:5], atol=1e-5)
         np.testing.assert_allclose(
             fitted.transform(images[::-1])[::-1], fitted.transform(images), rtol=1e-4, atol=1e-5
         )
@@ -293,40 +327,37 @@ def another_process():
 
 @every_clusterer
 def test_same_random_state_same_labels_in_another_process(Estimator, images, another_process):
-    estimator = fast(Estimator, n_init=2, max_epochs=2)
+    estimator = fast(Estimator, n_init=2)
     elsewhere = another_process.submit(fit_predict, clone(estimator), images)
     first = clone(estimator).fit(images)
     np.testing.assert_array_equal(elsewhere.result(), first.labels_)
-    other = clone(estimator).set_params(random_state=1).fit(images)
+    other = clone(estimator).set_params(n_init=1, random_state=1).fit(images)
     assert (other.predict_proba(images) != first.predict_proba(images)).any()
 
 
 @every_estimator
-def test_global_random_states_are_left_alone(Estimator, images):
+def test_global_random_states_do_not_matter_and_are_left_alone(Estimator, images):
+    torch.manual_seed(1)
+    expected = fast_fit(Estimator)
     torch.manual_seed(5)
     before_torch = torch.get_rng_state()
     before_numpy = np.random.get_state()[1].copy()  # noqa: NPY002
-    fast(Estimator).fit(images)
+    fitted = fast(Estimator).fit(images)
     assert torch.equal(torch.get_rng_state(), before_torch)
     np.testing.assert_array_equal(np.random.get_state()[1], before_numpy)  # noqa: NPY002
-
-
-@every_clusterer
-def test_caller_random_state_does_not_matter(Estimator, images):
-    torch.manual_seed(1)
-    first = fast(Estimator).fit(images).predict_proba(images)
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(fast(Estimator).fit(images).predict_proba(images), first)
+    np.testing.assert_array_equal(fitted.transform(images), expected.transform(images))
+    if Estimator in CLUSTERERS:
+        np.testing.assert_array_equal(fitted.predict_proba(images), expected.predict_proba(images))
 
 
 @every_estimator
 def test_data_larger_than_the_memory_limit(Estimator, images, tmp_path):
     np.save(tmp_path / "X.npy", images)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    estimator = fast(Estimator, max_epochs=2, memory_limit=6000).fit(X)
+    estimator = fast(Estimator, memory_limit=6000).fit(X)
     transformed = estimator.transform(images)
     np.testing.assert_array_equal(estimator.transform(X), transformed)
-    again = fast(Estimator, max_epochs=2, memory_limit=6000).fit(X)
+    again = fast(Estimator, memory_limit=6000).fit(X)
     np.testing.assert_array_equal(again.transform(images), transformed)
     if hasattr(estimator, "labels_"):
         np.testing.assert_array_equal(estimator.predict(X), estimator.labels_)
@@ -342,16 +373,17 @@ def test_pipeline_and_grid_search(Estimator, digits):
     name = pipeline.steps[-1][0]
     grid = {f"{name}__lr": [1e-4, 1e-3]}
     scorers = {
-        "label-free": None,
         "scorer": clustering_accuracy_scorer,
         "name": "clustering_accuracy",
         "adjusted Rand": "adjusted_rand_score",
     }
-    found = {}
-    for key, scoring in scorers.items():
-        folds = KFold(2)
-        search = GridSearchCV(pipeline, grid, cv=folds, scoring=scoring, error_score="raise")
-        found[key] = search.fit(X, y).cv_results_["split0_test_score"]
+    folds = KFold(2)
+    search = GridSearchCV(pipeline, grid, cv=folds, error_score="raise").fit(X, y)
+    found = {"label-free": search.cv_results_["split0_test_score"]}
+    search = GridSearchCV(
+        pipeline, grid, cv=folds, scoring=scorers, refit=False, error_score="raise"
+    ).fit(X, y)
+    found |= {key: search.cv_results_[f"split0_test_{key}"] for key in scorers}
     train, test = next(folds.split(X))
     for number, lr in enumerate(grid[f"{name}__lr"]):
         alone = clone(pipeline).set_params(**{f"{name}__lr": lr}).fit(X[train])
@@ -435,7 +467,7 @@ def test_nan_loss_names_phase_and_epoch_and_leaves_no_fit(Estimator, images):
         def forward(self, x):
             return super().forward(x) * torch.nan
 
-    estimator = fast(Estimator).fit(images)
+    estimator = copy.deepcopy(fast_fit(Estimator))
     estimator.set_params(**{of_part(estimator, "network"): Spoiled})
     with pytest.raises(FloatingPointError, match=r"became nan in phase '.+', epoch 1.*lr="):
         estimator.fit(images)
@@ -643,9 +675,15 @@ def learnt(estimator, X):
     rows = [(row["phase"], row["train_loss"]) for row in fitted.history_]
     runs = [(run["n_epochs"], run["selected"]) for run in getattr(fitted, "restarts_", [])]
     state = [(name, value.numpy()) for name, value in fitted.network_.state_dict().items()]
-    # of what is no tensor, such as a mixture
-    found = fitted.predict_proba(X) if isinstance(fitted, ClusterMixin) else None
+    # what comes of it: of what is no tensor, such as a mixture, nothing else is seen
+    found = [getattr(fitted, name, None) for name in ("labels_", "merge_tree_", "outlier_scores_")]
     return joblib.hash([rows, runs, state, found])
+
+
+@pytest.fixture
+def short_slices(monkeypatch):
+    """Few samples are not filled up to 128 in each pass."""
+    monkeypatch.setattr(inference, "CPU_SLICE", 40)
 
 
 @pytest.fixture(scope="module")
@@ -662,6 +700,7 @@ def baseline(images):
     return get
 
 
+@pytest.mark.usefixtures("short_slices")
 @every_estimator
 def test_same_parameters_same_fit(Estimator, images, baseline):
     """Without that, the next test would say nothing."""
@@ -670,6 +709,7 @@ def test_same_parameters_same_fit(Estimator, images, baseline):
     assert again == baseline(Estimator, parameters, images[:40])
 
 
+@pytest.mark.usefixtures("short_slices")
 @pytest.mark.parametrize(
     ("Estimator", "name"),
     [
@@ -711,6 +751,7 @@ PLANS = [
 ]
 
 
+@pytest.mark.usefixtures("short_slices")
 @pytest.mark.parametrize(
     ("Estimator", "plan"),
     [
@@ -729,6 +770,7 @@ def test_as_many_epochs_as_planned(Estimator, plan, images):
     assert len(phases) == fitted._planned_epochs(40)
 
 
+@pytest.mark.usefixtures("short_slices")
 @pytest.mark.parametrize(
     ("Estimator", "plan"),
     [

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -49,13 +48,15 @@ from skdeepclust.inference import forward_in_slices
 from skdeepclust.networks import DenseEncoder, VGGEncoder
 
 torch.set_num_threads(1)
-images = load_digits().images[:151]  # the last batch has an odd number
+more_images = load_digits().images[:151]  # the last batch has an odd number
+images = more_images[:87]  # here too
 BATCH_SIZE = 32  # of each of two processes
 DEVICE = os.environ.get("TEST_DEVICE", "cpu")  # of test_gpu.py "cuda"
 PLAIN = {"augmentation": None, "random_state": 0, "optimizer": torch.optim.SGD, "lr": 1e-2}
 SHORT = {"n_clusters": 4, "n_init": 1, "max_epochs": 2}
 # without spatial transformers, whose gradient jumps where they begin
 ENCODER = partial(VGGEncoder, n_st_layers=0, hidden_size=32, dropout=0.0)
+DRAWING = partial(VGGEncoder, hidden_size=32)  # with dropout, and with spatial transformers
 
 
 def cases(batch_size):
@@ -118,6 +119,9 @@ def cases(batch_size):
 
 
 def data_of(name):
+    # Of fewer, weights that differ by 1e-7 change DeepClustering's loss by 1e-4; ADC hardly moves.
+    if name in ("DeepClustering", "ADC"):
+        return more_images
     return images.reshape(len(images), -1) if name == "ST-DAC of tables" else images
 
 
@@ -200,7 +204,7 @@ def fail(net):
 
 def shared_work():
     """Do what all processes need to know, and note what of it this one has done."""
-    points = torch.from_numpy(images.reshape(len(images), -1)).float()
+    points = torch.from_numpy(more_images.reshape(len(more_images), -1)).float()
     n_starts, n_slices = [], []
 
     def solve(problem, starts, *args):
@@ -226,11 +230,11 @@ def work(folder):
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = {name: fitted(name, model) for name, model in cases(BATCH_SIZE).items()}
     results["other random states"] = small(random_state=None, n_init=2).fit(images)
-    results["whole"] = small(augmentation=noisy, network=None).fit(images)
+    results["whole"] = small(augmentation=noisy, network=DRAWING).fit(images)
     results["noise"] = list(drawn)
     _checkpoint.CHECKPOINT_SECONDS = 0.0
     path = folder / "checkpoint"
-    stopped = small(augmentation=noisy, network=None, checkpoint=path, callbacks=[At(2, fail)])
+    stopped = small(augmentation=noisy, network=DRAWING, checkpoint=path, callbacks=[At(2, fail)])
     results["stopped"] = error_of(stopped)
     results["files"] = sorted(p.name for p in folder.glob("checkpoint*"))
     stopped.set_params(callbacks=None)
@@ -243,8 +247,8 @@ def work(folder):
     results["too few"] = error_of(SimCLR(batch_size=2, device=DEVICE), images[:1])
     results["not finite"] = error_of(small(lr=1e30, optimizer=torch.optim.SGD))
     results["other weights"] = error_of(small(callbacks=[At(2, worsen)]))
-    workers = Parallel(n_jobs=2)(delayed(count)() for _ in range(2))
-    results["in joblib's workers"] = workers
+    if rank == 0:
+        results["in joblib's workers"] = Parallel(n_jobs=2)(delayed(count)() for _ in range(2))
     results["shared"] = shared_work()
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(results))
 
@@ -418,6 +422,8 @@ def test_rows_to_gather_are_those_of_the_share(group):
 
 
 def test_predictions_of_blocks_with_dask(images):
+    import dask.array as da  # not in each of the processes
+
     model = small(max_epochs=1).fit(images)
     X = da.from_array(images, chunks=(67, -1, -1))
     labels = X.map_blocks(model.predict, dtype="int64", drop_axis=[1, 2], meta=np.empty(0, "int64"))

@@ -118,11 +118,12 @@ def test_a_folder_of_images(images, tmp_path):
     with pytest.warns(UserWarning, match=r"100\.png"):
         folder = ImageFolder(tmp_path, size=(8, 8), mode="L")
     kept = np.delete(images, 100, 0)
-    expected = STDACClustering(**FAST).fit(kept)
-    model = STDACClustering(**FAST).fit(folder)
+    parameters = {**FAST, "max_epochs": 1}
+    expected = STDACClustering(**parameters).fit(kept)
+    model = STDACClustering(**parameters).fit(folder)
     assert len(folder.paths) == len(model.labels_) == 199
     np.testing.assert_array_equal(model.labels_, expected.labels_)
-    streamed = STDACClustering(**FAST, memory_limit=LIMIT, num_workers=1).fit(folder)
+    streamed = STDACClustering(**parameters, memory_limit=LIMIT, num_workers=1).fit(folder)
     np.testing.assert_array_equal(streamed.predict(kept), streamed.labels_)
 
 
@@ -161,19 +162,21 @@ def test_reads_ahead_no_more_than_the_limit(images):
 
 
 def test_what_fits_gives_the_same_bit_for_bit(images, on_disk):
-    expected = STDACClustering(**FAST).fit(images).predict_proba(images)
+    parameters = {**FAST, "max_epochs": 1}
+    expected = STDACClustering(**parameters).fit(images).predict_proba(images)
     for X in (on_disk(images), Rows(images), Pairs(images[:, None])):
-        fitted = STDACClustering(**FAST).fit(X)
+        fitted = STDACClustering(**parameters).fit(X)
         np.testing.assert_array_equal(fitted.predict_proba(X), expected)
 
 
 def test_learns_from_a_stream_better_than_kmeans(digits, on_disk):
-    X, y = digits[0][:600].astype("uint8"), digits[1][:600]
+    X, y = digits[0].astype("uint8"), digits[1]  # of 115,008 bytes
     kmeans = KMeans(10, n_init=10, random_state=0).fit(X.reshape(-1, 64))
     memmap = on_disk(X)
-    fitted = DeepClustering(10, n_init=1, random_state=0, memory_limit=20_000).fit(memmap)
+    fitted = DeepClustering(10, max_epochs=10, random_state=0, memory_limit=40_000).fit(memmap)
     found, expected = (clustering_accuracy_score(y, m.labels_) for m in (fitted, kmeans))
-    assert found > expected
+    # 0.90 to 0.96 with three random states, beside 0.79
+    assert found > expected + 0.05
     np.testing.assert_array_equal(fitted.predict(memmap), fitted.labels_)
     np.testing.assert_array_equal(fitted.predict(X), fitted.labels_)
     assert fitted.score(memmap) == fitted.score(X)
@@ -226,13 +229,15 @@ def test_results_go_to_where_they_are_to_be(images, on_disk, tmp_path):
     ],
 )
 def test_out_of_another_kind(images, out, got):
-    fitted = AutoencoderClustering(**FAST).fit(images)
+    fitted = AutoencoderClustering(**{**FAST, "max_epochs": 1}).fit(images)
     with pytest.raises(ValueError, match=rf"out must be .*\(200,\) .*integers.*; got .*{got}"):
         fitted.predict(images, out=out)
 
 
 def test_labels_that_do_not_fit_in_out(blobs):
-    fitted = AutoencoderClustering(140, n_init=1, max_epochs=1, random_state=0).fit(blobs)
+    fitted = AutoencoderClustering(
+        140, n_init=1, max_epochs=1, hidden_sizes=(8,), kmeans_n_init=1, random_state=0
+    ).fit(blobs)
     with pytest.raises(ValueError, match="integers from 0 to 1"):
         fitted.predict(blobs, out=np.empty(len(blobs), np.int8))
 
@@ -282,7 +287,7 @@ def test_a_prediction_on_another_scale_warns(images):
 
 def test_tables_on_disk(blobs, on_disk):
     X = on_disk(blobs)
-    fitted = AutoencoderClustering(**FAST, memory_limit=4000).fit(X)
+    fitted = AutoencoderClustering(**FAST, hidden_sizes=(8,), memory_limit=4000).fit(X)
     assert fitted.input_shape_ == blobs.shape[1:]
     np.testing.assert_array_equal(fitted.predict(blobs), fitted.labels_)
     with pytest.raises(ValueError, match=f"expecting {blobs.shape[1]} features"):
@@ -307,7 +312,7 @@ def test_memory_stays_within_its_bound(tmp_path):
             with open("/proc/self/status") as status:
                 return next(int(line.split()[1]) for line in status if "VmHWM" in line) / 2**10
 
-        X = np.lib.format.open_memmap("X.npy", "w+", np.uint8, (1_000_000, 784))
+        X = np.lib.format.open_memmap("X.npy", "w+", np.uint8, (500_000, 784))
         X[:1000] = np.random.default_rng(0).integers(0, 256, (1000, 784))
         del X
         X = np.load("X.npy", mmap_mode="r")
@@ -324,4 +329,4 @@ def test_memory_stays_within_its_bound(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert float(out.stdout) < 200  # MiB, of 748 that the data take
+    assert float(out.stdout) < 200  # MiB, of 374 that the data take

@@ -50,8 +50,8 @@ for restart in best.restarts_:
 # %%
 # The number of clusters. ``n_clusters="auto"`` begins with many and merges those that are confused
 # more than by chance. `select_n_clusters` fits two halves of the samples with each number, here by
-# k-means on the features just learnt: the largest number is taken with which each half tells the
-# clusters of the other.
+# k-means on the features just learnt, for it is quick: the largest number is taken with which each
+# half tells the clusters of the other. Both are estimates, and need not agree.
 auto = clone(best).set_params(n_clusters="auto", n_init=1).fit(images)
 features = auto.transform(images)
 selection = select_n_clusters(KMeans(n_init=3), features, range(2, 16), random_state=0)
@@ -72,8 +72,9 @@ for name, estimator in compared.items():
     print(f"{name:14} {acc:.3f}  {nmi[name]:.3f}")
 
 # %%
-# Left: the score, without labels and on halves of the images, beside what the labels say. Right:
-# prediction strength and stability by the number of clusters.
+# Left: the score, without labels and on halves of the images, beside what the labels say of fits to
+# all. They rise and fall together here; between methods of another kind they need not. Right:
+# prediction strength, with its threshold, and stability by the number of clusters.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.plot(rates, scores, marker="o", label="score of held-out images, nats")
 left.plot(rates, [nmi[name] for name in fitted], marker="s", label="NMI with the labels")

@@ -175,11 +175,12 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
     def _default_encoder(self) -> nn.Module:
         n_values = math.prod(self.input_shape_)
         encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
-        return encoder.apply(scaled_normal(0.1))
+        # The authors' code has 0.1 and, for the head, 1e-4, of which Chainer 1 takes the roots.
+        return encoder.apply(scaled_normal(math.sqrt(0.1)))
 
     def _head(self, n_features: int) -> nn.Module:
         # so small that all clusters are alike at first
-        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(1e-4))
+        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(0.01))
 
     def _phase(self, objective: InformationObjective, name: str) -> Phase:
         return Phase(

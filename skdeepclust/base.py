@@ -29,7 +29,6 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from skdeepclust import _distributed
 from skdeepclust._inputs import check_X
@@ -41,6 +40,7 @@ from skdeepclust._parameters import (
     estimator,
     param,
 )
+from skdeepclust._progress import Bar
 from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust._training._checkpoint import Checkpoint, fingerprint
@@ -399,7 +399,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         seeds = random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
         return _distributed.agreed(seeds)
 
-    def _runs(self, X: Samples, seeds: list[int], bar: tqdm) -> list[Run]:
+    def _runs(self, X: Samples, seeds: list[int], bar: Bar) -> list[Run]:
         if self.checkpoint is None:
             return [Run(self, X, seed, bar) for seed in seeds]
         same = fingerprint(self, X)
@@ -408,9 +408,9 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             for number, seed in enumerate(seeds)
         ]
 
-    def _bar(self, total: int) -> tqdm:
+    def _bar(self, total: int) -> Bar:
         disable = not (self.verbose and _distributed.is_first())
-        return tqdm(total=total, unit="samples", unit_scale=True, disable=disable)
+        return Bar(total=total, unit="samples", unit_scale=True, disable=disable)
 
     def _keep(self, run: Run) -> None:
         """Take over what a run has learnt."""

@@ -20,11 +20,11 @@ from numpy.lib.format import open_memmap
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from skdeepclust._inputs import as_array, check_image_shape
 from skdeepclust._memmap import release_pages
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, POSITIVE, estimator, param
+from skdeepclust._progress import Bar
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._torch_state import neutral_settings
 from skdeepclust._training._checkpoint import described
@@ -443,7 +443,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         n = len(X)
         size = self.batch_size
         slices = [slice(i, min(i + size, n)) for i in range(start, n, size)]
-        with tqdm(total=n, initial=start, unit="images", disable=not self.verbose) as bar:
+        with Bar(total=n, initial=start, unit="images", disable=not self.verbose) as bar:
             for part, x in zip(slices, X.parts(slices), strict=True):
                 with torch.inference_mode():
                     features = extraction(x).cpu().numpy()

@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 import torch
 from skorch.history import History
 from torch import nn
-from tqdm import tqdm
 
 from skdeepclust import _distributed
+from skdeepclust._progress import Bar
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust.engine import Engine, Phase
@@ -41,7 +41,7 @@ class Run:
     method : Method
     X : Samples
     seed : int
-    progress : tqdm
+    progress : Bar
         The bar that is moved on by the samples trained on.
     checkpoint : Checkpoint, default=None
     """
@@ -51,7 +51,7 @@ class Run:
         method: Method,
         X: Samples,
         seed: int,
-        progress: tqdm,
+        progress: Bar,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.seed = seed

@@ -255,6 +255,11 @@ class Run:
             f"loss {row['train_loss']:.4g}"
         )
         if engine.stopped_ or len(engine.history) == engine.max_epochs:
+            if not all(p.isfinite().all() for p in self.network.parameters()):  # by the last step
+                raise FloatingPointError(
+                    f"weights are no longer finite after phase {row['phase']!r}. Likely a too "
+                    f"large learning rate (lr={engine.lr})."
+                )
             engine.notify("on_train_end", X=self._X, y=None)
             self._engines.remove(engine)
             if (processes := _distributed.current()) is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from torch import Tensor
@@ -23,8 +24,11 @@ from skdeepclust.streaming import (
     Source,
     StreamedSamples,
     as_source,
+    check_not_masked,
+    check_numbers,
     read_in_blocks,
     stored_bytes,
+    tensor_values,
 )
 
 MIN_SIDE = 8
@@ -68,12 +72,14 @@ class Standardisation:
         return torch.cat([F.normalize(x, dim=1) * math.sqrt(x.shape[1]) for x in parts], 1)
 
 
-def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return `image_shape` as (channels, height, width)."""
-    shape = tuple(image_shape)
+def check_image_shape(
+    image_shape: tuple[int, ...], name: str = "image_shape"
+) -> tuple[int, int, int]:
+    """Return `image_shape`, which is a parameter or the shape of samples, with channels first."""
+    shape = tuple(image_shape) if np.ndim(image_shape) == 1 else ()
     if len(shape) not in (2, 3) or not all(isinstance(s, int | np.integer) for s in shape):
         raise ValueError(
-            "image_shape must be (height, width) or (channels, height, width) in integers; "
+            f"{name} must be (height, width) or (channels, height, width) in integers; "
             f"got {image_shape!r}."
         )
     channels, height, width = (1, *shape) if len(shape) == 2 else shape
@@ -82,7 +88,7 @@ def check_image_shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
         if height >= MIN_SIDE and channels >= MIN_SIDE and 1 <= width < MIN_SIDE:
             hint = " Channels come first: X.transpose(0, 3, 1, 2) puts them there."
         raise ValueError(
-            f"image_shape: images must be at least {MIN_SIDE}x{MIN_SIDE} with one channel or "
+            f"{name}: images must be at least {MIN_SIDE}x{MIN_SIDE} with one channel or "
             f"more; got channels={channels}, height={height}, width={width}.{hint}"
         )
     return int(channels), int(height), int(width)
@@ -104,10 +110,10 @@ def _warn_of_channels_last(shape: tuple[int, int, int]) -> None:
 def as_array(X: Any) -> Any:
     """Return `X` as something with a shape: arrays and tables as they are, the rest as an array."""
     if isinstance(X, Tensor):
-        if X.layout != torch.strided:
-            raise ValueError(f"X must be a dense tensor; got layout {X.layout}.")
-        X = X.detach().cpu()
-        return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        return tensor_values(X).numpy()
+    if isinstance(X, memoryview):  # which is a sequence, but not of its rows
+        X = np.asarray(X)
+    check_not_masked(X)
     if isinstance(X, str | bytes | PathLike):
         raise ValueError(f"X must hold the samples themselves; got {X!r}.")
     if isinstance(X, Sequence):
@@ -127,6 +133,7 @@ def as_array(X: Any) -> Any:
 
 
 def _as_sample(sample: Any, number: int) -> Any:
+    check_not_masked(sample)
     if isinstance(sample, Tensor):
         return as_array(sample)
     if getattr(sample, "mode", None) in ("P", "PA"):  # of Pillow
@@ -135,6 +142,15 @@ def _as_sample(sample: Any, number: int) -> Any:
             'image.convert("RGB") or image.convert("L").'
         )
     return sample
+
+
+def _check_kind(X: Any) -> None:
+    """Raise a ValueError if an array or table has no features, or holds dates."""
+    shape = tuple(X.shape)
+    if len(shape) == 2 and shape[1] == 0:  # of tables scikit-learn says something else
+        raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    if shape and not issparse(X):
+        check_numbers(np.asarray(X[:1]))
 
 
 def check_X(
@@ -160,13 +176,14 @@ def check_X(
         X, source = _read_whole(source), None
     else:
         X = source.read(slice(0, 2))  # shows what all are like
+    _check_kind(X)
     ndim = len(X.shape)
     if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
         image_shape = None
     elif ndim <= 2:
         image_shape = check_image_shape(estimator.image_shape) if reset else estimator.input_shape_
     elif ndim <= 4:
-        image_shape = check_image_shape(X.shape[1:])
+        image_shape = check_image_shape(X.shape[1:], "X")
         if reset and ndim == 4 and estimator.image_shape is None:
             _warn_of_channels_last(image_shape)
     else:
@@ -204,8 +221,9 @@ def check_X(
             f"X holds samples of shape {input_shape}, but {type(estimator).__name__} was "
             f"fitted on samples of shape {estimator.input_shape_}."
         )
-    if not X.flags.writeable or not X.flags.c_contiguous:
-        X = np.array(X, order="C")  # torch takes neither read-only arrays nor negative strides
+    if not X.flags.writeable or not X.flags.c_contiguous or not X.dtype.isnative:
+        # torch takes neither read-only arrays, negative strides nor another order of bytes
+        X = np.array(X, X.dtype.newbyteorder("="), order="C")
     low, high = float(X.min()), float(X.max())
     if reset:
         if ndim > 2:  # as if the images had been given flat

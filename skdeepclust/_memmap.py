@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import mmap
+import os
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
+
+
+def allocate(path: Path) -> None:
+    """Give all of a file its place on the disk; raise an OSError where there is none.
+
+    A file that is mapped gets it page by page, and a full disk kills the process then (SIGBUS).
+
+    Parameters
+    ----------
+    path : Path
+        Of a file that has its final size.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def release_pages(array: np.ndarray) -> None:

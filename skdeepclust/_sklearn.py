@@ -13,7 +13,8 @@ from sklearn.model_selection import (
     permutation_test_score,
     validation_curve,
 )
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import Interval as IntervalOfNumbers
 from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_n_features as check_n_features
@@ -29,6 +30,14 @@ __all__ = [
     "fit_context",
     "register_scorer",
 ]
+
+
+class Interval(IntervalOfNumbers):
+    """An interval without True and False, which Python counts among the integers."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Return whether a value is a number in the interval."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 def register_scorer(name: str, scorer: object) -> None:

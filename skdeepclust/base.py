@@ -29,7 +29,6 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from skdeepclust import _distributed
 from skdeepclust._inputs import check_X
@@ -41,6 +40,7 @@ from skdeepclust._parameters import (
     estimator,
     param,
 )
+from skdeepclust._progress import Bar
 from skdeepclust._sklearn import Interval, StrOptions, fit_context
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust._training._checkpoint import Checkpoint, fingerprint
@@ -186,6 +186,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     verbose: int | bool = param(0, "verbose")
     random_state: Any = param(None, "random_state")
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
     _PARTS: ClassVar[dict[str, str]] = {}  # what estimators among the parameters should be
 
     # `network` is Any here, for each method to name the class that its `_build_network` makes.
@@ -220,6 +221,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = resolved_device(self.device)
         self._check_callbacks()
+        self._check_optimizer()
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
         for name in ("augmentation", "strong_augmentation", "corruption"):
@@ -243,6 +245,21 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     f"callbacks: there is no validation set, so monitor='train_loss' (or "
                     f"'train_loss_best') must take the place of {monitor!r}; got {callback!r}."
                 )
+
+    def _check_optimizer(self) -> None:
+        """Raise a ValueError if `optimizer` doesn't make an optimiser of parameters."""
+        try:
+            made = self.optimizer([nn.Parameter(torch.zeros(1, 1))], lr=self.lr)
+        except Exception as error:  # whatever users' code may raise
+            raise ValueError(
+                f"optimizer={self.optimizer!r} can't be called with parameters and "
+                f"lr={self.lr}: {error}"
+            ) from error
+        if not isinstance(made, torch.optim.Optimizer):
+            raise ValueError(
+                f"optimizer must make an optimiser of torch's of parameters and lr=; "
+                f"{self.optimizer!r} made {made!r}."
+            )
 
     def _check_augmentation(self, augmentation: Any, name: str, X: Samples) -> None:
         """Raise a ValueError if a given augmentation makes something else than such samples."""
@@ -280,8 +297,18 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             vars(self).update(as_given)
 
     def _python_numbers(self) -> dict[str, Any]:
-        parameters = self.get_params(deep=False).items()
-        return {name: value.item() for name, value in parameters if isinstance(value, np.generic)}
+        numbers = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, np.generic):
+                numbers[name] = value.item()
+            elif isinstance(value, int) and abs(value) >= 2**63 and self._is_real(name):
+                numbers[name] = float(value)  # torch's integers end there
+        return numbers
+
+    def _is_real(self, name: str) -> bool:
+        """Return whether a parameter may be any number, not an integer alone."""
+        allowed = self._parameter_constraints[name]
+        return any(isinstance(c, Interval) and c.type is Real for c in allowed)
 
     def _fitted_part(self, name: str, kind: type) -> Any:
         """Return the estimator that the parameter `name` holds, if it is fitted, else None."""
@@ -400,7 +427,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         seeds = random_state.randint(np.iinfo(np.int32).max, size=n_runs).tolist()
         return _distributed.agreed(seeds)
 
-    def _runs(self, X: Samples, seeds: list[int], bar: tqdm) -> list[Run]:
+    def _runs(self, X: Samples, seeds: list[int], bar: Bar) -> list[Run]:
         if self.checkpoint is None:
             return [Run(self, X, seed, bar) for seed in seeds]
         same = fingerprint(self, X)
@@ -409,9 +436,9 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             for number, seed in enumerate(seeds)
         ]
 
-    def _bar(self, total: int) -> tqdm:
+    def _bar(self, total: int) -> Bar:
         disable = not (self.verbose and _distributed.is_first())
-        return tqdm(total=total, unit="samples", unit_scale=True, disable=disable)
+        return Bar(total=total, unit="samples", unit_scale=True, disable=disable)
 
     def _keep(self, run: Run) -> None:
         """Take over what a run has learnt."""
@@ -457,6 +484,16 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.network_.eval()  # whatever a user has done with it
         return check_X(self, X, reset=False, device=next(self.network_.parameters()).device)
 
+    def _finite(self, values: Tensor) -> Tensor:
+        """Return what the network made of samples; raise a ValueError where that is no number."""
+        if not values.isfinite().all():
+            low, high = self._input_range
+            raise ValueError(
+                f"X has values so far from those of the fit, which were from {low:.4g} to "
+                f"{high:.4g}, that what {type(self).__name__} makes of them is not finite."
+            )
+        return values
+
     def _in_units_of_X(self, standardised: np.ndarray) -> np.ndarray:
         """Return standardised values as they were before, in float64 where `X` needed that."""
         dtype = self._sample_dtype
@@ -493,7 +530,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             `out`, if it is given.
         """
         X = self._checked(X)
-        return self._forward(self.network_.embed, X, out)
+        return self._forward(lambda x: self._finite(self.network_.embed(x)), X, out)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the network on the CPU, so that a machine without a GPU can load it."""
@@ -540,10 +577,12 @@ class EncoderMixin(_Fitted):
 
     def _build_encoder(self) -> tuple[nn.Module, int]:
         """Return a new encoder and its number of features; raise where it doesn't suit `X`."""
-        encoder = self._new_encoder()
         try:
+            encoder = self._new_encoder()
+            if not isinstance(encoder, nn.Module):
+                raise ValueError(f"it must be a torch.nn.Module or make one; got {encoder!r}")
             return encoder, n_output_features(encoder, self.input_shape_)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever users' code may raise
             raise ValueError(
                 f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
                 f"{error}"
@@ -767,6 +806,11 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """Let a run predict; return its clusters less those that are wanted, and its score."""
         run.finalize()
         run.probabilities = _distributed.agreed(self._probabilities(run.network, X))
+        if not np.isfinite(run.probabilities).all():
+            raise FloatingPointError(
+                "probabilities are no longer finite after the training. Likely a too large "
+                f"learning rate (lr={self.lr})."
+            )
         used = len(np.unique(run.probabilities.argmax(1)))
         return used - self.n_clusters, _distributed.agreed(criterion(run.probabilities))
 
@@ -788,9 +832,12 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """Return what `function` makes of each sample's logits, in `out` if it is given."""
         return self._forward(lambda x: function(network(x)), X, out)
 
-    def _probabilities(self, network: nn.Module, X: Samples, out: Any = None) -> np.ndarray:
+    def _probabilities(self, network: nn.Module, X: Samples) -> np.ndarray:
         network.eval()
-        return self._of_logits(lambda logits: logits.softmax(1), network, X, out)
+        return self._of_logits(lambda logits: logits.softmax(1), network, X)
+
+    def _finite_probabilities(self, X: Samples, out: Any = None) -> Any:
+        return self._of_logits(lambda z: self._finite(z.softmax(1)), self.network_, X, out)
 
     def _check_cluster(self, cluster: Any, n_clusters: int) -> None:
         """Raise a ValueError unless `cluster`, of which samples are to be drawn, is one or None."""
@@ -826,7 +873,8 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         is_far = None if reject is None else self._is_far(X, reject)
         if is_far is not None and out is not None:
             check_out(out, (len(X),), np.array([-1, self.n_clusters_ - 1]))
-        labels = self._of_logits(lambda z: z.softmax(1).argmax(1), self.network_, X, out)
+        network = self.network_
+        labels = self._of_logits(lambda z: self._finite(z.softmax(1)).argmax(1), network, X, out)
         if is_far is not None:
             for part in (slice(i, i + 2**16) for i in range(0, len(X), 2**16)):
                 labels[part] = np.where(is_far[part], -1, labels[part])
@@ -877,7 +925,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
            Neighbors. ICML.
         """
         X, distances = self._checked(X), self._distances(self.network_.embed)
-        return self._forward(lambda x: -distances(x), X, out)
+        return self._forward(lambda x: self._finite(-distances(x)), X, out)
 
     def predict_proba(self, X: Any, *, out: Any = None) -> Any:
         """Return the probability of each cluster for each sample.
@@ -895,7 +943,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             Rows sum to one. `out`, if it is given.
         """
         X = self._checked(X)
-        return self._probabilities(self.network_, X, out)
+        return self._finite_probabilities(X, out)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return how well the clusters follow the neighbourhoods in `X`; needs no labels.
@@ -930,4 +978,4 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """
         X = self._checked(X)
         with neutral_settings():
-            return NeighborCriterion(X)(self._probabilities(self.network_, X))
+            return NeighborCriterion(X)(self._finite_probabilities(X))

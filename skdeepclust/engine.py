@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import json
 import math
@@ -103,7 +104,7 @@ def resolved_device(device: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(given)
-        torch.empty(0, device=found)
+        torch.zeros(1, device=found).cpu()  # there is none on "meta"
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device must be 'auto' or a device that torch has here, such as 'cpu'; got "
@@ -132,6 +133,27 @@ def multiplies_bf16(device: str | torch.device) -> bool:
     if device.type == "cpu":
         has = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+
+
+def is_raised_by_code(error: BaseException) -> bool:
+    """Return whether a `raise` has raised an error, and not a signal (Ctrl-C) at some other place.
+
+    Parameters
+    ----------
+    error : BaseException
+        As it was caught.
+
+    Returns
+    -------
+    bool
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
+    return dis.opname[instruction] == "RAISE_VARARGS"
 
 
 class Engine(NeuralNet):
@@ -255,7 +277,9 @@ class Engine(NeuralNet):
         """Call the callbacks. One that raises KeyboardInterrupt ends this phase alone."""
         try:
             super().notify(method_name, **kwargs)
-        except KeyboardInterrupt:  # how skorch's EarlyStopping stops
+        except KeyboardInterrupt as error:  # how skorch's EarlyStopping stops
+            if not is_raised_by_code(error):
+                raise
             self.stopped_ = True
 
     def _autocast(self) -> AbstractContextManager[None]:

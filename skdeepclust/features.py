@@ -20,11 +20,11 @@ from numpy.lib.format import open_memmap
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from skdeepclust._inputs import as_array, check_image_shape
-from skdeepclust._memmap import release_pages
+from skdeepclust._memmap import allocate, release_pages
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, POSITIVE, estimator, param
+from skdeepclust._progress import Bar
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._torch_state import neutral_settings
 from skdeepclust._training._checkpoint import described
@@ -124,6 +124,12 @@ class FeaturesFile:
         else:
             mode = "r+" if self.n_done else "w+"
             self.rows = open_memmap(self.partial, mode, np.dtype(dtype), shape)
+            if mode == "w+":
+                try:
+                    allocate(self.partial)
+                except OSError:
+                    self.partial.unlink()
+                    raise
         self._saved_at = time.monotonic()
 
     def _n_found(self) -> int:
@@ -368,13 +374,13 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             X = ImageFolder(X, size, verbose=self.verbose)
         source = self._source(X)
         some = self._looked_at(source)
-        input_shape = check_image_shape(source.shape[1:])
+        input_shape = check_image_shape(source.shape[1:], "X")
         size = size or input_shape[1:]
         takes = [m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
         n_channels = 3 if takes and (input_shape[0], takes[0]) == (1, 3) else input_shape[0]
         try:
             self._n_features_out = n_output_features(network, (n_channels, *size))
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever users' code may raise
             raise ValueError(
                 f"network={self.network!r} does not take images of shape {(n_channels, *size)}: "
                 f"{error}"
@@ -443,7 +449,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         n = len(X)
         size = self.batch_size
         slices = [slice(i, min(i + size, n)) for i in range(start, n, size)]
-        with tqdm(total=n, initial=start, unit="images", disable=not self.verbose) as bar:
+        with Bar(total=n, initial=start, unit="images", disable=not self.verbose) as bar:
             for part, x in zip(slices, X.parts(slices), strict=True):
                 with torch.inference_mode():
                     features = extraction(x).cpu().numpy()
@@ -474,7 +480,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 def _size(given: Any) -> tuple[int, int]:
     """Return (height, width) of `image_size`, which is one of them or both."""
-    sides = (given, given) if isinstance(given, int | np.integer) else tuple(given)
+    is_one = isinstance(given, int | np.integer)
+    sides = (given, given) if is_one else tuple(given) if np.ndim(given) == 1 else ()
     if len(sides) != 2 or not all(isinstance(s, int | np.integer) and s >= 1 for s in sides):
         raise ValueError(f"image_size must be a side or (height, width), >= 1; got {given!r}.")
     return int(sides[0]), int(sides[1])

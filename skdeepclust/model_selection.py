@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
-from tqdm.auto import tqdm
+
+from skdeepclust._progress import Bar
 
 
 @dataclass
@@ -213,7 +214,7 @@ def select_n_clusters(
         for k, cut in tasks
     )
     found = list(
-        tqdm(
+        Bar(
             Parallel(n_jobs=n_jobs, return_as="generator")(jobs),
             total=len(tasks),
             desc="pairs of models",

@@ -100,6 +100,33 @@ def read_in_blocks(source: Source, n_values: int) -> Iterator[np.ndarray]:
         yield source.read(slice(start, start + size))
 
 
+def check_not_masked(X: Any) -> None:
+    """Raise a ValueError if an array has masked values, which NumPy's functions would take."""
+    # of records, which are refused anyhow, is_masked makes nothing
+    if isinstance(X, np.ma.MaskedArray) and X.dtype.names is None and np.ma.is_masked(X):
+        raise ValueError("X has values that are masked. Fill them, or leave these samples out.")
+
+
+def check_numbers(X: np.ndarray) -> np.ndarray:
+    """Return an array; raise a ValueError if it holds dates, which NumPy makes numbers of."""
+    if X.dtype.kind in "mMV":
+        raise ValueError(
+            f"X must hold numbers; got {X.dtype}. X.astype(float) makes numbers of dates and "
+            "times, but of missing ones, too."
+        )
+    return X
+
+
+def tensor_values(X: Tensor) -> Tensor:
+    """Return a tensor as one that NumPy takes; raise a ValueError if it has no such values."""
+    if X.layout != torch.strided or X.is_quantized or X.is_meta:
+        raise ValueError(
+            f"X must be a dense tensor; got layout {X.layout} and type {X.dtype} on {X.device}."
+        )
+    X = X.detach().cpu().resolve_conj().resolve_neg()
+    return X.float() if X.dtype == torch.bfloat16 else X  # as NumPy has none
+
+
 class _Sampled(Dataset):
     """A dataset's samples as tensors, without what comes with them."""
 
@@ -115,8 +142,13 @@ class _Sampled(Dataset):
                 f"X[{row}] is an image of Pillow: let the Dataset return arrays or tensors, of "
                 "shape (channels, height, width)."
             )
-        sample = sample if isinstance(sample, Tensor) else torch.as_tensor(np.asarray(sample))
-        return sample.float() if sample.dtype == torch.bfloat16 else sample  # as NumPy has none
+        check_not_masked(sample)
+        if not isinstance(sample, Tensor):
+            array = check_numbers(np.asarray(sample))
+            is_known = array.dtype.kind not in "OSU" and array.dtype != np.longdouble  # to torch
+            dtype = array.dtype.newbyteorder("=") if is_known else np.dtype(np.float64)
+            sample = torch.as_tensor(array.astype(dtype, copy=False))
+        return tensor_values(sample)
 
 
 class DatasetSource:
@@ -165,7 +197,13 @@ class DatasetSource:
                     f"X must hold samples of one shape; got {self.shape[1:]} in X[0] and "
                     f"{tuple(batch.shape[1:])} among X[{every[start]}] and those behind it."
                 )
-            result[start : start + DECODED] = batch.numpy()
+            values = batch.numpy()
+            if not np.can_cast(values.dtype, self.dtype):
+                raise ValueError(
+                    f"X must hold samples of one type; got {self.dtype} in X[0] and {values.dtype} "
+                    f"among X[{every[start]}] and those behind it."
+                )
+            result[start : start + DECODED] = values
         return result
 
 

@@ -686,3 +686,19 @@ def test_a_named_network_is_loaded_once(monkeypatch, colours):
     extractor.set_params(network="timm:b").transform(colours)
     pickle.loads(pickle.dumps(extractor)).transform(colours)
     assert loaded == ["timm:a", "timm:b", "timm:b"]
+
+
+def test_full_disk_is_found_before_the_file_is_filled(tmp_path, monkeypatch):
+    """Else the process is killed (SIGBUS) when it writes to a page that has no place."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    extractor = FeatureExtractor(nn.Flatten(), mean=0, std=1)
+    images = np.ones((4, 8, 8))
+    with pytest.raises(OSError, match="No space left"):
+        extractor.transform(images, out=tmp_path / "Z.npy")
+    assert not (tmp_path / "Z.npy.partial").exists()
+    monkeypatch.undo()
+    np.testing.assert_array_equal(extractor.transform(images, out=tmp_path / "Z.npy"), 1)

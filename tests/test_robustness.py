@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -366,6 +367,17 @@ def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monke
     np.testing.assert_array_equal(model.transform(images), whole.transform(images))
     if Estimator in CLUSTERERS:
         assert model.restarts_ == whole.restarts_
+
+
+def test_ctrl_c_while_a_callback_runs_is_no_early_stopping(images):
+    class Signal(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            signal.raise_signal(signal.SIGINT)
+
+    model = fast(STDACClustering, max_epochs=4, callbacks=[Signal()])
+    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+        model.fit(images)
+    np.testing.assert_array_equal(model.predict(images), model.labels_)
 
 
 def test_second_interruption_keeps_the_restarts_before(images, monkeypatch):

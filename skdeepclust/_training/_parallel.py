@@ -17,9 +17,9 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs, wrap_non_picklable_objects
 from joblib.parallel import get_active_backend
 from sklearn.exceptions import ConvergenceWarning
-from tqdm import tqdm
 
 from skdeepclust._distributed import n_processes
+from skdeepclust._progress import Bar
 from skdeepclust._torch_state import neutral_settings, others_first
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust._training._restarts import despite_interruption
@@ -209,7 +209,7 @@ def _train(
     ):
         warnings.simplefilter("default")
         X = (other if X is None else X).to(device)
-        run = Run(method, X, seed, tqdm(total=0, disable=True), checkpoint)
+        run = Run(method, X, seed, Bar(total=0, disable=True), checkpoint)
         outcome = Outcome()
         try:
             run.advance(until)

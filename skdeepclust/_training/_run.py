@@ -12,9 +12,9 @@ from typing import Any, Protocol, cast
 import torch
 from skorch.history import History
 from torch import nn
-from tqdm import tqdm
 
 from skdeepclust import _distributed
+from skdeepclust._progress import Bar
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust.engine import Engine, Phase
@@ -41,7 +41,7 @@ class Run:
     method : Method
     X : Samples
     seed : int
-    progress : tqdm
+    progress : Bar
         The bar that is moved on by the samples trained on.
     checkpoint : Checkpoint, default=None
     """
@@ -51,7 +51,7 @@ class Run:
         method: Method,
         X: Samples,
         seed: int,
-        progress: tqdm,
+        progress: Bar,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.seed = seed
@@ -255,6 +255,11 @@ class Run:
             f"loss {row['train_loss']:.4g}"
         )
         if engine.stopped_ or len(engine.history) == engine.max_epochs:
+            if not all(p.isfinite().all() for p in self.network.parameters()):  # by the last step
+                raise FloatingPointError(
+                    f"weights are no longer finite after phase {row['phase']!r}. Likely a too "
+                    f"large learning rate (lr={engine.lr})."
+                )
             engine.notify("on_train_end", X=self._X, y=None)
             self._engines.remove(engine)
             if (processes := _distributed.current()) is not None:

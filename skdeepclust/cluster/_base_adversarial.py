@@ -181,17 +181,16 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
         """Return a new generator; raise where it doesn't suit `X`."""
         if self.generator is None:
             return self._default_generator(latent_size)
-        if isinstance(self.generator, nn.Module):
-            generator = copy.deepcopy(self.generator)
-        else:
-            generator = self.generator(latent_size, self.input_shape_)
-        problem = f"generator={self.generator!r} does not make samples of shape "
+        given: Any = self.generator
+        problem = f"generator={given!r} does not make samples of shape "
         problem += f"{self.input_shape_} of {latent_size} values"
         try:
+            is_module = isinstance(given, nn.Module)
+            generator = copy.deepcopy(given) if is_module else given(latent_size, self.input_shape_)
             with torch.no_grad(), evaluation_mode(generator):
                 device = next(generator.parameters(), torch.empty(0)).device
                 made = generator(torch.zeros(2, latent_size, device=device))
-        except RuntimeError as error:
+        except Exception as error:  # whatever users' code may raise
             raise ValueError(f"{problem}: {error}") from error
         if not isinstance(made, Tensor) or made.shape[1:] != self.input_shape_:
             got = f"shape {tuple(made.shape[1:])}" if isinstance(made, Tensor) else repr(made)

@@ -421,37 +421,38 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         head = self._head(n_features)
         if self.decoder is None:
             decoder = self._default_decoder(n_features)
-        elif isinstance(self.decoder, nn.Module):
-            decoder = copy.deepcopy(self.decoder)
         else:
-            decoder = self.decoder(n_features, self.input_shape_)
-        self._check_decoder(decoder, n_features)
+            decoder = self._given_decoder(n_features)
         posterior = first_posterior(n_features) if self._is_variational() else None
         network = self._network_class(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)
         network.decodes_augmented = getattr(self, "reconstruction", "sample") == "augmented"
         return network
 
-    def _check_decoder(self, decoder: nn.Module, n_features: int) -> None:
+    def _given_decoder(self, n_features: int) -> nn.Module:
+        """Return a copy of `decoder`, or what it makes; raise where it doesn't suit `X`."""
+        given: Any = self.decoder
         problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
         problem += f"of {n_features} features"
         try:
+            is_module = isinstance(given, nn.Module)
+            decoder = copy.deepcopy(given) if is_module else given(n_features, self.input_shape_)
             with torch.no_grad(), evaluation_mode(decoder):
                 device = next(decoder.parameters(), torch.empty(0)).device
                 decoded = decoder(torch.zeros(2, n_features, device=device))
-        except RuntimeError as error:
+        except Exception as error:  # whatever users' code may raise
             raise ValueError(f"{problem}: {error}") from error
         if not isinstance(decoded, Tensor):
             raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
         if decoded.shape[1:] != self.input_shape_:
             raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
+        return decoder
 
     def _check_parameters(self) -> None:
-        for size in self.hidden_sizes:
-            if not isinstance(size, Integral) or size < 1:
-                raise ValueError(
-                    f"hidden_sizes must hold positive integers; got {self.hidden_sizes!r}."
-                )
+        sizes = self.hidden_sizes
+        is_list = np.ndim(sizes) == 1  # an array of no dimension is array-like, too
+        if not is_list or not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(f"hidden_sizes must hold positive integers; got {sizes!r}.")
         given = getattr(self, "autoencoder", None)
         if given is None:
             return

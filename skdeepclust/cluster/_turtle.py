@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -202,7 +203,7 @@ class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClus
         n_features = math.prod(self.input_shape_)
         if self.feature_spaces is None:
             return (n_features,)
-        widths = tuple(self.feature_spaces)
+        widths = tuple(self.feature_spaces) if np.ndim(self.feature_spaces) == 1 else ()
         is_valid = all(isinstance(w, Integral) and w > 0 for w in widths)
         if not is_valid or sum(widths) != n_features:
             raise ValueError(

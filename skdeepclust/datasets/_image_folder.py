@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from skdeepclust._inputs import MIN_SIDE
+from skdeepclust._progress import Bar
 
 from ._base import check_option
 
@@ -133,7 +133,7 @@ class ImageFolder(Dataset):
         paths = list(_find(root, problems))
         outcomes = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_problem)(path, self.size, mode)
-            for path in tqdm(paths, desc="reading", unit="images", disable=not verbose)
+            for path in Bar(paths, desc="reading", unit="images", disable=not verbose)
         )
         readable = []
         for name, problem in zip(paths, outcomes, strict=True):

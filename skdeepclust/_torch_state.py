@@ -47,8 +47,8 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
             stack.enter_context(_LOCK)
             dtype = torch.get_default_dtype()  # another thread's, until now
         if dtype != torch.float32:
+            stack.callback(_set_dtype, dtype, changed=False)  # first, for Ctrl-C in between
             _set_dtype(torch.float32, changed=True)
-            stack.callback(_set_dtype, dtype, changed=False)
         if torch.get_default_device().type != "cpu":  # as a mode it costs time
             stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():
@@ -103,15 +103,17 @@ class LocalRandomState:
     def __call__(self) -> Iterator[None]:
         """Use this random state within the block."""
         outside = [get() for get, _ in self.sources]
-        if self.seed is not None:
-            torch.manual_seed(self.seed)
-            self.seed = None
-        else:
-            self.put(self.states)
-        try:
-            yield
+        try:  # Ctrl-C may come while it is put in force, too
+            if self.seed is not None:
+                torch.manual_seed(self.seed)
+                self.seed = None
+            else:
+                self.put(self.states)
+            try:
+                yield
+            finally:
+                self.states = self.current()
         finally:
-            self.states = self.current()
             self.put(outside)
 
     def current(self) -> list[Tensor]:

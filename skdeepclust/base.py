@@ -290,8 +290,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         torch's constructors and JSON take these alone. After it, all are as they were given.
         """
         as_given = self.get_params(deep=False)
-        vars(self).update(self._python_numbers())
         try:
+            vars(self).update(self._python_numbers())
             yield
         finally:
             vars(self).update(as_given)

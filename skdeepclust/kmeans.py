@@ -277,9 +277,8 @@ def _workers(device: torch.device) -> Iterator[_Map]:
     if device.type != "cpu" or n_threads == 1:
         yield map
         return
-    # New threads take this number over.
-    torch.set_num_threads(1)
     try:
+        torch.set_num_threads(1)  # which new threads take over
         with ThreadPoolExecutor(n_threads) as executor:
 
             def each(function: Callable[[slice], Any], parts: Iterable[slice]) -> Iterator[Any]:

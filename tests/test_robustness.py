@@ -40,10 +40,12 @@ from skdeepclust import (
     SCANClustering,
     SimCLR,
     STDACClustering,
+    TEMIClustering,
     VAEClustering,
     inference,
     k_means,
 )
+from skdeepclust._torch_state import LocalRandomState
 from skdeepclust.metrics import clustering_accuracy_scorer
 from skdeepclust.neighbors import nearest_neighbors
 
@@ -367,6 +369,45 @@ def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monke
     np.testing.assert_array_equal(model.transform(images), whole.transform(images))
     if Estimator in CLUSTERERS:
         assert model.restarts_ == whole.restarts_
+
+
+@pytest.mark.parametrize(
+    "name", ["manual_seed", "set_rng_state", "set_num_threads", "set_default_dtype"]
+)
+def test_ctrl_c_while_torch_is_set_up_leaves_it_as_it_was(name, images, monkeypatch):
+    def state():
+        return torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().tolist()
+
+    function, calls = getattr(torch, name), []
+
+    def interrupted(*args):
+        function(*args)
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(2)
+    try:
+        before = state()
+        monkeypatch.setattr(torch, name, interrupted)
+        with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            if name == "set_rng_state":  # that of the run, when it is put in force again
+                state_of_run = LocalRandomState(0, torch.device("cpu"))
+                state_of_run.states, state_of_run.seed = [torch.get_rng_state() * 0 + 1], None
+                with state_of_run():
+                    pytest.fail("it was interrupted before")
+            elif name == "set_num_threads":
+                k_means(torch.ones(9, 2, dtype=torch.float32), 2)
+            else:
+                fast(TEMIClustering).fit(images)
+        assert calls
+        assert state() == before
+    finally:
+        monkeypatch.undo()
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(1)
 
 
 def test_ctrl_c_while_a_callback_runs_is_no_early_stopping(images):

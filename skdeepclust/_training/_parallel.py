@@ -229,8 +229,8 @@ def _train(
 def _at_most(n_threads: int) -> Iterator[None]:
     """Let torch have so many threads within the block, or those that it has if they are fewer."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, n_threads))
     try:
+        torch.set_num_threads(min(before, n_threads))
         yield
     finally:
         torch.set_num_threads(before)

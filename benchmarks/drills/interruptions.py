@@ -1,6 +1,6 @@
 """Full disks, folders that can't be written, signals, threads and processes around a fit.
 
-    python -m benchmarks.drills.interruptions [--n-signals 30] [--n-disks 30] [--random-state 0]
+    python -m benchmarks.drills.interruptions [--n-signals 150] [--n-disks 30] [--random-state 0]
 
 A disk is full (the size of files is limited) after a random share of a checkpoint, a model file or
 features; a folder is below a file, read-only (/proc) or removed during the fit. SIGINT and SIGTERM
@@ -315,7 +315,7 @@ def in_parallel(X: np.ndarray) -> Outcomes:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n-signals", type=int, default=30)
+    parser.add_argument("--n-signals", type=int, default=150)
     parser.add_argument("--n-disks", type=int, default=30)
     parser.add_argument("--random-state", type=int, default=0)
     arguments = parser.parse_args(argv)

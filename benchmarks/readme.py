@@ -56,5 +56,7 @@ def updated(text: str) -> str:
 
 
 def write() -> None:
-    """Write the table into README.md."""
-    README.write_text(updated(README.read_text()))
+    """Write the table into the README.md that belongs to the records, if there is one."""
+    path = records.RESULTS.parent.parent / "README.md"
+    if path.exists():
+        path.write_text(updated(path.read_text()))

@@ -97,16 +97,18 @@ def test_rims_objective_is_the_papers_formula():
     assert loss == pytest.approx(0.3 / 2 * squares - information, rel=1e-5)
 
 
-@pytest.mark.parametrize("Estimator", [IMSATClustering, RIMClustering])
-def test_assignments_start_uniform(Estimator):
+@pytest.mark.parametrize(
+    ("Estimator", "scale"), [(IMSATClustering, 0.1**0.5), (RIMClustering, 0.1)]
+)
+def test_assignments_start_uniform(Estimator, scale):
     model = Estimator(5)
     model.input_shape_ = (1, 8, 8)
     torch.manual_seed(0)
     network = model._build_network()
     first, second = (m for m in network.encoder.modules() if isinstance(m, torch.nn.Linear))
     assert (first.in_features, first.out_features, second.out_features) == (64, 1200, 1200)
-    assert first.weight.std().item() == pytest.approx(0.1**0.5 / 8, rel=0.02)
-    assert second.weight.std().item() == pytest.approx((0.1 / 1200) ** 0.5, rel=0.02)
+    assert first.weight.std().item() == pytest.approx(scale / 8, rel=0.02)
+    assert second.weight.std().item() == pytest.approx(scale / 1200**0.5, rel=0.02)
     p = network(torch.randn(100, 1, 8, 8)).softmax(1)
     assert (p - 0.2).abs().max() < 0.02
 

@@ -172,15 +172,16 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
     batch_size: int = 250
     lr: float = 2e-3
 
+    _weight_scales = (0.1, 1e-4)  # of the encoder's and the head's layers at first
+
     def _default_encoder(self) -> nn.Module:
         n_values = math.prod(self.input_shape_)
         encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
-        # The authors' code has 0.1 and, for the head, 1e-4, of which Chainer 1 takes the roots.
-        return encoder.apply(scaled_normal(math.sqrt(0.1)))
+        return encoder.apply(scaled_normal(self._weight_scales[0]))
 
     def _head(self, n_features: int) -> nn.Module:
         # so small that all clusters are alike at first
-        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(0.01))
+        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(self._weight_scales[1]))
 
     def _phase(self, objective: InformationObjective, name: str) -> Phase:
         return Phase(
@@ -252,6 +253,9 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     n_neighbors: int = param(10, AT_LEAST_1)
     probe: float = param(10.0, POSITIVE)
     mi_weight: float = param(0.1, NOT_NEGATIVE)
+
+    # The authors' code has 0.1 and 1e-4, of which Chainer 1 takes the roots.
+    _weight_scales = (math.sqrt(0.1), 0.01)
 
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         objective = IMSATObjective(

@@ -10,7 +10,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # benchmarks, which are not installed, and the extension that shows their records
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
-os.environ["SKDEEPCLUST_DOCS"] = "1"
 
 import tqdm  # noqa: E402
 
@@ -32,7 +31,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "benchmarks/_records"]
+exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]

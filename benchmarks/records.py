@@ -44,6 +44,7 @@ def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
         "n_cpus": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
         "device": device.type,
+        "shared": os.environ.get("BENCHMARKS_SHARED") == "1",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "skorch": skorch.__version__,
@@ -162,7 +163,8 @@ def table(header: list[str], rows: Iterable[list[Any]]) -> str:
 def machine(record: dict[str, Any]) -> str:
     """Return what a run ran on."""
     e = record["environment"]
-    return e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
+    name = e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
+    return name + (", shared" if e.get("shared") else "")
 
 
 def described(result: dict[str, Any]) -> str:

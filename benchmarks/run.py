@@ -8,8 +8,8 @@ A table is a module of `benchmarks.tables` with
 - `WANTED`: what the queue runs; `STATES`: the random states by default;
 - optional: `options(row, data, given)`, the row's options with the paper's values; `base(job)`, the
   row whose fitted estimator it begins with; `prepare(job, X)`; `training_part(job)`; `WATCH`;
-  `evaluate(job, fit)`, further scores; `KEPT`, the rows whose models are kept; `DEFAULT_DATA`,
-  `DEFAULT_ROWS`; and what `benchmarks.report` asks for.
+  `evaluate(job, fit)`, further scores; `KEPT`, the rows whose models are kept; `BY_DEVICE`, where a
+  run on a GPU has a record beside that on a CPU; `DEFAULT_DATA`, `DEFAULT_ROWS`; and what `benchmarks.report` asks for.
 """
 
 from __future__ import annotations
@@ -132,11 +132,13 @@ class Job:
     @property
     def name(self) -> str:
         """The file name: what is not the paper's is part of it."""
+        device = torch.device(self.device).type
         changed = [name if v is True else f"{name}{v}" for name, v in self.set.items()]
         parts = [
             *([f"n{self.n_samples}"] if self.n_samples else []),
             *changed,
             *([self.precision] if self.precision != "float32" else []),
+            *([device] if getattr(self.table, "BY_DEVICE", False) and device != "cpu" else []),
         ]
         return "-".join(plain(str(p)) for p in (self.data, self.row, *parts, self.random_state))
 

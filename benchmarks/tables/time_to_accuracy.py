@@ -65,6 +65,7 @@ DATA = {
 SIZES = {"mnist": 70_000, "fashion-mnist": 70_000, "usps": 9298, "animals": 10_000}
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 STATES = range(5)
+BY_DEVICE = True
 DEFAULT_DATA = ["mnist"]
 DEFAULT_ROWS = ["KMeans", "UMAP", "DeepClustering"]
 ROWS = {

@@ -9,7 +9,8 @@ A table is a module of `benchmarks.tables` with
 - optional: `options(row, data, given)`, the row's options with the paper's values; `base(job)`, the
   row whose fitted estimator it begins with; `prepare(job, X)`; `training_part(job)`; `WATCH`;
   `evaluate(job, fit)`, further scores; `KEPT`, the rows whose models are kept; `BY_DEVICE`, where a
-  run on a GPU has a record beside that on a CPU; `DEFAULT_DATA`, `DEFAULT_ROWS`; and what `benchmarks.report` asks for.
+  run on a GPU has a record beside that on a CPU; `DEFAULT_DATA`, `DEFAULT_ROWS`; and what
+  `benchmarks.report` asks for.
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ def test_grey(tmp_path, upright):
     assert images[0].flags.writeable  # torch warns otherwise
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_data_loader_in_two_processes(folder):
     images = ImageFolder(folder, SIZE)
     loader = DataLoader(images, batch_size=3, num_workers=2, multiprocessing_context="spawn")

@@ -79,7 +79,7 @@ class InformationObjective(Objective):
 
 
 class WeightDecayObjective(InformationObjective):
-    """Half the sum of the squared weights, but for biases and batch normalisation, is R.
+    """Half the sum of all squared parameters is R.
 
     Parameters
     ----------
@@ -92,7 +92,9 @@ class WeightDecayObjective(InformationObjective):
         self.weight_decay = weight_decay
 
     def penalty(self, network: nn.Module, x: Tensor, index: Tensor, logits: Tensor) -> Tensor:
-        squares = [w.square().sum() for w in network.parameters() if w.ndim > 1]
+        # all: without the scales of batch normalisation, which undoes those of the weights before
+        # it, the last layer alone would be bounded
+        squares = [w.square().sum() for w in network.parameters()]
         return self.weight_decay / 2 * torch.stack(squares).sum()
 
 
@@ -172,16 +174,15 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
     batch_size: int = 250
     lr: float = 2e-3
 
-    _weight_scales = (0.1, 1e-4)  # of the encoder's and the head's layers at first
-
     def _default_encoder(self) -> nn.Module:
         n_values = math.prod(self.input_shape_)
         encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
-        return encoder.apply(scaled_normal(self._weight_scales[0]))
+        # IMSAT's authors' code has 0.1 and, for the head, 1e-4, of which Chainer 1 takes the roots
+        return encoder.apply(scaled_normal(math.sqrt(0.1)))
 
     def _head(self, n_features: int) -> nn.Module:
         # so small that all clusters are alike at first
-        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(self._weight_scales[1]))
+        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(0.01))
 
     def _phase(self, objective: InformationObjective, name: str) -> Phase:
         return Phase(
@@ -254,9 +255,6 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     probe: float = param(10.0, POSITIVE)
     mi_weight: float = param(0.1, NOT_NEGATIVE)
 
-    # The authors' code has 0.1 and 1e-4, of which Chainer 1 takes the roots.
-    _weight_scales = (math.sqrt(0.1), 0.01)
-
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         objective = IMSATObjective(
             radius=self.radius * neighbor_distances(X, self.n_neighbors),
@@ -280,9 +278,9 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     Parameters
     ----------
     weight_decay : float
-        Weight of half the sum of the squared weights, those of biases and batch normalisation left
-        out, beside the mutual information. Batch normalisation takes the size of the weights before
-        it away again, so that with the default network it bounds the last layer alone.
+        Weight of half the sum of the squares of all parameters beside the mutual information, the
+        scales and shifts of batch normalisation as well, as Chainer's weight decay has it, which
+        [2]_ was written with.
     entropy_weight : float
         Weight of the clusters' marginal entropy within the mutual information, which favours
         clusters of like size. 1, the mutual information itself, in [1]_; 4 is that of IMSAT.

@@ -31,11 +31,12 @@ def cell(found: list[dict[str, Any]]) -> str:
 
 
 def comparison() -> str:
-    """Return a row a data set, of what was run with defaults in float32."""
+    """Return a row a data set, of what was run on a CPU with defaults in float32."""
     found = [
         line
         for record in report.read_all(time_to_accuracy)
         if record["precision"] == "float32" and not record["set"]
+        if record["environment"]["device"] == "cpu"
         for line in time_to_accuracy.lines(record)
     ]
     rows = []

@@ -7,6 +7,7 @@ import sys
 import time
 import types
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +314,20 @@ def test_what_is_no_setting_is_refused(text, capsys):
     with pytest.raises(SystemExit):
         command.parse(["digits", "--set", text])
     assert "is not key=value" in capsys.readouterr().err
+
+
+def test_time_on_a_gpu_stands_beside_that_on_a_cpu():
+    timed = Job(TABLES["time_to_accuracy"], "DeepClustering", "mnist", device="cuda:0")
+    assert timed.name == "mnist-DeepClustering-cuda-0"
+    assert replace(timed, device="cpu").name == "mnist-DeepClustering-0"
+    elsewhere = Job(TABLES["st_dac"], "DAC", "mnist", device="cuda")
+    assert elsewhere.name == replace(elsewhere, device="cpu").name
+
+
+def test_runs_that_share_a_device_say_so(monkeypatch):
+    alone = records.machine({"environment": records.environment()})
+    monkeypatch.setenv("BENCHMARKS_SHARED", "1")
+    assert records.machine({"environment": records.environment()}) == f"{alone}, shared"
 
 
 def test_settings_that_are_not_the_papers_are_in_the_name():

@@ -183,14 +183,21 @@ VALUES = {
 }
 
 
+def on_gpu(record: dict[str, Any]) -> str:
+    """Return the row, and the card of a run on one."""
+    e = record["environment"]
+    return record["row"] + (f" ({e['machine']})" if e["device"] == "cuda" else "")
+
+
 def figures(found: list[dict], folder: Path) -> None:
     """Draw accuracy against seconds on all images of MNIST and of Fashion-MNIST."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
     found = [r for r in found if not r["set"] and r["n_samples"] == SIZES[r["data"]]]
-    every = [line for r in found for line in lines(r)]
-    rows = [row for row in ORDER if any(r["row"] == row for r in every)]
+    every = [{**line, "row": on_gpu(line)} for r in found for line in lines(r)]
+    names = dict.fromkeys(r["row"] for r in every)
+    rows = [row for row in ORDER if row in names] + [row for row in names if row not in ORDER]
     shown = [name for name in TITLES if any(r["data"] == name for r in every)]
     if not shown:
         return
@@ -213,6 +220,9 @@ def figures(found: list[dict], folder: Path) -> None:
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.xaxis.set_minor_formatter("")
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8, loc="lower right")
+    labels = {k: v for ax in axes[0] for v, k in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        labels.values(), labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8
+    )
     figure.savefig(folder / "time_to_accuracy.png", dpi=120)
     plt.close(figure)

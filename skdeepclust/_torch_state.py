@@ -62,6 +62,21 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Take numbers below 1e-38 for zero in this thread, where the processor can.
+
+    A network that is sure of each sample has gradients of that size, and a processor needs many
+    times as long for them.
+    """
+    before = float(torch.tensor(1e-40) * 1) == 0  # there is no getter
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@contextmanager
 def same_n_threads() -> Iterator[None]:
     """Undo what the block does to the number of threads: numba sets OpenMP's to its own."""
     n_threads = torch.get_num_threads()

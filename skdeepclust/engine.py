@@ -20,6 +20,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skdeepclust import _distributed
+from skdeepclust._torch_state import flushed_denormals
 from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Chunks
 
@@ -360,20 +361,21 @@ class Engine(NeuralNet):
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)
-            for batch in iterator.batches(x, index):
-                if processes is not None:
-                    batch = processes.take_share(batch)
-                if self.on_batches_:
-                    self.notify("on_batch_begin", batch=batch, training=True)
-                step = step_fn(batch)
-                size = len(batch[0])
-                total += step["loss"] * size
-                n_samples += size
-                n_batches += 1
-                if self.on_batches_:
-                    self.history.record_batch("train_loss", step["loss"].item())
-                    self.history.record_batch("train_batch_size", size)
-                    self.notify("on_batch_end", batch=batch, training=True, **step)
+            with flushed_denormals():
+                for batch in iterator.batches(x, index):
+                    if processes is not None:
+                        batch = processes.take_share(batch)
+                    if self.on_batches_:
+                        self.notify("on_batch_begin", batch=batch, training=True)
+                    step = step_fn(batch)
+                    size = len(batch[0])
+                    total += step["loss"] * size
+                    n_samples += size
+                    n_batches += 1
+                    if self.on_batches_:
+                        self.history.record_batch("train_loss", step["loss"].item())
+                        self.history.record_batch("train_batch_size", size)
+                        self.notify("on_batch_end", batch=batch, training=True, **step)
             if self.on_samples is not None:
                 self.on_samples(len(x))
         loss = total.item() / n_samples

@@ -368,3 +368,25 @@ def test_before_step_counts_the_batches_of_the_phase(problem):
 def test_an_objective_without_a_loss_says_so(problem):
     with pytest.raises(TypeError, match="Objective defines neither `loss` nor `steps`"):
         train(Engine(nn.Linear(3, 1), Phase(Objective(), 1)), problem[0], 1)
+
+
+def test_small_numbers_are_flushed_while_training_and_only_then():
+    def is_flushed():
+        return float(torch.tensor(1e-40) * 1) == 0
+
+    seen = []
+
+    class Look(Objective):
+        def loss(self, network, x, index):
+            seen.append(is_flushed())
+            return network(x).square().mean()
+
+    for before in (False, True):
+        torch.set_flush_denormal(before)
+        try:
+            engine = Engine(torch.nn.Linear(2, 1), Phase(Look(), 1, batch_size=4)).start()
+            engine.fit_loop(Samples(torch.ones(8, 2)), epochs=1)
+            assert is_flushed() == before
+        finally:
+            torch.set_flush_denormal(False)
+    assert seen == [True] * 4

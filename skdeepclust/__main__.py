@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import skdeepclust
+from skdeepclust._files import put_in_place
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder, export_folder
 
@@ -152,7 +153,7 @@ def _write_labels(path: Path, folder: ImageFolder, probabilities: Any, scores: A
             writer.writerow(["path", "label", "probability", "outlier_score"])
             for name, label, sure, score in zip(*columns, strict=True):
                 writer.writerow([name, label, f"{sure:.4f}", f"{score:.4f}"])
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -147,7 +147,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Bytes up to which data on disk (a memory map, an array of h5py or zarr, a Dataset) are read
         into memory as a whole, 1 GiB by default. Of larger data, parts are read ahead while others
         are trained on, which together take no more than this; they are shuffled in blocks, and the
-        samples within a window of several blocks. Arrays in memory stay as they are.
+        samples within a window of several blocks. Arrays in memory aren't limited: those of uint8
+        are trained on as they are, others are held once more, as float32.
     num_workers : int
         Processes that read a Dataset, where decoding takes time. 0: none but this one.
     verbose : int or bool

@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._files import put_in_place
 from skdeepclust._inputs import as_array, check_image_shape
 from skdeepclust._memmap import allocate, release_pages
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, POSITIVE, estimator, param
@@ -153,7 +154,7 @@ class FeaturesFile:
         partial = self.record.with_name(self.record.name + ".partial")
         record = {"n_done": self.n_done, "content": self.content}
         partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.record)
+        put_in_place(partial, self.record)
 
     def save(self) -> None:
         """Put on record that the rows up to `n_done` are there."""
@@ -176,7 +177,7 @@ class FeaturesFile:
         finally:
             self.save()
         del self.rows  # a file that is mapped can't be renamed everywhere
-        self.partial.replace(self.path)
+        put_in_place(self.partial, self.path)
         self.rows = np.load(self.path, mmap_mode="r")
         return self.rows
 

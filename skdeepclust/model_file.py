@@ -36,6 +36,7 @@ from skorch.history import History
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from skdeepclust._files import put_in_place
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._n2d import MixtureHead
@@ -824,7 +825,7 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
     temporary = path.with_name(f"{path.name}.partial")
     try:
         temporary.write_bytes(safetensors.torch.save(writer.tensors, metadata))
-        temporary.replace(path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from skdeepclust._distributed import is_first, n_processes
+from skdeepclust._files import put_in_place
 from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
@@ -187,7 +188,7 @@ class Checkpoint:
             return
         try:
             torch.save({"fingerprint": self.fingerprint, "run": state}, self.partial)
-            self.partial.replace(self.path)
+            put_in_place(self.partial, self.path)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
             if not self._has_failed:
                 warnings.warn(

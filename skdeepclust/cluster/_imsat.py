@@ -210,7 +210,8 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
         "rpt": random perturbation training, in a random direction.
     radius : float
         Length of a sample's perturbation, as a share of its distance to its neighbour
-        `n_neighbors` in input space: alpha.
+        `n_neighbors` in input space: alpha. 0.25 is that of the authors' code, for "vat"; a random
+        direction needs more, on MNIST 2.5.
     n_neighbors : int
         Rank of that neighbour; with fewer samples, the last one.
     probe : float

@@ -9,8 +9,8 @@ A table is run as its paper has it, where nothing else is said. Each run writes 
 benchmarks/results/TABLE/ as soon as it is done; what is there is not run again. Checkpoints and
 models are kept in benchmarks/cache/. Labels are used for the figures alone.
 
-BENCHMARKS_SHARED=1 notes in the records that other runs share the device: what the seconds tell
-then is not the speed of one run alone.
+BENCHMARKS_SHARED=1 notes in the records that other runs share the device, so that
+their seconds are not those of a run alone.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def comparison() -> str:
         line
         for record in report.read_all(time_to_accuracy)
         if record["precision"] == "float32" and not record["set"]
-        if record["environment"]["device"] == "cpu"
+        if record["environment"]["device"] == "cpu" and not record["environment"].get("shared")
         for line in time_to_accuracy.lines(record)
     ]
     rows = []

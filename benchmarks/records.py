@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import skdeepclust
+from skdeepclust._files import put_in_place
 from skdeepclust.metrics import clustering_accuracy_score
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,7 +99,7 @@ def save(path: Path, result: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(result, indent=1, default=str) + "\n")
-    partial.replace(path)
+    put_in_place(partial, path)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
 from benchmarks import records
+from skdeepclust._files import put_in_place
 
 CACHE = Path(__file__).parent / "cache"  # checkpoints and models; not committed
 NOT_RECORDED = ("callbacks", "checkpoint", "verbose")
@@ -334,7 +335,7 @@ def fitted(job: Job) -> Fit:
         estimator.set_params(**{k: None for k, v in own.items() if v is before is not None})
         partial = model.with_suffix(".partial")
         joblib.dump(fit, partial)
-        partial.replace(model)
+        put_in_place(partial, model)
         clean(job)
     return fit
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of some network file systems
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -11,6 +14,10 @@ def put_in_place(partial: Path, path: Path) -> None:
 
     A name that the disk has before the content would, after a power cut, be that of an empty file.
     """
-    with open(partial, "rb+") as file:
-        os.fsync(file.fileno())
+    with open(partial, "rb" if os.name == "posix" else "rb+") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in NO_FSYNC:
+                raise
     partial.replace(path)

@@ -61,16 +61,25 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
         yield
 
 
+def start_threads() -> None:
+    """Start those that torch computes with on the CPU for this one, if they aren't yet.
+
+    They begin with what this thread has set: born within :func:`flushed_denormals`, they would
+    flush forever, and a first fit would round otherwise than a second.
+    """
+    torch.zeros(2**16 * torch.get_num_threads(), device="cpu").add_(1)
+
+
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
     """Take numbers below 1e-38 for zero in this thread, where the processor can.
 
     A network that is sure of each sample has gradients of that size, and a processor needs many
-    times as long for them.
+    times as long for them. torch's other threads are left alone; see :func:`start_threads`.
     """
     before = float(torch.tensor(1e-40) * 1) == 0  # there is no getter
-    torch.set_flush_denormal(True)
     try:
+        torch.set_flush_denormal(True)
         yield
     finally:
         torch.set_flush_denormal(before)

@@ -20,7 +20,7 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skdeepclust import _distributed
-from skdeepclust._torch_state import flushed_denormals
+from skdeepclust._torch_state import flushed_denormals, start_threads
 from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Chunks
 
@@ -259,6 +259,7 @@ class Engine(NeuralNet):
     def start(self) -> Engine:
         """Build optimisers and callbacks; :meth:`fit_loop` then trains by the epoch."""
         self.initialize()
+        start_threads()
         listeners = [callback for _, callback in self.callbacks_]
 
         def listens(hook: str) -> bool:

@@ -185,8 +185,8 @@ VALUES = {
 
 def on_gpu(record: dict[str, Any]) -> str:
     """Return the row, and the card of a run on one."""
-    e = record["environment"]
-    return record["row"] + (f" ({e['machine']})" if e["device"] == "cuda" else "")
+    is_on_gpu = record["environment"]["device"] != "cpu"
+    return record["row"] + (f" ({records.machine(record)})" if is_on_gpu else "")
 
 
 def figures(found: list[dict], folder: Path) -> None:

@@ -39,7 +39,9 @@ class Benchmark(SphinxDirective):
     """Rows of a table of records."""
 
     required_arguments = 1
-    option_spec: ClassVar = {"row": listed, "data": listed, "columns": listed, "n-samples": int}
+    option_spec: ClassVar = {
+        "row": listed, "data": listed, "columns": listed, "n-samples": int, "device": str,
+    }  # fmt: skip
 
     def run(self) -> list[nodes.Node]:
         """Parse the table as if it stood in the page."""
@@ -51,6 +53,7 @@ class Benchmark(SphinxDirective):
                 line["row"] in options.get("row", [line["row"]])
                 and line["data"] in options.get("data", [line["data"]])
                 and line["n_samples"] == options.get("n-samples", line["n_samples"])
+                and options.get("device") in (None, line["environment"]["device"])
             )
 
         grid = report.grid(table, report.read_all(table), keep, options.get("columns"))

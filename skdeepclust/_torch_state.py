@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from threading import RLock
 
 import torch
@@ -49,7 +49,8 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
         if dtype != torch.float32:
             stack.callback(_set_dtype, dtype, changed=False)  # first, for Ctrl-C in between
             _set_dtype(torch.float32, changed=True)
-        if torch.get_default_device().type != "cpu":  # as a mode it costs time
+        # torch 2.4: get_default_device() raises once the default was set to None; a mode costs time
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -59,6 +60,20 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         yield
+
+
+@cache
+def autocast_caches_gradients() -> bool:
+    """Return whether autocast's cache serves a pass with gradients after one without.
+
+    In torch 2.4 it doesn't: weights that were first used without gradients get none for as long as
+    the cache lasts, silently.
+    """
+    layer, x = torch.nn.Linear(1, 1, device="cpu"), torch.zeros(1, 1, device="cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            layer(x)
+        return bool(layer(x).requires_grad)
 
 
 def start_threads() -> None:

@@ -20,7 +20,11 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from skdeepclust import _distributed
-from skdeepclust._torch_state import flushed_denormals, start_threads
+from skdeepclust._torch_state import (
+    autocast_caches_gradients,
+    flushed_denormals,
+    start_threads,
+)
 from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Chunks
 
@@ -286,7 +290,9 @@ class Engine(NeuralNet):
 
     def _autocast(self) -> AbstractContextManager[None]:
         device = torch.device(self.device).type
-        return torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16")
+        if self.precision != "bf16":
+            return torch.autocast(device, enabled=False)
+        return torch.autocast(device, torch.bfloat16, cache_enabled=autocast_caches_gradients())
 
     def _under_autocast(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Run the forward passes of `steps`, and nothing else, under autocast."""

@@ -45,17 +45,20 @@ def blobs(shares, seed=0):
     return 4 * np.eye(6)[y] + np.random.RandomState(seed).randn(len(y), 6), y
 
 
-@pytest.mark.parametrize("model", LEARNERS.values(), ids=LEARNERS)
-def test_unlike_classes_are_found_with_their_shares(model):
+@pytest.mark.parametrize(
+    ("name", "n_states"), [("IMSAT", 1), ("RIM", 3), ("TURTLE", 1)], ids=LEARNERS
+)
+def test_unlike_classes_are_found_with_their_shares(name, n_states):
     X, y = blobs(SHARES)
-    scores = []
-    for prior in ("uniform", "estimate", SHARES):
-        model.set_params(class_prior=prior, random_state=0)
-        scores.append(adjusted_rand_score(y, model.fit_predict(X)))
-    uniform, estimate, true = scores
-    # 0.54, 0.94 and 0.95 with IMSAT; 0.31, 0.48 and 0.99 with RIM; 0.44, 0.71 and 0.87 with TURTLE
-    assert true > uniform + 0.2
-    assert estimate > uniform
+    scores = {}
+    for prior in ("uniform", "estimate", "given"):
+        model = clone(LEARNERS[name]).set_params(class_prior=SHARES if prior == "given" else prior)
+        labels = [model.set_params(random_state=i).fit_predict(X) for i in range(n_states)]
+        scores[prior] = np.mean([adjusted_rand_score(y, found) for found in labels])
+    # 0.54, 0.94 and 0.95 with IMSAT; 0.44, 0.71 and 0.87 with TURTLE; RIM is a lottery: 0.28, 0.37
+    # and 0.59 with torch 2.13, 0.28, 0.33 and 0.77 with 2.4
+    assert scores["given"] > scores["uniform"] + 0.2
+    assert scores["estimate"] > scores["uniform"]
 
 
 def distance(found, shares):

@@ -123,6 +123,23 @@ def test_precision_of_the_processor(problem, monkeypatch, has, expected):
     assert not multiplies_bf16("meta")
 
 
+def test_bf16_trains_what_was_used_without_gradients(problem):
+    """Not so by default in torch 2.4: autocast keeps the weights' copies, without gradients."""
+
+    class Target(Regression):
+        def steps(self, network, x, index):
+            with torch.no_grad():
+                network(x)
+            yield from super().steps(network, x, index)
+
+    X, y = problem
+    network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+    before = [p.clone() for p in network.parameters()]
+    train(Engine(network, Phase(Target(y), 1, batch_size=16), precision="bf16"), X, 1)
+    for first, last in zip(before, network.parameters(), strict=True):
+        assert not torch.equal(first, last)
+
+
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)]
 )

@@ -89,6 +89,7 @@ def test_streamed_samples_are_those_in_memory(images, on_disk, dtype):
     assert streamed.aminmax() == pytest.approx(held.aminmax(), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 @pytest.mark.parametrize("kind", ["h5py", "rows", "dataset", "pairs", "workers"])
 def test_everything_on_disk_is_read_alike(images, on_disk, tmp_path, kind):
     expected, _ = samples(on_disk(images))

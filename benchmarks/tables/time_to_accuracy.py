@@ -209,10 +209,12 @@ def figures(found: list[dict], folder: Path) -> None:
             runs = [track(r) for r in every if (r["row"], r["data"]) == (row, data)]
             if not runs:
                 continue
-            color, last = f"C{number}", [(s[-1], acc[-1]) for s, acc in runs]
+            # there are ten colours; after them lines and marks change
+            color, line, mark = f"C{number}", ("-", "--", ":")[number // 10], "os^"[number // 10]
+            last = [(s[-1], acc[-1]) for s, acc in runs]
             for seconds, acc in runs:
-                ax.plot(seconds, acc, color=color, alpha=0.5, linewidth=1)
-            ax.plot(*np.transpose(last), "o", color=color, markersize=4, label=row)
+                ax.plot(seconds, acc, line, color=color, alpha=0.5, linewidth=1)
+            ax.plot(*np.transpose(last), mark, color=color, markersize=4, label=row)
         for threshold in THRESHOLDS[data]:
             ax.axhline(threshold, color="0.8", linewidth=0.8, zorder=0)
         ax.set(xscale="log", xlabel="seconds", ylabel="ACC", title=f"{TITLES[data]}, 70,000 images")

@@ -1,3 +1,5 @@
+import signal
+
 import matplotlib
 import pytest
 import torch
@@ -19,3 +21,11 @@ def digits():
 def images(digits):
     """The first 200 digits as uint8."""
     return digits[0][:200].astype("uint8")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_interrupts():
+    """Where a shell has started the tests in the background, the signal is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

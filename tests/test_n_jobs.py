@@ -44,14 +44,6 @@ def assert_same(model, expected):
     assert all(torch.equal(state[name], other[name]) for name in other)
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c_interrupts():
-    """Where a shell has started the tests in the background, the signal is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def images(images):
     return images[:100]

@@ -71,8 +71,8 @@ REMARKS = (
     "in the units here. Ours: the auto-encoder is trained as a whole, with Adam. -DA: with "
     "augmentation, as in the paper's released code; FcAE-DA and ConvAE-DA are the pretraining. "
     "The figures beside ConvDEC-DA are those that its README gives without the variant's name. "
-    "With Adam and standardised pixels FcDEC-DA ended at 0.865 ± 0.001 on USPS (two states): k-means "
-    "then began with two clusters of zeros and one of two other digits."
+    "With Adam and standardised pixels FcDEC-DA ended at 0.865 ± 0.001 on USPS (two states): "
+    "k-means then began with two clusters of zeros and one of two other digits."
 )
 DA = ["FcAE-DA", "FcDEC-DA", "FcIDEC-DA", "ConvAE-DA", "ConvDEC-DA", "ConvIDEC-DA"]
 WANTED = [

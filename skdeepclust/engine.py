@@ -7,6 +7,7 @@ import dis
 import inspect
 import json
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -152,13 +153,15 @@ def is_raised_by_code(error: BaseException) -> bool:
     -------
     bool
     """
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)  # it may raise itself
+    traceback, instruction = error.__traceback__, ""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code is handler:
+            return False
+        instruction = dis.opname[code.co_code[traceback.tb_lasti]]
         traceback = traceback.tb_next
-    if traceback is None:
-        return False
-    instruction = traceback.tb_frame.f_code.co_code[traceback.tb_lasti]
-    return dis.opname[instruction] == "RAISE_VARARGS"
+    return instruction == "RAISE_VARARGS"
 
 
 class Engine(NeuralNet):

@@ -410,14 +410,23 @@ def test_ctrl_c_while_torch_is_set_up_leaves_it_as_it_was(name, images, monkeypa
         torch.set_num_threads(1)
 
 
-def test_ctrl_c_while_a_callback_runs_is_no_early_stopping(images):
+def handler_that_raises(number, frame):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, handler_that_raises])
+def test_ctrl_c_while_a_callback_runs_is_no_early_stopping(images, handler):
     class Signal(Callback):
         def on_epoch_end(self, net, **kwargs):
             signal.raise_signal(signal.SIGINT)
 
     model = fast(STDACClustering, max_epochs=4, callbacks=[Signal()])
-    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
-        model.fit(images)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+            model.fit(images)
+    finally:
+        signal.signal(signal.SIGINT, before)
     np.testing.assert_array_equal(model.predict(images), model.labels_)
 
 

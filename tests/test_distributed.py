@@ -296,8 +296,11 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(results, name):
     together = results[0][name]
     alone = fitted(name, cases(2 * BATCH_SIZE)[name])
     losses = alone.history_[:, "train_loss"]
-    # ProFeat takes the labels of a round for the next; torch 2.4 rounds ST-DAC's by 3e-4
-    rtol = {"ProFeat": 0.02, "ST-DAC": 1e-3}.get(name, 1e-4)
+    rtol, share = 1e-4, 0.01
+    if name == "ProFeat":  # it takes the labels of a round for the next
+        rtol = 0.02
+    elif name == "ST-DAC" and torch.__version__.startswith("2.4."):  # off by 3e-4 and 0.03 there
+        rtol, share = 1e-3, 0.05
     np.testing.assert_allclose(together.history_[:, "train_loss"], losses, rtol=rtol)
     modules = [[type(m) for m in one.network_.modules()] for one in (together, alone)]
     assert modules[0] == modules[1]
@@ -311,7 +314,6 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(results, name):
         if key.startswith(("encoder", "decoder", "projector", "critic")):
             moved = np.abs(expected - start[key]).max()
             difference = np.abs(ends[0][key] - expected).max()
-            share = 0.05 if name == "ST-DAC" else 0.01
             assert difference < share * moved + 1e-5, key
 
 

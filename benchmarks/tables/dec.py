@@ -69,10 +69,11 @@ REMARKS = (
     "on top of it. From the texts: layers, batches of 256, DEC's SGD, 140 steps between two "
     "renewals of P. From IDEC's released code: 0.1 beside squared errors of pixels / 50, 0.04 "
     "in the units here. Ours: the auto-encoder is trained as a whole, with Adam. -DA: with "
-    "augmentation, as in the paper's released code; FcAE-DA and ConvAE-DA are the pretraining. "
+    "augmentation, as in the paper's released code but for shuffled batches and interpolated "
+    "pixels; FcAE-DA and ConvAE-DA are the pretraining. "
     "The figures beside ConvDEC-DA are those that its README gives without the variant's name. "
     "With Adam and standardised pixels FcDEC-DA ended at 0.865 ± 0.001 on USPS (two states): "
-    "k-means then began with two clusters of zeros and one of two other digits."
+    "k-means then began with two clusters of zeros and one of fours and nines."
 )
 DA = ["FcAE-DA", "FcDEC-DA", "FcIDEC-DA", "ConvAE-DA", "ConvDEC-DA", "ConvIDEC-DA"]
 WANTED = [

@@ -110,8 +110,9 @@ def pairwise_loss(
     similarity: Tensor,
     upper: Tensor | float,
     lower: Tensor | float,
+    loss: str = "log_loss",
 ) -> Tensor:
-    """Mean binary cross-entropy over the selected pairs, equations 1 to 3 of [1]_.
+    """Mean loss of the selected pairs, equations 1 to 3 of [1]_.
 
     Parameters
     ----------
@@ -122,6 +123,9 @@ def pairwise_loss(
         where below `lower`, left out between the two.
     upper, lower : float or scalar Tensor
         Thresholds in [0, 1]. If they are equal, every pair is selected.
+    loss : {"log_loss", "squared_error"}, default="log_loss"
+        Of a pair's cosine and its label: the binary cross-entropy of equation 3, or their squared
+        difference.
 
     Returns
     -------
@@ -143,7 +147,11 @@ def pairwise_loss(
     """
     similar = similarity >= upper
     selected = (similar | (similarity < lower)).float()
-    pairs = binary_cross_entropy(features @ features.T, similar.float())
+    cosines, labels = features @ features.T, similar.float()
+    if loss == "squared_error":
+        pairs = (cosines.float() - labels).square()
+    else:
+        pairs = binary_cross_entropy(cosines, labels)
     return (selected * pairs).sum() / selected.sum().clamp_min(1)
 
 

@@ -48,7 +48,7 @@ def slow_label_features(logits):
     return features
 
 
-def slow_loss(label_features, probabilities, upper, lower, aux_weight):
+def slow_loss(label_features, probabilities, upper, lower, aux_weight, pair_loss="log_loss"):
     """Equations 1 to 3 in loops, a mean over the selected pairs, and DAC*'s auxiliary term."""
 
     def cross_entropy(p, target):
@@ -61,7 +61,8 @@ def slow_loss(label_features, probabilities, upper, lower, aux_weight):
             label = label_features[i] @ label_features[j]
             if label >= upper or label < lower:
                 g = min(features[i] @ features[j], 1 - 1e-7)
-                pairs.append(cross_entropy(g, float(label >= upper)))
+                r = float(label >= upper)
+                pairs.append((g - r) ** 2 if pair_loss == "squared_error" else cross_entropy(g, r))
     aux = [
         cross_entropy(p, target)
         for row, targets in zip(probabilities, label_features, strict=True)
@@ -71,9 +72,16 @@ def slow_loss(label_features, probabilities, upper, lower, aux_weight):
 
 
 @pytest.mark.parametrize(
-    ("upper", "lower", "aux_weight"), [(0.8, 0.8, 10.0), (0.9, 0.5, 0.0)], ids=["DAC*", "DAC"]
+    ("upper", "lower", "aux_weight", "pair_loss"),
+    [
+        (0.8, 0.8, 10.0, "log_loss"),
+        (0.9, 0.5, 0.0, "log_loss"),
+        (0.8, 0.8, 0.0, "squared_error"),
+        (0.9, 0.5, 1.0, "squared_error"),
+    ],
+    ids=["DAC*", "DAC", "DAC's code", "squared, adaptive"],
 )
-def test_objective_is_the_papers_formula(upper, lower, aux_weight):
+def test_objective_is_the_papers_formula(upper, lower, aux_weight, pair_loss):
     """One batch, against the equations written out."""
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     network = torch.nn.Identity()
@@ -84,6 +92,7 @@ def test_objective_is_the_papers_formula(upper, lower, aux_weight):
         aux_weight=aux_weight,
         mi_weight=0.0,
         augmentation=lambda x: x * 2,
+        pair_loss=pair_loss,
     )
     index = torch.tensor([9, 1, 4, 2, 0, 7])
     objective.on_epoch_begin(network, logits)
@@ -96,7 +105,7 @@ def test_objective_is_the_papers_formula(upper, lower, aux_weight):
     assert ((cosines >= lower) & (cosines < upper)).any() == (lower < upper)
     ((player, loss),) = objective.steps(network, logits, index)
     augmented = (2 * logits.double()).softmax(1).numpy()
-    expected = slow_loss(target, augmented, upper, lower, aux_weight)
+    expected = slow_loss(target, augmented, upper, lower, aux_weight, pair_loss)
     assert player == "main"
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 

@@ -46,6 +46,7 @@ class PairObjective(Objective):
     augmentation : callable
     label_batch_size : int or None
         Samples whose label features are computed together. None: as many as fit a cache.
+    pair_loss : {"log_loss", "squared_error"}
     """
 
     target: Tensor  # label features of all samples, renewed chunk by chunk
@@ -60,10 +61,12 @@ class PairObjective(Objective):
         mi_weight: float,
         augmentation: Callable[[Tensor], Tensor],
         label_batch_size: int | None = None,
+        pair_loss: str = "log_loss",
     ) -> None:
         super().__init__()
         self.label_batch_size = label_batch_size
         self.thresholds = thresholds
+        self.pair_loss = pair_loss
         self.aux_weight = aux_weight
         self.mi_weight = mi_weight
         self.augmentation = augmentation
@@ -84,7 +87,10 @@ class PairObjective(Objective):
         target = self.target[gather(index)]
         probabilities = gather(network(self.augmentation(x)).float().softmax(1))
         pairs = pairwise_loss(
-            label_features(probabilities), target @ target.T, *self.thresholds(self.epoch)
+            label_features(probabilities),
+            target @ target.T,
+            *self.thresholds(self.epoch),
+            loss=self.pair_loss,
         )
         # of DAC* and ST-DAC; not in DAC's paper
         aux = binary_cross_entropy(probabilities, target).mean()
@@ -108,6 +114,9 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         0.8 for Fashion-MNIST, the authors' scripts the reverse. There it falls by
         (`upper` - `lower`) / `max_epochs` after each epoch, so that the last of ten has 0.819 with
         0.8 and 0.909 with 0.9.
+    pair_loss : {"log_loss", "squared_error"}
+        Loss of a pair's cosine and its label: the cross-entropy of the paper, or the squared error
+        of the authors' script of DAC for MNIST.
     aux_weight : float
         Weight of the cross-entropy between an augmented sample's probabilities and the label
         feature of the sample as it is, as in the authors' code. 0 leaves the term out.
@@ -131,6 +140,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
 
     upper: float | None = param(0.99, SHARE)
     lower: float | None = param(0.8, SHARE)
+    pair_loss: str = param("log_loss", StrOptions({"log_loss", "squared_error"}))
     aux_weight: float = param(10.0, NOT_NEGATIVE)
     mi_weight: float = param(0.0, NOT_NEGATIVE)
     chunk_size: int = param(1000, AT_LEAST_2)
@@ -162,6 +172,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             mi_weight=self.mi_weight,
             augmentation=augmentation,
             label_batch_size=self.label_batch_size,
+            pair_loss=self.pair_loss,
         )
         yield Phase(
             objective,

@@ -19,9 +19,9 @@ Where the settings come from:
   and the augmentation interpolates.
 
 ST-DAC + 3 on MNIST is another run with two layers in the released code, which defines the third
-localisation network and never uses it. DAC's row is quoted from DAC's paper, whose released script
-for MNIST trains otherwise: on all pairs, with squared errors, one threshold from 0.9 to 0.5, 20
-epochs with 5 passes over each chunk.
+localisation network and never uses it. DAC's paper trains otherwise than its released script for
+MNIST, which is "DAC, released script": on all pairs, with squared errors, one threshold that falls
+from 0.9 by 0.02 an epoch, 20 epochs; there with 5 passes over each chunk, here with one.
 
 Each run is one fit without restarts, as in the paper.
 """
@@ -62,17 +62,17 @@ AUGMENTATION = {
 # Where the threshold ends. The text has 0.9 for MNIST and 0.8 for Fashion-MNIST, the authors'
 # scripts the reverse.
 LOWER = {"mnist": 0.8, "fashion-mnist": 0.9}
+DAC_SCRIPT = "DAC, released script"
 # as in Keras, which the authors used
 RMSPROP = {"optimizer": partial(torch.optim.RMSprop, alpha=0.9, eps=1e-7), "lr": 1e-3}
 
 
 def options(row: str, data: str, given: dict) -> dict[str, Any]:
     """Return the row's options; a threshold of None is DAC's own."""
-    found = {
-        "max_epochs": 46 if row == "DAC" else 10,
-        "lower": None if row == "DAC" else LOWER[data],
-        "label_batch_size": None,
-    }
+    epochs, lower, size = {"DAC": (46, None, None), DAC_SCRIPT: (20, 0.52, 32)}.get(
+        row, (10, LOWER[data], None)
+    )
+    found = {"max_epochs": epochs, "lower": lower, "label_batch_size": size}
     return found | ({"published_code": False} if row.startswith("ST-DAC") else {})
 
 
@@ -97,11 +97,15 @@ def st_dac(n_st_layers: int, job: Job) -> STDACClustering:
 ROWS = {
     # without the auxiliary term, which is DAC*'s
     "DAC": lambda job: DACClustering(aux_weight=0, **RMSPROP, **common(job)),
+    DAC_SCRIPT: lambda job: DACClustering(
+        pair_selection="all", pair_loss="squared_error", aux_weight=0, upper=0.9, **RMSPROP,
+        **common(job),
+    ),
     "DAC*": lambda job: DACClustering(
         pair_selection="all", batch_size=32, upper=0.99, **RMSPROP, **common(job)
     ),
     **{f"ST-DAC + {n}": partial(st_dac, n) for n in range(4)},
-}
+}  # fmt: skip
 KEPT = tuple(ROWS)
 PAPER = {  # means of 10 runs on 70,000 images, table 3
     ("mnist", "DAC*"): (0.974, 0.944, 0.946),
@@ -110,6 +114,7 @@ PAPER = {  # means of 10 runs on 70,000 images, table 3
     ("mnist", "ST-DAC + 2"): (0.980, 0.953, 0.956),
     ("mnist", "ST-DAC + 3"): (0.961, 0.936, 0.927),
     ("mnist", "DAC"): (0.977, 0.935, 0.948),
+    ("mnist", DAC_SCRIPT): (0.977, 0.935, 0.948),
     ("fashion-mnist", "DAC*"): (0.628, 0.589, 0.483),
     ("fashion-mnist", "ST-DAC + 0"): (0.612, 0.591, 0.460),
     ("fashion-mnist", "ST-DAC + 1"): (0.649, 0.650, 0.520),
@@ -141,7 +146,11 @@ epoch (there the last of ten has 0.819 on MNIST and 0.909 on Fashion-MNIST), ima
 divided by their deviation, torch's sampler and initial weights in the spatial transformers, \
 interpolation in the augmentation, and label features in groups of 167 unless "label batch" \
 says otherwise (32 there). Published code's network: no pooling after block 3 and, for ST-DAC \
-+ 0 on MNIST, no dropout."""
++ 0 on MNIST, no dropout.
+
+DAC, released script: all pairs, squared errors and one threshold from 0.9 to 0.52, from \
+DAC's own code for MNIST; there with 5 passes over each chunk, whose log begins with an ACC of \
+0.956 after the first epoch, has 0.988 at best and 0.981 at the end of 20."""
 SHARE = {"n_samples": 10_000, "given": {"max_epochs": 8}}
 WANTED = [
     Wanted(["ST-DAC + 2"], ["mnist"], STATES, value=10, seconds=(800, None), **SHARE),
@@ -150,6 +159,7 @@ WANTED = [
         seconds=(800, None), **SHARE,
     ),
     Wanted(["DAC*", "ST-DAC + 2"], ["fashion-mnist"], STATES, 4, seconds=(800, None), **SHARE),
+    Wanted([DAC_SCRIPT], ["mnist"], STATES, value=15, seconds=(2400, 500), precision="bf16"),
     Wanted(["ST-DAC + 2"], ["mnist"], STATES, value=20, seconds=(None, 500)),
     Wanted(ROWS, ["mnist"], STATES, value=12, seconds=(None, 600)),
     Wanted(ROWS, ["fashion-mnist"], STATES, value=11, seconds=(None, 600)),

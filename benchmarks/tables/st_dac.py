@@ -96,13 +96,16 @@ def st_dac(n_st_layers: int, job: Job) -> STDACClustering:
 
 ROWS = {
     # without the auxiliary term, which is DAC*'s
-    "DAC": lambda job: DACClustering(aux_weight=0, **RMSPROP, **common(job)),
+    "DAC": lambda job: DACClustering(
+        pair_loss="log_loss", aux_weight=0, **RMSPROP, **common(job)
+    ),
     DAC_SCRIPT: lambda job: DACClustering(
         pair_selection="all", pair_loss="squared_error", aux_weight=0, upper=0.9, **RMSPROP,
         **common(job),
     ),
     "DAC*": lambda job: DACClustering(
-        pair_selection="all", batch_size=32, upper=0.99, **RMSPROP, **common(job)
+        pair_selection="all", pair_loss="log_loss", aux_weight=10, batch_size=32, upper=0.99,
+        **RMSPROP, **common(job),
     ),
     **{f"ST-DAC + {n}": partial(st_dac, n) for n in range(4)},
 }  # fmt: skip

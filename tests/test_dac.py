@@ -233,11 +233,11 @@ def test_learns_five_digits(digits):
 
 
 @pytest.mark.slow
-def test_learns_the_digits(digits):
+@pytest.mark.parametrize("Estimator", [DACClustering, STDACClustering])
+def test_learns_the_digits(Estimator, digits):
     """The defaults beat k-means on the pixels."""
     images, y = digits
     kmeans = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(len(images), -1))
-    st_dac = STDACClustering(10, random_state=0)
-    labels = st_dac.fit_predict(images)
+    labels = Estimator(10, random_state=0).fit_predict(images)
     assert normalized_mutual_info_score(y, labels) > normalized_mutual_info_score(y, kmeans)
     assert clustering_accuracy_score(y, labels) > clustering_accuracy_score(y, kmeans)

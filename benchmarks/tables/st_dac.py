@@ -213,7 +213,7 @@ def figures(found: list[dict], folder: Path) -> None:
     display = TrainingCurvesDisplay.from_histories(histories, "ACC")
     (axes,) = display.axes_
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves
-    display.figure_.set_figwidth(9)
+    display.figure_.set_size_inches(9, 5)
     display.figure_.savefig(folder / "st_dac-figure6.png", dpi=120, bbox_inches="tight")
     plt.close(display.figure_)
 

@@ -454,7 +454,7 @@ def test_a_failure_doesn_t_stop_the_queue(folders, images, capsys):
 class Slow:
     """An augmentation that takes its time, until it is told not to."""
 
-    seconds = 0.05
+    seconds = 0.1
 
     def __call__(self, x):
         time.sleep(self.seconds)
@@ -480,7 +480,7 @@ def test_the_queue_goes_on_with_what_was_half_done(folders, images, capsys, monk
     table = make_table("fake", {"scan": scan}, wanted, images)
     job = Job(table, "scan", "few")
     assert job.can_go_on()
-    queue.work([table], seconds=2.5, device="cpu")
+    queue.work([table], seconds=6, device="cpu")
     assert not job.path.exists()
     assert job.cached(".pt").exists()
     assert "(begun)" in capsys.readouterr().out

@@ -147,9 +147,11 @@ def pairwise_loss(
     """
     similar = similarity >= upper
     selected = (similar | (similarity < lower)).float()
-    cosines, labels = features @ features.T, similar.float()
+    with torch.autocast(features.device.type, enabled=False):  # bf16 has not the digits near 1
+        cosines = features.float() @ features.float().T
+    labels = similar.float()
     if loss == "squared_error":
-        pairs = (cosines.float() - labels).square()
+        pairs = (cosines - labels).square()
     else:
         pairs = binary_cross_entropy(cosines, labels)
     return (selected * pairs).sum() / selected.sum().clamp_min(1)

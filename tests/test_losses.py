@@ -79,6 +79,16 @@ def test_pairwise_loss(probabilities, upper, lower):
     assert pairwise_loss(features, similarity, upper, lower).item() == pytest.approx(slow, abs=2e-6)
 
 
+@pytest.mark.parametrize("loss", ["log_loss", "squared_error"])
+def test_pairwise_loss_is_of_float32_under_autocast(probabilities, loss):
+    """bf16 has not the digits of cosines near 1."""
+    features = label_features(probabilities).float()
+    expected = pairwise_loss(features, features @ features.T, 0.9, 0.9, loss)
+    similarity = features @ features.T
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(pairwise_loss(features, similarity, 0.9, 0.9, loss), expected)
+
+
 def test_pairwise_loss_gradient(probabilities):
     """Pulls similar pairs together and pushes dissimilar ones apart."""
     raw = probabilities[:2].float().requires_grad_()

@@ -81,14 +81,16 @@ class PairObjective(Objective):
         parts = batch_norm_parts(x, self.label_batch_size)
         with batch_statistics(network):
             logits = forward_in_parts(lambda x: network(x.clone()), x, parts)
-        self.target[index] = label_features(logits.softmax(1))
+        self.target[index] = label_features(logits.float().softmax(1))
 
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         target = self.target[gather(index)]
         probabilities = gather(network(self.augmentation(x)).float().softmax(1))
+        with torch.autocast(x.device.type, enabled=False):
+            similarity = target @ target.T
         pairs = pairwise_loss(
             label_features(probabilities),
-            target @ target.T,
+            similarity,
             *self.thresholds(self.epoch),
             loss=self.pair_loss,
         )
@@ -234,8 +236,8 @@ class DACClustering(BaseDAC):
 
     Notes
     -----
-    The paper's settings are ``pair_loss="log_loss", max_epochs=46, lr=1e-3, n_init=1``. The authors'
-    script for MNIST trains otherwise: on all pairs, with squared errors in place of the
+    The paper's settings are ``pair_loss="log_loss", max_epochs=46, lr=1e-3, n_init=1``. The
+    authors' script for MNIST trains otherwise: on all pairs, with squared errors in place of the
     cross-entropy and one threshold that falls from 0.9 to 0.5, for 20 epochs with 5 passes over
     each chunk; of their scripts only one for CIFAR-10 selects pairs.
 

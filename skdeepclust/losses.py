@@ -132,6 +132,11 @@ def pairwise_loss(
     Tensor, a scalar
         Zero if no pair is selected.
 
+    Raises
+    ------
+    ValueError
+        If `loss` is neither.
+
     References
     ----------
     .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial
@@ -152,8 +157,10 @@ def pairwise_loss(
     labels = similar.float()
     if loss == "squared_error":
         pairs = (cosines - labels).square()
-    else:
+    elif loss == "log_loss":
         pairs = binary_cross_entropy(cosines, labels)
+    else:
+        raise ValueError(f"loss must be 'log_loss' or 'squared_error'; got {loss!r}.")
     return (selected * pairs).sum() / selected.sum().clamp_min(1)
 
 

@@ -87,6 +87,8 @@ def test_pairwise_loss_is_of_float32_under_autocast(probabilities, loss):
     similarity = features @ features.T
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(pairwise_loss(features, similarity, 0.9, 0.9, loss), expected)
+    with pytest.raises(ValueError, match="loss must be 'log_loss' or 'squared_error'; got 'log'"):
+        pairwise_loss(features, similarity, 0.9, 0.9, "log")
 
 
 def test_pairwise_loss_gradient(probabilities):

@@ -242,9 +242,9 @@ class DACClustering(BaseDAC):
     each chunk; of their scripts only one for CIFAR-10 selects pairs.
 
     Most pairs are labelled dissimilar at first, many of them wrongly, and the cross-entropy of two
-    samples that are alike and labelled so has no bound. On scikit-learn's
-    1,797 digits ACC was 0.963 and 0.930 with the defaults (random states 0 and 1), 0.839 and 0.807
-    with ``pair_loss="log_loss", aux_weight=10``, 0.480 and 0.718 with squared errors and that
+    samples that are alike and labelled so has no bound. On scikit-learn's 1,797 digits ACC was
+    0.963 and 0.930 with the defaults (random states 0 and 1), 0.839 and 0.807 with
+    ``pair_loss="log_loss", aux_weight=10``, 0.480 and 0.718 with squared errors and that
     `aux_weight`, 0.900 and 0.915 on all pairs with one threshold from 0.9 to 0.52: the defaults
     were chosen with these labels in sight.
 

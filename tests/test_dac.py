@@ -146,6 +146,25 @@ def test_size_of_these_groups_changes_the_fit(Estimator, images):
         Estimator(label_batch_size=1).fit(images)
 
 
+@pytest.mark.parametrize("Estimator", [DACClustering, STDACClustering])
+def test_shuffle(Estimator, images, monkeypatch):
+    """Without it every epoch takes the samples as they come."""
+    seen = []
+    monkeypatch.setattr(
+        PairObjective, "on_chunk_begin", lambda self, network, x, index: seen.append(index)
+    )
+    fast = Estimator(n_clusters=3, n_init=1, max_epochs=2, chunk_size=90, random_state=0)
+    fast.set_params(shuffle=False).fit(images)
+    assert [len(index) for index in seen] == [90, 90, 20] * 2
+    assert torch.equal(torch.cat(seen), torch.arange(200).repeat(2))
+    seen.clear()
+    fast.set_params(shuffle=True).fit(images)
+    first, second = torch.cat(seen).chunk(2)
+    assert torch.equal(first.sort()[0], torch.arange(200))
+    assert not torch.equal(first, first.sort()[0])
+    assert not torch.equal(first, second)
+
+
 def test_label_features_follow_the_chunk_and_the_network():
     network = torch.nn.Linear(2, 3)
     objective = PairObjective(

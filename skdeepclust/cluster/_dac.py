@@ -47,6 +47,7 @@ class PairObjective(Objective):
     label_batch_size : int or None
         Samples whose label features are computed together. None: as many as fit a cache.
     pair_loss : {"log_loss", "squared_error"}
+    shuffle : bool
     """
 
     target: Tensor  # label features of all samples, renewed chunk by chunk
@@ -62,8 +63,10 @@ class PairObjective(Objective):
         augmentation: Callable[[Tensor], Tensor],
         label_batch_size: int | None = None,
         pair_loss: str = "log_loss",
+        shuffle: bool = True,
     ) -> None:
         super().__init__()
+        self.shuffle = shuffle
         self.label_batch_size = label_batch_size
         self.thresholds = thresholds
         self.pair_loss = pair_loss
@@ -72,6 +75,9 @@ class PairObjective(Objective):
         self.augmentation = augmentation
         self.register_buffer("target", torch.zeros(n_samples, n_clusters))
         self.register_buffer("epoch", torch.tensor(-1.0))
+
+    def order(self, shuffled: Tensor) -> Tensor:
+        return shuffled if self.shuffle else shuffled.sort()[0]
 
     def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         self.epoch += 1
@@ -125,6 +131,11 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
     mi_weight : float
         Weight of the mutual information of samples and clusters, which is then maximised
         besides; not in the paper. It favours confident clusters of like size.
+    shuffle : bool
+        Whether each epoch has the samples in a new order. False: as they come, as in the authors'
+        script of DAC for MNIST, so that the samples of a chunk and of a batch stood side by side.
+        This can help where neighbours in `X` have more in common than their cluster, as MNIST's
+        have their writers, and harm where `X` is sorted by cluster.
     chunk_size : int
         Samples whose label features are computed at once, before the batches among them.
     label_batch_size : int
@@ -145,6 +156,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
     pair_loss: str = param("log_loss", StrOptions({"log_loss", "squared_error"}))
     aux_weight: float = param(10.0, NOT_NEGATIVE)
     mi_weight: float = param(0.0, NOT_NEGATIVE)
+    shuffle: bool = param(True, "boolean")
     chunk_size: int = param(1000, AT_LEAST_2)
     label_batch_size: int | None = param(None, None, AT_LEAST_2)
     screening: float = 0.25
@@ -175,6 +187,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             augmentation=augmentation,
             label_batch_size=self.label_batch_size,
             pair_loss=self.pair_loss,
+            shuffle=self.shuffle,
         )
         yield Phase(
             objective,

@@ -134,8 +134,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
     shuffle : bool
         Whether each epoch has the samples in a new order. False: as they come, as in the authors'
         script of DAC for MNIST, so that the samples of a chunk and of a batch stood side by side.
-        This can help where neighbours in `X` have more in common than their cluster, as MNIST's
-        have their writers, and harm where `X` is sorted by cluster.
+        It harms where `X` is sorted by cluster.
     chunk_size : int
         Samples whose label features are computed at once, before the batches among them.
     label_batch_size : int

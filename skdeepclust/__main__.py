@@ -31,6 +31,7 @@ from skdeepclust.datasets import ImageFolder, export_folder
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
 FLAGSHIP = "flagship"
+FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
 AGAIN = "Stopped. The same command goes on from here, at most a minute earlier."
 
 
@@ -82,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "images themselves: for photographs. See skdeepclust.FeatureExtractor",
     )  # fmt: skip
     parser.add_argument(
-        "--size", type=int, default=64, help="side that images are resized to; default: 64"
-    )
+        "--size", type=int,
+        help="side that images are resized to; default: 64, or 224 with --features",
+    )  # fmt: skip
     parser.add_argument("--grey", action="store_true", help="without colours")
     parser.add_argument(
         "--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
@@ -165,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     estimator, out = _estimator(arguments), arguments.out
     mode = "L" if arguments.grey else "RGB"
-    side = arguments.size
+    side = arguments.size or (64 if arguments.features is None else FEATURES_SIZE)
     folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
     clusters = out / "clusters"
     if arguments.export and clusters.exists():

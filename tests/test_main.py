@@ -150,20 +150,25 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
 
     class Extractor:
         def __init__(self, network, **parameters):
-            asked.append((network, parameters))
+            self.asked = network, parameters
 
         def transform(self, folder):
+            asked.append((*self.asked, folder[0].shape))
             values = np.stack([folder[i].ravel() for i in range(len(folder))])
-            return values[:, ::2].astype("float32")
+            return values[:, :64:2].astype("float32")
 
     monkeypatch.setattr(skdeepclust, "FeatureExtractor", Extractor, raising=False)
     assert run(photos, tmp_path, "--features", "timm:resnet18") == 0
-    ((network, parameters),) = asked
+    ((network, parameters, shape),) = asked
+    assert shape == (1, 8, 8)
     assert network == "timm:resnet18" and parameters["out"] == tmp_path / "features.npy"
     model = skdeepclust.load(tmp_path / "model.skdc")
     assert model.input_shape_ == (32,)
     page = (tmp_path / "report" / "index.html").read_text()
     assert "data:image/png" in page  # the images, not their features
+    words = [str(photos), "--n-clusters", "3", "--features", "timm:resnet18", "--quiet"]
+    assert main([*words, "--out", str(tmp_path / "size"), "--set", "max_epochs=1", "n_init=1"]) == 0
+    assert asked[-1][2] == (3, 224, 224)  # such networks have seen images of about that size
 
 
 def test_example(digits, tmp_path, monkeypatch, capsys):

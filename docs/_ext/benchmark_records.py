@@ -47,6 +47,9 @@ class Benchmark(SphinxDirective):
         """Parse the table as if it stood in the page."""
         table = import_module(f"benchmarks.tables.{self.arguments[0]}")
         options: dict[str, Any] = self.options
+        for name, known in ("row", getattr(table, "ORDER", table.ROWS)), ("data", table.DATA):
+            if unknown := set(options.get(name, known)) - set(known):
+                raise self.error(f"{self.arguments[0]} has no {name} {sorted(unknown)}")
 
         def keep(line: dict[str, Any]) -> bool:
             return (

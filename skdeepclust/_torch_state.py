@@ -120,6 +120,11 @@ def others_first() -> Iterator[None]:
         _LOCK.acquire()
 
 
+def _seed_cuda(device: torch.device, seed: int) -> None:
+    with torch.cuda.device(device):
+        torch.cuda.manual_seed(seed)
+
+
 class LocalRandomState:
     """A torch random state that is in force within ``with`` and nowhere else.
 
@@ -130,12 +135,16 @@ class LocalRandomState:
         self.seed: int | None = seed
         backend = getattr(torch, device.type)
         self.sources = [(torch.get_rng_state, torch.set_rng_state)]
+        # not torch.manual_seed, which seeds all devices there are
+        self.seeders: list[Callable[[int], Any]] = [torch.default_generator.manual_seed]
         if device.type == "cuda":  # that one of several
             own = {"device": device}
             get, put = backend.get_rng_state, backend.set_rng_state
             self.sources.append((partial(get, **own), partial(put, **own)))
+            self.seeders.append(partial(_seed_cuda, device))
         elif device.type != "cpu":
             self.sources.append((backend.get_rng_state, backend.set_rng_state))
+            self.seeders.append(backend.manual_seed)
         self.states: list[Tensor] = []
 
     @contextmanager
@@ -144,7 +153,8 @@ class LocalRandomState:
         outside = [get() for get, _ in self.sources]
         try:  # Ctrl-C may come while it is put in force, too
             if self.seed is not None:
-                torch.manual_seed(self.seed)
+                for seed in self.seeders:
+                    seed(self.seed)
                 self.seed = None
             else:
                 self.put(self.states)

@@ -1,4 +1,7 @@
-r"""Losses: pure functions, tensors in, scalar out. All are computed in float32.
+r"""Losses: pure functions, tensors in, scalar out.
+
+Products, distances and logits are computed in float32, whatever they are given in; probabilities
+are to be given in float32.
 
 =================================  ========  ===================================================
 paper                              equation  function

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,19 @@ from skdeepclust.samples import Samples
 
 Parameters = Sequence[nn.Parameter] | Sequence[dict[str, Any]]
 Step = tuple[str | tuple[str, ...], Tensor]
+
+
+@contextmanager
+def frozen(parameters: Iterable[Any]) -> Iterator[None]:
+    """Within the block, a forward pass leaves the parameters out of its graph."""
+    parameters = [p for p in parameters if p.requires_grad]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 class Objective(nn.Module):

@@ -165,6 +165,17 @@ def test_shuffle(Estimator, images, monkeypatch):
     assert not torch.equal(first, second)
 
 
+def test_batches_larger_than_a_chunk(images, monkeypatch):
+    sizes = []
+    loss = PairObjective.loss
+    monkeypatch.setattr(
+        PairObjective, "loss", lambda *args: sizes.append(len(args[2])) or loss(*args)
+    )
+    dac = DACClustering(3, n_init=1, max_epochs=1, batch_size=150, chunk_size=60, random_state=0)
+    dac.fit(images)
+    assert sizes == [150, 50]
+
+
 def test_label_features_follow_the_chunk_and_the_network():
     network = torch.nn.Linear(2, 3)
     objective = PairObjective(

@@ -6,7 +6,13 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from skdeepclust import IMSATClustering, RIMClustering
-from skdeepclust.cluster._imsat import IMSATObjective, WeightDecayObjective, neighbor_distances
+from skdeepclust._torch_state import flushed_denormals
+from skdeepclust.cluster._imsat import (
+    IMSATObjective,
+    WeightDecayObjective,
+    neighbor_distances,
+    unit,
+)
 from skdeepclust.networks import DenseEncoder
 from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
@@ -110,6 +116,16 @@ def test_assignments_start_uniform(Estimator):
     assert second.weight.std().item() == pytest.approx(scale / 1200**0.5, rel=0.02)
     p = network(torch.randn(100, 1, 8, 8)).softmax(1)
     assert (p - 0.2).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("scale", [1e30, 1.0, 1e-20, 1e-30, 1e-36])
+def test_directions_of_any_length(scale):
+    """Squares of gradients underflow long before gradients do."""
+    direction = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0))
+    direction[1] = 0
+    expected = direction / direction.flatten(1).norm(dim=1).clamp_min(1e-9).view(3, 1, 1)
+    with flushed_denormals():
+        torch.testing.assert_close(unit(direction * scale), expected)
 
 
 @pytest.mark.parametrize("perturbation", ["vat", "rpt"])

@@ -103,6 +103,17 @@ def test_each_player_gets_its_own_gradients(network, objective):
     assert len(players["main"]) + len(players["critic"]) == len(list(network.parameters()))
 
 
+def test_frozen_layers_stay_frozen(network, objective):
+    first, *others = network.critic.parameters()
+    first.requires_grad_(False)  # a layer that a user froze
+    try:
+        list(objective.steps(network, torch.randn(4, 5), torch.arange(4)))
+        assert not first.requires_grad
+        assert all(p.requires_grad for p in others)
+    finally:
+        first.requires_grad_(True)
+
+
 def test_critic_learns_the_share():
     """With an auto-encoder that is the identity, its error falls below a constant's."""
     torch.manual_seed(0)

@@ -410,6 +410,15 @@ def test_ctrl_c_while_torch_is_set_up_leaves_it_as_it_was(name, images, monkeypa
         torch.set_num_threads(1)
 
 
+def test_seeds_the_device_of_the_fit_alone(images, monkeypatch):
+    """torch.manual_seed seeds all there are, of which a fit gives one back as it was."""
+    for backend in (torch.cuda, torch.mps, torch.xpu):
+        for name in {"manual_seed", "manual_seed_all"} & set(dir(backend)):
+            monkeypatch.setattr(backend, name, lambda seed: pytest.fail("another device"))
+    first, again = (fast(TEMIClustering).fit(images).labels_ for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
 def handler_that_raises(number, frame):
     raise KeyboardInterrupt
 

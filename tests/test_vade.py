@@ -50,6 +50,17 @@ def slow_responsibilities(z, head):
     return np.array(joint) / sum(joint)
 
 
+def test_variances_grow_again_from_the_least():
+    """One that has fallen below it is not held there for ever."""
+    head = GaussianMixtureHead(2, 3)
+    with torch.no_grad():
+        head.log_variances[0] = -20.0
+    _, _, log_variances = head.mixture()
+    torch.testing.assert_close(log_variances[0].exp(), torch.full((2,), 1e-6))
+    head(torch.ones(4, 2))[:, 0].sum().backward()  # far from a centre of no extent
+    assert (head.log_variances.grad[0] > 0).all()
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_objective_is_the_papers_formula(likelihood):
     """Sample by sample and dimension by dimension: the ELBO of the paper, with one draw."""

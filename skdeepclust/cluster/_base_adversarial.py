@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -25,24 +24,11 @@ from skdeepclust.networks import (
     DenseGenerator,
 )
 from skdeepclust.networks._adversarial import Latent
-from skdeepclust.objective import Objective, Parameters, Step
+from skdeepclust.objective import Objective, Parameters, Step, frozen
 from skdeepclust.samples import Samples
 
 N_SHOWN = 480_000  # samples that the discriminator sees; 640,000 in InfoGAN's code on MNIST
 BETAS = {"betas": (0.5, 0.999)}  # of Adam: with 0.9 for the first, the two swing about
-
-
-@contextmanager
-def frozen(parameters: Iterable[Any]) -> Iterator[None]:
-    """Within the block, a forward pass leaves the parameters out of its graph."""
-    parameters = [p for p in parameters if p.requires_grad]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
 
 
 class AdversarialObjective(Objective):

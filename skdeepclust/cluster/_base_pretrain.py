@@ -34,7 +34,8 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
     autoencoder : estimator with an auto-encoder
         What is trained first, by its own parameters, such as ``VAEClustering(max_epochs=50)``; a
         search sets them by ``autoencoder__lr``, say. What concerns its own clusters and restarts,
-        its device, precision and random state is of no effect. A fitted one, on samples of the
+        its device, precision and random state is of no effect, but that a `DENClustering` without
+        `n_groups` has as many groups as clusters of its own. A fitted one, on samples of the
         same shape, is taken over instead: a copy of its network, and its `input_mean_` and
         `input_scale_`; there is one restart by default then. Where estimators are cloned, as in a
         grid search, a fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. None:

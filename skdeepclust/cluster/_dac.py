@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from skdeepclust._distributed import gather
+from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
@@ -136,7 +136,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         script of DAC for MNIST, so that the samples of a chunk and of a batch stood side by side.
         It harms where `X` is sorted by cluster.
     chunk_size : int
-        Samples whose label features are computed at once, before the batches among them.
+        Samples whose label features are computed at once, before the batches among them; at least
+        a batch.
     label_batch_size : int
         Samples of these whose label features are computed together, with the batch normalisation
         statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
@@ -193,7 +194,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             self.max_epochs,
             "dac",
             batch_size=self.batch_size,
-            chunk_size=self.chunk_size,
+            chunk_size=max(self.chunk_size, self.batch_size * n_processes()),
             optimizer=self.optimizer,
             lr=self.lr,
         )

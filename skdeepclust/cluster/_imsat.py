@@ -25,7 +25,9 @@ from skdeepclust.samples import Samples
 
 def unit(d: Tensor) -> Tensor:
     """Divide each sample's direction by its norm; one of zeros stays zero."""
-    return F.normalize(d.flatten(1), dim=1, eps=1e-30).view_as(d)
+    flat = d.flatten(1)
+    largest = flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny)
+    return F.normalize(flat / largest, dim=1).view_as(d)  # squares of small ones would be 0
 
 
 def neighbor_distances(X: Samples, n_neighbors: int) -> Tensor:

@@ -20,7 +20,7 @@ from skdeepclust.cluster._dec import HardeningMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import adversarial_loss, critic_loss, mixing_consistency, mixture
 from skdeepclust.networks import AutoencoderNetwork
-from skdeepclust.objective import Objective, Parameters, Step
+from skdeepclust.objective import Objective, Parameters, Step, frozen
 from skdeepclust.samples import Samples
 
 
@@ -70,10 +70,9 @@ class MixingObjective(AutoencoderObjective):
             loss = loss + self.consistency_weight * consistency
         # the papers' 0.5 is beside errors of pixels: their variance divides it here
         assert network.critic is not None
-        network.critic.requires_grad_(False)  # of its gradients only those of its input
-        estimate = network.estimate(decoded_mixture)
+        with frozen(network.critic.parameters()):  # of its gradients only those of its input
+            estimate = network.estimate(decoded_mixture)
         loss = loss + self.adversarial_weight * adversarial_loss(estimate)
-        network.critic.requires_grad_(True)
         yield "main", loss
 
         # equation 4, with the samples decoded before the step

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skdeepclust._distributed import gather
+from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -28,7 +28,13 @@ from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import ClassPrior, CountingObjective, ManyHeadsObjective, Objective
+from skdeepclust.objective import (
+    ClassPrior,
+    CountingObjective,
+    ManyHeadsObjective,
+    Objective,
+    WholeBatchObjective,
+)
 from skdeepclust.samples import Samples
 
 
@@ -40,7 +46,7 @@ class ClusteringObjective(Objective):
         return {"main": [*network.encoder.parameters(), *network.head.parameters()]}
 
 
-class SCANObjective(ManyHeadsObjective, ClusteringObjective):
+class SCANObjective(ManyHeadsObjective, WholeBatchObjective, ClusteringObjective):
     """A sample and one of its neighbours have the same cluster, and clusters are alike in size.
 
     Parameters
@@ -51,6 +57,8 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
     entropy_weight : float
     n_heads : int
     prior : ClassPrior
+    batch_size : int
+        Of all processes together.
     """
 
     neighbors: Tensor
@@ -63,8 +71,9 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
         entropy_weight: float,
         n_heads: int,
         prior: ClassPrior,
+        batch_size: int,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size)
         self.X = X
         self.augmentation = augmentation
         self.entropy_weight = entropy_weight
@@ -168,7 +177,13 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
         model.start_clustering()
         strong = self._strong_views(X)
         objective = SCANObjective(
-            X, neighbors, strong, self.entropy_weight, self.n_heads, self._prior(self.max_epochs)
+            X,
+            neighbors,
+            strong,
+            self.entropy_weight,
+            self.n_heads,
+            self._prior(self.max_epochs),
+            self.batch_size * n_processes(),
         )
         yield Phase(
             objective,

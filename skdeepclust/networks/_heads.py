@@ -153,7 +153,8 @@ class GaussianMixtureHead(nn.Module):
 
     def mixture(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logarithms of the weights, the centres, and those of the variances."""
-        log_variances = self.log_variances.clamp_min(math.log(LEAST_VARIANCE))
+        missing = (math.log(LEAST_VARIANCE) - self.log_variances).clamp_min(0)
+        log_variances = self.log_variances + missing.detach()  # or those could not grow again
         return self.weight_logits.log_softmax(0), self.centers, log_variances
 
     def forward(self, z: Tensor) -> Tensor:

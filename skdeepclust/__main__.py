@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
 import warnings
 from ast import literal_eval
@@ -172,6 +173,11 @@ def _run(arguments: argparse.Namespace) -> int:
     clusters = out / "clusters"
     if arguments.export and clusters.exists():
         raise ValueError(f"{str(clusters)!r} exists, and nothing is overwritten")
+    if clusters.exists() and Path(arguments.folder).resolve() in clusters.resolve().parents:
+        raise ValueError(
+            f"{str(clusters)!r} holds images of a former run and lies in {arguments.folder!r}, so "
+            "that they would be clustered, too: remove it, or have --out elsewhere"
+        )
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any = folder if arguments.features is None else _features(folder, arguments)
@@ -191,8 +197,11 @@ def _run(arguments: argparse.Namespace) -> int:
     skdeepclust.save(estimator, out / "model.skdc")
     if arguments.export:
         export_folder(list(folder.paths), estimator.labels_, clusters, mode=arguments.export)
-    for path in out.glob("checkpoint.pt*"):  # of this run, and of its restarts
-        path.unlink()
+    for path in out.iterdir():
+        if re.fullmatch(
+            r"checkpoint\.pt(\.many)?(-\d+)?", path.name
+        ):  # of this run, and of its restarts
+            path.unlink()
     say(f"{out / 'labels.csv'}\n{page}\n{out / 'model.skdc'}")
     return DONE
 

@@ -123,17 +123,25 @@ def as_array(X: Any) -> Any:
             return as_array(list(X))  # an array of arrays
         return X
     try:
-        return np.asarray(X)
+        array = np.asarray(X)
     except ValueError as error:
         shapes = sorted({np.shape(sample) for sample in X if hasattr(sample, "shape")})
         found = f", of shapes {', '.join(map(str, shapes[:5]))}" if shapes else ""
         raise ValueError(
             f"X must hold samples of one shape; got samples that differ{found} ({error})."
         ) from error
+    if array.ndim == 0 and array.dtype.kind == "O":
+        raise ValueError(
+            "X must be an array, a table, a sequence of samples or a map-style Dataset of torch; got "
+            f"{type(X).__name__}."
+        )
+    return array
 
 
 def _as_sample(sample: Any, number: int) -> Any:
     check_not_masked(sample)
+    if isinstance(sample, tuple) and sample and isinstance(sample[0], Tensor):
+        sample = sample[0]  # of a Dataset that was made a list, as a search does
     if isinstance(sample, Tensor):
         return as_array(sample)
     if getattr(sample, "mode", None) in ("P", "PA"):  # of Pillow
@@ -151,6 +159,9 @@ def _check_kind(X: Any) -> None:
         raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     if shape and not issparse(X):
         check_numbers(np.asarray(X[:1]))
+    # of a table of Polars, which makes numbers of a date beside numbers
+    for column in X.get_columns() if hasattr(X, "get_columns") else []:
+        check_numbers(np.asarray(column[:1]))
 
 
 def check_X(

@@ -256,6 +256,11 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"optimizer={self.optimizer!r} can't be called with parameters and "
                 f"lr={self.lr}: {error}"
             ) from error
+        if isinstance(made, torch.optim.LBFGS):
+            raise ValueError(
+                "optimizer can't be LBFGS, which goes over a batch several times; got "
+                f"{self.optimizer!r}."
+            )
         if not isinstance(made, torch.optim.Optimizer):
             raise ValueError(
                 f"optimizer must make an optimiser of torch's of parameters and lr=; "
@@ -352,16 +357,26 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return part
 
     @contextmanager
-    def _whole_or_not_at_all(self) -> Iterator[None]:
-        """Undo what the block has set if it raises: a ValueError leaves the fit before, if any."""
+    def _whole_or_not_at_all(self) -> Iterator[Callable[[], None]]:
+        """Undo what the block has set if it raises.
+
+        The fit before, if any, stays until the block calls what this yields, when the training
+        begins; after that, only a ValueError leaves it.
+        """
         before = dict(vars(self))
+        keeps: tuple[type[BaseException], ...] = (BaseException,)
+
+        def begin() -> None:
+            nonlocal keeps
+            keeps = (ValueError,)
+
         try:
-            yield
+            yield begin
         except BaseException as error:
             vars(self).clear()
             for name, value in before.items():
                 is_fitted = name in PRIVATE_STATE or (name[-1] == "_" and name[0] != "_")
-                if isinstance(error, ValueError) or not is_fitted:
+                if isinstance(error, keeps) or not is_fitted:
                     setattr(self, name, value)
             raise
 
@@ -391,6 +406,9 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         ------
         ValueError
             If a parameter or `X` is not valid. The estimator is as it was before then.
+        TypeError
+            If `X` is of a kind that can't be clustered, such as a sparse matrix. The estimator is
+            as it was before.
         FloatingPointError
             If the loss is no longer finite, of all restarts where there are several. The
             estimator is not fitted then, as after any other error while it trains.
@@ -404,9 +422,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             neutral_settings(exclusive=True),
             _distributed.joined(),
             self._plain_numbers(),
-            self._whole_or_not_at_all(),
+            self._whole_or_not_at_all() as begin,
         ):
             X = self._prepared(X)
+            begin()
             if (processes := _distributed.current()) is not None:
                 processes.check_input(fingerprint(self, X), len(X))
             best = self._train(X)

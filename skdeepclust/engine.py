@@ -164,6 +164,11 @@ def is_raised_by_code(error: BaseException) -> bool:
     return instruction == "RAISE_VARARGS"
 
 
+def plain(value: Any) -> Any:
+    """Return what JSON takes in place of a number or an array that a callback has recorded."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 class Engine(NeuralNet):
     """Trains a network on an objective, with all of skorch's callbacks.
 
@@ -256,7 +261,8 @@ class Engine(NeuralNet):
             setattr(self, name, self.optimizer(list(parameters), **options))
             self.players_[player] = getattr(self, name)
         self.first_states_ = {player: self._states(player) for player in self.criterion_.renewed}
-        self.base_lrs_ = [(g, g["lr"]) for o in self.players_.values() for g in o.param_groups]
+        groups = [group for o in self.players_.values() for group in o.param_groups]
+        self.rates_ = [(group, group["lr"], group["lr"]) for group in groups]
         return self
 
     def _states(self, player: str) -> dict[Tensor, Any]:
@@ -351,8 +357,11 @@ class Engine(NeuralNet):
         self._set_training(True)
         if self.phase.lr_factor is not None:
             factor = self.phase.lr_factor(len(self.history) - 1)
-            for group, lr in self.base_lrs_:
-                group["lr"] = lr * factor
+            for number, (group, base, last) in enumerate(self.rates_):
+                if group["lr"] != last and last:  # a scheduler of skorch's, say, has changed it
+                    base *= group["lr"] / last
+                group["lr"] = base * factor
+                self.rates_[number] = group, base, group["lr"]
         for player, states in self.first_states_.items():
             self.players_[player].state.clear()
             self.players_[player].state.update((p, copy.deepcopy(s)) for p, s in states.items())
@@ -419,7 +428,7 @@ class Engine(NeuralNet):
         """
         return {
             "optimizers": {name: o.state_dict() for name, o in self.players_.items()},
-            "history": json.dumps(self.history, default=float),
+            "history": json.dumps(self.history, default=plain),
             "best_loss": self.best_loss_,
             "n_steps": self.n_steps_,
             "stopped": self.stopped_,
@@ -429,9 +438,9 @@ class Engine(NeuralNet):
         """Go on from what :meth:`checkpoint` returned; network and objective are not part of it."""
         for name, optimizer in self.players_.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        rates = [lr for _, lr in self.base_lrs_]
         groups = [group for o in self.players_.values() for group in o.param_groups]  # new ones
-        self.base_lrs_ = list(zip(groups, rates, strict=True))
+        bases = [base for _, base, _ in self.rates_]
+        self.rates_ = [(g, base, g["lr"]) for g, base in zip(groups, bases, strict=True)]
         self.n_steps_ = state["n_steps"]
         self.history_ = History(json.loads(state["history"]))
         self.best_loss_ = state["best_loss"]

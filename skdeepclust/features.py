@@ -32,7 +32,7 @@ from skdeepclust._training._checkpoint import described
 from skdeepclust.base import check_out
 from skdeepclust.datasets import ImageFolder
 from skdeepclust.engine import multiplies_bf16, resolved_device
-from skdeepclust.inference import n_output_features
+from skdeepclust.inference import n_output_features, to_channels_last
 from skdeepclust.networks._pretrained import Pretrained, load_pretrained
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import SLICE_BYTES, ArraySource, Source, StreamedSamples, as_source
@@ -365,7 +365,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         device = resolved_device(self.device)
         pretrained = self._pretrained()
         network = pretrained.network.to(device).eval()
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(network)
         size = pretrained.image_size if self.image_size is None else _size(self.image_size)
         if isinstance(X, str | PathLike):
             if size is None:

@@ -102,6 +102,13 @@ def forward_in_parts(
     return torch.empty(0) if whole is None else joined_parts(whole, len(parts))
 
 
+def to_channels_last(network: nn.Module) -> None:
+    """Bring the weights of convolutions of images into the order that is the fastest."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:  # Module.to does it with five, too, for which it is no order
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
+
 @contextmanager
 def _training_modes(network: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in network.modules()}

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from skdeepclust._distributed import of_lowest, own_parts
 from skdeepclust._memmap import release_pages
 from skdeepclust._torch_state import neutral_settings
+from skdeepclust.streaming import check_not_masked
 
 # Columns (starts times clusters) that advance together and elements of a slice's scores. On the
 # CPU a slice of samples and its scores stay in the cache.
@@ -189,6 +190,7 @@ def _validate(
     generator: torch.Generator | None,
 ) -> Tensor | None:
     """Raise a ValueError for what is wrong; return given starts as a float64 Tensor."""
+    check_not_masked(X)
     if isinstance(X, Tensor):
         got = "" if X.dtype == torch.float32 else f"a Tensor of {X.dtype}"
     elif not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")):

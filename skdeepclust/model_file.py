@@ -30,7 +30,14 @@ from sklearn.decomposition import PCA, FastICA, KernelPCA, TruncatedSVD
 from sklearn.frozen import FrozenEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import KernelCenterer, StandardScaler
+from sklearn.preprocessing import (
+    KernelCenterer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils import Bunch
 from skorch.history import History
 from torch import Tensor, nn
@@ -55,11 +62,17 @@ SCIKIT_LEARN = (
     GaussianMixture,
     KernelCenterer,
     KernelPCA,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
     PCA,
     Pipeline,
+    RobustScaler,
     StandardScaler,
     TruncatedSVD,
 )
+# Parameters that hold what was fitted: a file without them would be worth nothing
+FITTED_PARTS = {(Pipeline, "steps"), (FrozenEstimator, "estimator")}
 NUMBERS = {kind.__name__: kind for kind in (np.float32, np.float64)}
 OF_MODULE = frozenset(vars(nn.Module())) - {"training"}  # what every module has
 HOOKS = frozenset(name for name in OF_MODULE if name.endswith(("_hooks", "_pre_hooks")))
@@ -295,11 +308,14 @@ class _Writer:
         parameters = estimator.get_params(deep=False)
         state = {k: v for k, v in vars(estimator).items() if k not in parameters}
         at = f"{path}." if path else ""
+
+        def kept(key: str, value: Any) -> Any:
+            if (type(estimator), key) in FITTED_PARTS:
+                return self.value(value, at + key, f"{prefix}{key}__")
+            return self.parameter(None if key in NOT_KEPT else value, at + key, prefix + key)
+
         found = {
-            "parameters": {
-                key: self.parameter(None if key in NOT_KEPT else value, at + key, prefix + key)
-                for key, value in parameters.items()
-            },
+            "parameters": {key: kept(key, value) for key, value in parameters.items()},
             "state": {key: self.value(value, at + key) for key, value in state.items()},
         }
         self.owner = outer

@@ -366,7 +366,9 @@ def _map(
     # both axes at the same scale
     xy = np.zeros((len(points), 2))
     n_components = min(2, *Z[points].shape)
-    found = PCA(n_components, random_state=0).fit_transform(Z[points])
+    found = (
+        PCA(n_components, random_state=0).set_output(transform="default").fit_transform(Z[points])
+    )
     xy[:, :n_components] = found - found.min(0)
     xy *= COORDINATES / max(xy.max(), 1e-12)
     xy += (COORDINATES - xy.max(0)) / 2

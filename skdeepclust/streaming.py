@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skdeepclust._memmap import release_pages
 from skdeepclust.samples import Samples
@@ -137,6 +138,11 @@ class _Sampled(Dataset):
         sample = self.dataset[row]
         if isinstance(sample, tuple | list):
             sample = sample[0]
+        if isinstance(sample, Mapping):
+            raise ValueError(
+                f"X[{row}] is a {type(sample).__name__}: let the Dataset return the sample, or a "
+                "tuple of which it is the first part."
+            )
         if isinstance(getattr(sample, "mode", None), str):  # of Pillow
             raise ValueError(
                 f"X[{row}] is an image of Pillow: let the Dataset return arrays or tensors, of "
@@ -164,7 +170,7 @@ class DatasetSource:
 
     def __init__(self, dataset: Dataset, num_workers: int) -> None:
         n = len(dataset) if hasattr(dataset, "__len__") else None
-        if not n:
+        if not n or isinstance(dataset, IterableDataset):
             raise ValueError(
                 "X must be a map-style Dataset with a length of at least 1; got "
                 f"{type(dataset).__name__} of length {n}."
@@ -172,6 +178,7 @@ class DatasetSource:
         first = _Sampled(dataset)[0].numpy()
         self.shape, self.dtype = (n, *first.shape), first.dtype
         self._batches: list[list[int]] = []
+        self._lock = Lock()  # samples are read ahead in one thread, neighbours in another
         self._given = dataset, num_workers
         self._loader = DataLoader(
             _Sampled(dataset),
@@ -189,6 +196,10 @@ class DatasetSource:
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return rows as an array."""
         every = range(*rows.indices(self.shape[0])) if isinstance(rows, slice) else rows.tolist()
+        with self._lock:
+            return self._read(every)
+
+    def _read(self, every: Sequence[int]) -> np.ndarray:
         self._batches[:] = [list(every[i : i + DECODED]) for i in range(0, len(every), DECODED)]
         result = np.empty((len(every), *self.shape[1:]), self.dtype)
         for start, batch in zip(range(0, len(every), DECODED), self._loader, strict=True):

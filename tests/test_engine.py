@@ -282,6 +282,62 @@ def test_gradient_norm_clipping(images):
     assert max(Norms.largest) <= 1e-3 * 1.001
 
 
+class Falling(Objective):
+    """Moves one weight by its learning rate a step."""
+
+    def loss(self, network, x, index):
+        return network.weight.sum()
+
+
+def test_scheduler_beside_the_rates_of_a_phase():
+    """What a callback makes of the learning rate isn't undone by the phase's own schedule."""
+    X = Samples(torch.zeros(4, 1))
+
+    def moved(callbacks):
+        network = nn.Linear(1, 1)
+        before = network.weight.item()
+        phase = Phase(
+            Falling(), 4, batch_size=4, lr=0.5, optimizer=torch.optim.SGD,
+            lr_factor=lambda epoch: 1 / (1 + epoch),
+        )  # fmt: skip
+        engine = Engine(network, phase, callbacks=callbacks).start()
+        engine.notify("on_train_begin", X=X)
+        engine.fit_loop(X, epochs=4)
+        return before - network.weight.item()
+
+    assert moved([]) == pytest.approx(0.5 * (1 + 1 / 2 + 1 / 3 + 1 / 4))
+    halved = LRScheduler("ExponentialLR", gamma=0.5)
+    assert moved([halved]) == pytest.approx(0.5 * (1 + 1 / 4 + 1 / 12 + 1 / 32))
+    stopped = LRScheduler("StepLR", step_size=1, gamma=0.0)
+    assert moved([stopped]) == pytest.approx(0.5)
+
+
+def test_callback_that_records_an_array(images, tmp_path):
+    class Sizes(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("sizes", np.arange(3))
+            net.history.record("what", torch.tensor([0.5, 1.0]))
+
+    parameters = {**FAST, "callbacks": [Sizes()], "checkpoint": tmp_path / "fit.pt"}
+    STDACClustering(**parameters).fit(images)
+    again = STDACClustering(**parameters).fit(images)  # from the checkpoint
+    assert again.history_[-1, "sizes"] == [0, 1, 2]
+    assert again.history_[-1, "what"] == [0.5, 1.0]
+
+
+def test_network_with_weights_of_five_dimensions(images):
+    class Volumes(nn.Module):
+        def __init__(self, input_shape):
+            super().__init__()
+            self.convolution = nn.Conv3d(1, 4, (1, 3, 3))
+
+        def forward(self, x):
+            return self.convolution(x[:, None]).mean((2, 3, 4))
+
+    fitted = STDACClustering(**{**FAST, "max_epochs": 1}, network=Volumes).fit(images)
+    assert fitted.transform(images).shape == (200, 4)
+
+
 def test_progress_bars(images, capsys):
     bar = ProgressBar(detect_notebook=False)  # which shows losses after a tenth of a second
     STDACClustering(**{**FAST, "batch_size": 2}, callbacks=[bar]).fit(images)

@@ -208,3 +208,16 @@ def test_before_a_fit():
     assert not hasattr(model, "n_features_in_")
     with pytest.raises(NotFittedError):
         model.predict(np.zeros((2, 2)))
+
+
+def test_failed_fit_leaves_the_one_before():
+    X, _ = make_blobs(60, centers=3, random_state=0)
+    members = [("a", KMeans(3, random_state=0)), ("b", KMeans(3, random_state=1))]
+    consensus = ConsensusClustering(members, random_state=0).fit(X)
+    before = dict(vars(consensus))
+    labels = consensus.predict(X)
+    with pytest.raises(ValueError, match="n_samples=60"):
+        consensus.set_params(n_clusters=1000).fit(X[::-1])
+    consensus.set_params(n_clusters=None)
+    assert vars(consensus) == before
+    np.testing.assert_array_equal(consensus.predict(X), labels)

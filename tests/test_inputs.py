@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from scipy.sparse import csr_array
 from sklearn.metrics import adjusted_rand_score
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from skdeepclust import AutoencoderClustering, IDECClustering, STDACClustering
 
@@ -231,7 +233,7 @@ def test_many_bands_at_the_end_warn_with_both_readings():
         ([torch.ones(3), torch.ones(4)], "X must hold samples of one shape"),
         ([Image.new("P", (8, 8))] * 20, r'X\[0\] is an image with a palette.*convert\("RGB"\)'),
         (torch.eye(20).to_sparse(), "X must be a dense tensor"),
-        (None, "Expected 2D array"),
+        (None, "X must be an array.* got NoneType"),
         ("images/", "X must hold the samples themselves; got 'images/'"),
     ],
     ids=lambda value: type(value).__name__,
@@ -278,3 +280,58 @@ def test_constant_images_do_not_divide_by_zero():
     assert np.isfinite(embedding).all()
     np.testing.assert_allclose(embedding, embedding[[0] * 20], atol=1e-6)
     assert (fitted.transform(X + 1) != embedding).any()
+
+
+def test_dates_beside_numbers_in_a_table_of_polars():
+    frame = pl.DataFrame({"a": [1.0, 2.0, 3.0]}).with_columns(when=pl.datetime(2020, 1, 1))
+    with pytest.raises((TypeError, ValueError), match="datetime64"):
+        AutoencoderClustering(2, max_epochs=1).fit(frame)
+
+
+class Records(Dataset):
+    """Samples with names, as datasets of the hub have them."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, i):
+        return {"image": np.zeros((8, 8))}
+
+
+class Stream(IterableDataset):
+    def __len__(self):
+        return 20
+
+    def __iter__(self):
+        return iter(np.zeros((20, 8, 8)))
+
+
+NO_SAMPLES = {
+    "sparse": (lambda X: csr_array(X.reshape(len(X), -1)), TypeError, "[Ss]parse"),
+    "loader": (lambda X: DataLoader(torch.from_numpy(X)), ValueError, "X must be.*DataLoader"),
+    "generator": (lambda X: (x for x in X), ValueError, "X must be.*generator"),
+    "dicts": (lambda X: Records(), ValueError, r"X\[0\] is a dict"),
+    "stream": (lambda X: Stream(), ValueError, "map-style Dataset.*Stream"),
+    "missing": (lambda X: np.full((20, 8, 8), np.nan), ValueError, "NaN"),
+}
+
+
+@pytest.mark.parametrize("name", NO_SAMPLES)
+def test_what_is_no_array_leaves_the_fit_before(X, expected, name):
+    make, error, message = NO_SAMPLES[name]
+    fitted = STDACClustering(**FAST).fit(X)
+    with pytest.raises(error, match=message):
+        fitted.fit(make(X))
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected)
+
+
+def test_a_dataset_that_was_made_a_list(X, expected):
+    """As scikit-learn's searches do."""
+    pairs = TensorDataset(torch.from_numpy(X), torch.arange(len(X)))
+    listed = [pairs[i] for i in range(len(pairs))]
+    np.testing.assert_array_equal(STDACClustering(**FAST).fit(listed).predict_proba(X), expected)
+
+
+def test_optimiser_that_takes_a_closure(X):
+    with pytest.raises(ValueError, match="optimizer can't be LBFGS"):
+        STDACClustering(**FAST, optimizer=torch.optim.LBFGS).fit(X)

@@ -477,3 +477,9 @@ def test_cuda_generators(init, device):
     starts = empty_cluster_starts(X.cpu().numpy(), 5, 2)
     expected = k_means(X.cpu(), 5, init=starts)
     assert k_means(X, 5, init=starts).inertia == pytest.approx(expected.inertia, rel=1e-4)
+
+
+def test_masked_values_are_no_values():
+    X = np.random.default_rng(0).random((50, 2))
+    with pytest.raises(ValueError, match="mask"):
+        k_means(np.ma.MaskedArray(X, X > 0.9), 5)

@@ -3,6 +3,7 @@
 import csv
 import errno
 import runpy
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -143,6 +144,22 @@ def test_goes_on_after_an_interruption(photos, tmp_path, capsys, monkeypatch):
     assert rows(tmp_path / "out") == rows(tmp_path / "undisturbed")
     model = skdeepclust.load(tmp_path / "out" / "model.skdc")
     assert len(model.history_) == 5
+
+
+def test_only_own_files_are_removed(photos, tmp_path):
+    others = [tmp_path / name for name in ("checkpoint.pth", "checkpoint.pt.bak")]
+    for path in others:
+        path.write_text("a user's")
+    assert run(photos, tmp_path, "--method", "dac", max_epochs=1) == 0
+    assert all(path.exists() for path in others)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_copies_of_a_former_run_are_not_clustered(tmp_path, photos, capsys):
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    assert run(folder, folder / "out", "--export", "copy", max_epochs=1) == 0
+    assert run(folder, folder / "out", max_epochs=1) == 2
+    assert "would be clustered, too" in capsys.readouterr().err
 
 
 def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):

@@ -18,7 +18,14 @@ from sklearn.decomposition import KernelPCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.manifold import Isomap
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils import Bunch
 from skorch.callbacks import EarlyStopping
 from test_common import FAST, LinearDecoder, LinearEncoder, fast
@@ -452,3 +459,20 @@ def test_other_programs_can_read_it(fitted_models, path):
     assert document["versions"]["torch"] == torch.__version__
     state = fitted_models[0].network_.state_dict()
     np.testing.assert_array_equal(weights, state["encoder.layers.0.weight"])
+
+
+@pytest.mark.parametrize("scaler", [MinMaxScaler(), MaxAbsScaler(), RobustScaler(), Normalizer()])
+def test_pipelines_with_scalers(path, digits, scaler):
+    X = digits[0][:60].reshape(60, -1).astype(float)
+    pipeline = make_pipeline(scaler, autoencoder(max_epochs=1)).fit(X)
+    again = kept(pipeline, path)
+    np.testing.assert_array_equal(again.predict_proba(X), pipeline.predict_proba(X))
+
+
+def test_what_was_fitted_is_not_left_out_without_a_word(path, digits):
+    """A pipeline whose steps had to be given again would come back without its network."""
+    X = digits[0][:60].reshape(60, -1).astype(float)
+    pipeline = make_pipeline(FunctionTransformer(), autoencoder(max_epochs=1)).fit(X)
+    with pytest.raises(ValueError, match=r"steps.*FunctionTransformer.*can't hold"):
+        skdeepclust.save(pipeline, path)
+    assert not path.exists()

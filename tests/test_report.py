@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn import config_context
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_common import FAST
@@ -129,6 +130,12 @@ def test_map(model, images, tmp_path):
     np.testing.assert_allclose(page.array("sure", "u1") / 255, sure, atol=0.003)
     assert page.data["names"] == [str(i) for i in range(200)]
     assert len([a for a in page.all("input") if a["type"] == "checkbox"]) == 3
+
+
+def test_while_scikit_learn_makes_tables(model, images, tmp_path):
+    with config_context(transform_output="polars"):
+        page = written(tmp_path, model, images)
+    assert page.array("xy", "<u2").size == 2 * len(images)
 
 
 def test_nothing_is_loaded_and_names_are_escaped(tmp_path, images):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -21,7 +22,7 @@ from skdeepclust.datasets import ImageFolder
 from skdeepclust.inference import forward_in_slices
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.samples import Chunks
-from skdeepclust.streaming import ArraySource, StreamedSamples
+from skdeepclust.streaming import ArraySource, DatasetSource, StreamedSamples
 
 FAST = {"n_clusters": 4, "n_init": 1, "max_epochs": 2, "random_state": 0}
 LIMIT = 3000  # bytes, of 12,800 that the images take
@@ -110,6 +111,18 @@ def test_everything_on_disk_is_read_alike(images, on_disk, tmp_path, kind):
         for x, index in chunks:
             assert torch.equal(x, expected[index])
         assert torch.cat([i for _, i in chunks]).sort().values.tolist() == list(range(200))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_dataset_is_read_by_several_threads(num_workers):
+    """Samples ahead in one, their neighbours in another."""
+    X = np.arange(9000, dtype="float32").reshape(3000, 3)
+    source = DatasetSource(Pairs(X), num_workers)
+    rng = np.random.default_rng(0)
+    wanted = [rng.integers(0, 3000, size) for size in rng.integers(1, 900, 40)]
+    with ThreadPoolExecutor(4) as pool:
+        for rows, found in zip(wanted, pool.map(source.read, wanted), strict=True):
+            np.testing.assert_array_equal(found, X[rows])
 
 
 def test_a_folder_of_images(images, tmp_path):

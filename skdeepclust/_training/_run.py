@@ -17,7 +17,8 @@ from skdeepclust import _distributed
 from skdeepclust._progress import Bar
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
-from skdeepclust.engine import Engine, Phase
+from skdeepclust.engine import Engine, Phase, plain
+from skdeepclust.inference import to_channels_last
 from skdeepclust.samples import Samples
 
 
@@ -138,8 +139,7 @@ class Run:
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
         if len(self._X.shape) == 4:
-            # torch's stubs don't have it
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            to_channels_last(network)
         self._phases = self._method._phases(network, self._X)
         self.network = network
         state = self._taken_over
@@ -173,7 +173,7 @@ class Run:
             "interposed": self._interposed.state_dict() if is_interposed else None,
             "has_interposed": self._interposed is not None,
             "engines": [engine.checkpoint() for engine in self._engines],
-            "history": json.dumps(self.history, default=float),
+            "history": json.dumps(self.history, default=plain),
             "unconverged": self.unconverged,
             "screened": self.screened,
             "random_states": self._random_state.current(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from numbers import Integral
 from typing import Any
@@ -233,6 +234,13 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         ValueError
             If a parameter or `X` is not valid.
         """
+        fitted = copy.copy(self)
+        fitted._fit(X)
+        vars(self).clear()  # as a whole, or not at all
+        vars(self).update(vars(fitted))
+        return self
+
+    def _fit(self, X: Any) -> None:
         members, weights = self._checked()
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fitted)(clone(estimator), X) for _, estimator in members
@@ -269,7 +277,6 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self.merge_tree_ = merge_tree(probabilities)
         agree = (votes.argmax(2) == self.labels_) & votes.any(2)
         self.agreement_ = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
-        return self
 
     def _memberships(self, X: Any) -> list[np.ndarray]:
         """Return each estimator's probabilities of its own clusters."""

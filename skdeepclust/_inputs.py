@@ -132,8 +132,8 @@ def as_array(X: Any) -> Any:
         ) from error
     if array.ndim == 0 and array.dtype.kind == "O":
         raise ValueError(
-            "X must be an array, a table, a sequence of samples or a map-style Dataset of torch; got "
-            f"{type(X).__name__}."
+            "X must be an array, a table, a sequence of samples or a map-style Dataset of torch; "
+            f"got {type(X).__name__}."
         )
     return array
 

@@ -19,7 +19,24 @@ Step = tuple[str | tuple[str, ...], Tensor]
 
 @contextmanager
 def frozen(parameters: Iterable[Any]) -> Iterator[None]:
-    """Within the block, a forward pass leaves the parameters out of its graph."""
+    """Within the block, a forward pass leaves the parameters out of its graph.
+
+    Parameters
+    ----------
+    parameters : iterable of nn.Parameter
+        Those of another player, say. What needs no gradient is left as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skdeepclust.objective import frozen
+    >>> critic, x = torch.nn.Linear(2, 1), torch.ones(1, 2, requires_grad=True)
+    >>> with frozen(critic.parameters()):
+    ...     estimate = critic(x)
+    >>> estimate.sum().backward()
+    >>> x.grad is None, critic.weight.grad is None
+    (False, True)
+    """
     parameters = [p for p in parameters if p.requires_grad]
     try:
         for parameter in parameters:

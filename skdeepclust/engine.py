@@ -55,6 +55,10 @@ class Phase:
         More keywords of the optimiser.
     lr_factor : callable, default=None
         From the epoch, counted from 0, to the factor of all learning rates in it. None: always 1.
+    drop_last : bool, default=False
+        Whether the rest of an epoch's samples, fewer than a batch, is left out, where there is a
+        whole batch: for losses that a few samples would mislead, of the sizes of clusters above
+        all.
     network : nn.Module, default=None
         The part of the run's network that is trained and given to the objective. None: all.
 
@@ -72,6 +76,7 @@ class Phase:
     lr: float = 1e-4
     optimizer_params: dict[str, Any] = field(default_factory=dict)
     lr_factor: Callable[[int], float] | None = None
+    drop_last: bool = False
     network: nn.Module | None = None
 
 
@@ -377,6 +382,8 @@ class Engine(NeuralNet):
         if total.device.type != "mps":
             total = total.double()
         order = objective.order(iterator.X.order(iterator.chunk_size))
+        if self.phase.drop_last and len(order) > iterator.batch_size:
+            order = order[: len(order) // iterator.batch_size * iterator.batch_size]
         for x, index in iterator(order):
             with self._autocast():
                 objective.on_chunk_begin(network, x, index)

@@ -144,28 +144,6 @@ class Objective(nn.Module):
         return {}
 
 
-class WholeBatchObjective(Objective):
-    """Base of the objectives to whom a few samples say little, of the sizes of clusters above all.
-
-    The rest of an epoch's samples, fewer than a batch, is left out, where there is a whole batch.
-
-    Parameters
-    ----------
-    batch_size : int
-        Of all processes together.
-    """
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-
-    def order(self, shuffled: Tensor) -> Tensor:
-        """Return the indices of whole batches."""
-        n_samples = len(shuffled)
-        rest = n_samples % self.batch_size if n_samples > self.batch_size else 0
-        return shuffled[: n_samples - rest]
-
-
 class ClassPrior(nn.Module):
     """The shares of the samples that clusters are drawn to: like ones in the first epochs.
 

@@ -387,6 +387,26 @@ def test_an_objective_can_choose_the_samples_of_an_epoch(problem):
     assert [event for event in objective.events if isinstance(event, list)] == [[63] * 3] * 2
 
 
+@pytest.mark.parametrize(
+    ("n_samples", "drop_last", "sizes"),
+    [(10, False, [4, 4, 2]), (10, True, [4, 4]), (8, True, [4, 4]), (3, True, [3])],
+)
+def test_the_rest_of_an_epoch_can_be_left_out(problem, n_samples, drop_last, sizes):
+    """The sizes of clusters say nothing in a batch of two."""
+    X, y = problem
+
+    class Watched(Regression):
+        def steps(self, network, x, index):
+            batches.append(index.tolist())
+            yield from super().steps(network, x, index)
+
+    batches = []
+    phase = Phase(Watched(y), 2, batch_size=4, drop_last=drop_last)
+    train(Engine(nn.Linear(3, 1), phase), X[:n_samples], 2)
+    assert [len(batch) for batch in batches] == 2 * sizes
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+
+
 class Groups(Objective):
     """Two players with rates of their own, who follow one loss together."""
 

@@ -48,7 +48,7 @@ def small(alternation=None):
     network = MergingNetwork(torch.nn.Linear(3, 4), MergingHead(4, 2, 3, 2))
     objective = IICObjective(
         augmentation=Moved(), n_copies=2, entropy_weight=1.5, n_heads=3,
-        alternation=alternation, batch_size=5, prior=ClassPrior(None, 1),
+        alternation=alternation, prior=ClassPrior(None, 1),
     )  # fmt: skip
     return network, objective, torch.randn(5, 3)
 

@@ -182,7 +182,7 @@ def test_scan_objective_draws_neighbours_and_trains_the_clustering_alone():
     X = torch.arange(12.0).view(3, 4)
     neighbors = torch.tensor([[1, 1], [2, 2], [0, 0]])
     objective = SCANObjective(
-        Samples(X), neighbors, identity, 1.0, n_heads=2, prior=ClassPrior(None, 1), batch_size=2
+        Samples(X), neighbors, identity, 1.0, n_heads=2, prior=ClassPrior(None, 1)
     )
     objective.on_epoch_begin(network, X)
     seen = []
@@ -194,14 +194,6 @@ def test_scan_objective_draws_neighbours_and_trains_the_clustering_alone():
     representation = {id(p) for p in network.representation.parameters()}
     assert not any(id(p) in representation for p in parameters)
     assert len(parameters) == 4
-
-
-def test_scan_leaves_the_rest_of_an_epoch_out():
-    """The sizes of clusters say nothing in a batch of two."""
-    X, neighbors = Samples(torch.rand(9, 4)), torch.zeros(9, 2).long()
-    objective = SCANObjective(X, neighbors, identity, 1.0, 2, ClassPrior(None, 1), batch_size=4)
-    assert objective.order(torch.arange(9)).tolist() == list(range(8))
-    assert objective.order(torch.arange(3)).tolist() == [0, 1, 2]
 
 
 def test_self_labelling_learns_from_samples_as_they_are():

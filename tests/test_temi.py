@@ -28,7 +28,7 @@ def test_objective_follows_a_neighbour_and_the_teacher_follows():
     with torch.no_grad():
         network.student.linear.weight.normal_()
     neighbors = torch.tensor([[1], [2], [3], [4], [5], [0]])
-    objective = TEMIObjective(Samples(X), neighbors, 2, 2, 0.6, 0.75, batch_size=6)
+    objective = TEMIObjective(Samples(X), neighbors, 2, 2, 0.6, 0.75)
     objective.on_epoch_begin(network, Samples(X))
     loss = objective.loss(network, X[:4], torch.arange(4))
     halves = X[:4].numpy(), X[1:5].numpy()

@@ -45,9 +45,7 @@ def test_a_step_is_the_papers():
     x = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
     network = small_network()
     expected = copy.deepcopy(network)
-    objective = TURTLEObjective(
-        3, 0.05, entropy_weight=2.0, batch_size=6, prior=ClassPrior(None, 1)
-    )
+    objective = TURTLEObjective(3, 0.05, entropy_weight=2.0, prior=ClassPrior(None, 1))
     phase = Phase(objective, 2, batch_size=6, optimizer=torch.optim.SGD, lr=0.1)
     Engine(network, phase).start().fit_loop(Samples(x), epochs=2)
 

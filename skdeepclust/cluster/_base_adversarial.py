@@ -197,6 +197,7 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
+            drop_last=True,  # a few samples say little of a normalisation that both players have
             optimizer_params=BETAS if self.optimizer is torch.optim.Adam else {},
         )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from skdeepclust._distributed import gather, n_processes
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
 from skdeepclust.base import OpenNClustersMixin
@@ -20,14 +20,14 @@ from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import MergingHead
-from skdeepclust.objective import ClassPrior, WholeBatchObjective
+from skdeepclust.objective import ClassPrior, Objective
 from skdeepclust.samples import Samples
 
 SMALL, SMALL_N_INIT = 1000, 5  # so few train in seconds, and differ from start to start
 REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
 
 
-class NeighborObjective(WholeBatchObjective):
+class NeighborObjective(Objective):
     """Two copies of a sample and one of a neighbour have one cluster; clusters are alike in size.
 
     Parameters
@@ -38,7 +38,6 @@ class NeighborObjective(WholeBatchObjective):
     heads : callable
         From the head and features to a list of logits of shape (..., n, n_clusters).
     entropy_weight : float
-    batch_size : int
     prior : ClassPrior
         Of heads of `n_clusters` outputs.
     """
@@ -52,10 +51,9 @@ class NeighborObjective(WholeBatchObjective):
         augmentation: Callable[[Tensor], Tensor],
         heads: Callable[[MergingHead, Tensor], list[Tensor]],
         entropy_weight: float,
-        batch_size: int,
         prior: ClassPrior,
     ) -> None:
-        super().__init__(batch_size)
+        super().__init__()
         self.X = X
         self.augmentation = augmentation
         self.heads = heads
@@ -187,7 +185,6 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                     self._augmentation(),
                     heads,
                     entropy_weight,
-                    self.batch_size * n_processes(),
                     self._prior(max_epochs, start),
                 ),
                 max_epochs,
@@ -196,6 +193,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                 optimizer=self.optimizer,
                 lr=self.lr,
                 lr_factor=lambda epoch: scale * decay(epoch),
+                drop_last=True,
             )
 
         yield phase("neighbours", max_epochs, MergingHead.all, self.entropy_weight)

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from skdeepclust._distributed import gather, n_processes
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase
 from skdeepclust.losses import invariant_information
-from skdeepclust.objective import ClassPrior, WholeBatchObjective
+from skdeepclust.objective import ClassPrior, Objective
 from skdeepclust.samples import Samples
 
 
-class IICObjective(WholeBatchObjective):
+class IICObjective(Objective):
     """-I(z, z'), of the clusters z of samples and z' of augmented copies, mean over the heads.
 
     Parameters
@@ -30,7 +30,6 @@ class IICObjective(WholeBatchObjective):
     alternation : int or None
         Epochs of the heads that predict before each one of the over-clustering heads; None: both
         at each step.
-    batch_size : int
     prior : ClassPrior
         Of the heads that predict.
     """
@@ -45,10 +44,9 @@ class IICObjective(WholeBatchObjective):
         entropy_weight: float,
         n_heads: int,
         alternation: int | None,
-        batch_size: int,
         prior: ClassPrior,
     ) -> None:
-        super().__init__(batch_size)
+        super().__init__()
         self.augmentation = augmentation
         self.n_copies = n_copies
         self.entropy_weight = entropy_weight
@@ -173,7 +171,6 @@ class IICClustering(BaseOverclusterer):
             entropy_weight=self.entropy_weight,
             n_heads=self.n_heads,
             alternation=self.alternation,
-            batch_size=self.batch_size * n_processes(),
             prior=self._prior(self._main_epochs(len(X))),
         )
         yield Phase(
@@ -183,4 +180,5 @@ class IICClustering(BaseOverclusterer):
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
+            drop_last=True,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skdeepclust._distributed import gather, n_processes
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -33,7 +33,6 @@ from skdeepclust.objective import (
     CountingObjective,
     ManyHeadsObjective,
     Objective,
-    WholeBatchObjective,
 )
 from skdeepclust.samples import Samples
 
@@ -46,7 +45,7 @@ class ClusteringObjective(Objective):
         return {"main": [*network.encoder.parameters(), *network.head.parameters()]}
 
 
-class SCANObjective(ManyHeadsObjective, WholeBatchObjective, ClusteringObjective):
+class SCANObjective(ManyHeadsObjective, ClusteringObjective):
     """A sample and one of its neighbours have the same cluster, and clusters are alike in size.
 
     Parameters
@@ -57,8 +56,6 @@ class SCANObjective(ManyHeadsObjective, WholeBatchObjective, ClusteringObjective
     entropy_weight : float
     n_heads : int
     prior : ClassPrior
-    batch_size : int
-        Of all processes together.
     """
 
     neighbors: Tensor
@@ -71,9 +68,8 @@ class SCANObjective(ManyHeadsObjective, WholeBatchObjective, ClusteringObjective
         entropy_weight: float,
         n_heads: int,
         prior: ClassPrior,
-        batch_size: int,
     ) -> None:
-        super().__init__(batch_size)
+        super().__init__()
         self.X = X
         self.augmentation = augmentation
         self.entropy_weight = entropy_weight
@@ -183,7 +179,6 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
             self.entropy_weight,
             self.n_heads,
             self._prior(self.max_epochs),
-            self.batch_size * n_processes(),
         )
         yield Phase(
             objective,
@@ -192,6 +187,7 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
+            drop_last=True,
             network=model,
         )
         # Of the last epoch, on the training samples. The authors' code keeps the epoch and the head
@@ -205,6 +201,7 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
                 batch_size=self.self_label_batch_size,
                 optimizer=self.optimizer,
                 lr=self.self_label_lr,
+                drop_last=True,
                 network=model,
             )
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdeepclust._distributed import gather, n_processes
+from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
 from skdeepclust.engine import Phase
@@ -17,7 +17,7 @@ from skdeepclust.losses import temi_loss
 from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
 from skdeepclust.networks import CosineHeads
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import ManyHeadsObjective, WholeBatchObjective
+from skdeepclust.objective import ManyHeadsObjective
 from skdeepclust.samples import Samples
 
 SIZES_MOMENTUM = 0.9  # of the average of the clusters' sizes, as in the authors' code
@@ -48,7 +48,7 @@ class TEMINetwork(ClusterNetwork):
         self.head.linear.weight.lerp_(self.student.linear.weight, 1 - momentum)
 
 
-class TEMIObjective(ManyHeadsObjective, WholeBatchObjective):
+class TEMIObjective(ManyHeadsObjective):
     """The student says of a sample what the teacher says of a neighbour, by `temi_loss`.
 
     Parameters
@@ -57,7 +57,6 @@ class TEMIObjective(ManyHeadsObjective, WholeBatchObjective):
     neighbors : Tensor of shape (n_samples, n_neighbors), int64
     n_heads, n_clusters : int
     beta, teacher_momentum : float
-    batch_size : int
     """
 
     neighbors: Tensor
@@ -71,9 +70,8 @@ class TEMIObjective(ManyHeadsObjective, WholeBatchObjective):
         n_clusters: int,
         beta: float,
         teacher_momentum: float,
-        batch_size: int,
     ) -> None:
-        super().__init__(batch_size)
+        super().__init__()
         self.X = X
         self.beta = beta
         self.teacher_momentum = teacher_momentum
@@ -214,7 +212,6 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
             self.n_clusters,
             self.beta,
             self.teacher_momentum,
-            self.batch_size * n_processes(),
         )
         del directions  # as large as all samples
         yield Phase(
@@ -224,4 +221,5 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
+            drop_last=True,
         )

@@ -21,7 +21,7 @@ from skdeepclust.engine import Phase
 from skdeepclust.losses import turtle_loss
 from skdeepclust.networks import TaskHead
 from skdeepclust.networks._base import ClusterNetwork
-from skdeepclust.objective import ClassPrior, Step, WholeBatchObjective
+from skdeepclust.objective import ClassPrior, Objective, Step
 from skdeepclust.samples import Samples
 
 AUTO_STEPS = 300
@@ -59,7 +59,7 @@ class TURTLENetwork(ClusterNetwork):
         return torch.stack([c(z) for c, z in zip(self.classifiers, spaces, strict=True)])
 
 
-class TURTLEObjective(WholeBatchObjective):
+class TURTLEObjective(Objective):
     """Classifiers learn a batch's labels in a few steps; then these move to what was learnt.
 
     Parameters
@@ -68,7 +68,6 @@ class TURTLEObjective(WholeBatchObjective):
     inner_lr : float
     entropy_weight : float
         gamma.
-    batch_size : int
     prior : ClassPrior
     """
 
@@ -77,10 +76,9 @@ class TURTLEObjective(WholeBatchObjective):
         n_inner_steps: int,
         inner_lr: float,
         entropy_weight: float,
-        batch_size: int,
         prior: ClassPrior,
     ) -> None:
-        super().__init__(batch_size)
+        super().__init__()
         self.n_inner_steps = n_inner_steps
         self.inner_lr = inner_lr
         self.entropy_weight = entropy_weight
@@ -238,7 +236,6 @@ class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClus
             self.n_inner_steps,
             self.inner_lr,
             self.entropy_weight,
-            self.batch_size * n_processes(),
             self._prior(self._planned_epochs(len(X))),
         )
         yield Phase(
@@ -248,4 +245,5 @@ class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClus
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
+            drop_last=True,
         )

@@ -153,7 +153,8 @@ def test_shuffle(Estimator, images, monkeypatch):
     monkeypatch.setattr(
         PairObjective, "on_chunk_begin", lambda self, network, x, index: seen.append(index)
     )
-    fast = Estimator(n_clusters=3, n_init=1, max_epochs=2, chunk_size=90, random_state=0)
+    parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 2, "random_state": 0}
+    fast = Estimator(**parameters, batch_size=30, chunk_size=90)
     fast.set_params(shuffle=False).fit(images)
     assert [len(index) for index in seen] == [90, 90, 20] * 2
     assert torch.equal(torch.cat(seen), torch.arange(200).repeat(2))

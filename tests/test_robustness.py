@@ -10,6 +10,7 @@ import threading
 import warnings
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -372,13 +373,15 @@ def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monke
 
 
 @pytest.mark.parametrize(
-    "name", ["manual_seed", "set_rng_state", "set_num_threads", "set_default_dtype"]
+    "name", ["default_generator", "set_rng_state", "set_num_threads", "set_default_dtype"]
 )
 def test_ctrl_c_while_torch_is_set_up_leaves_it_as_it_was(name, images, monkeypatch):
     def state():
         return torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state().tolist()
 
     function, calls = getattr(torch, name), []
+    if name == "default_generator":
+        function = function.manual_seed
 
     def interrupted(*args):
         function(*args)
@@ -390,7 +393,9 @@ def test_ctrl_c_while_torch_is_set_up_leaves_it_as_it_was(name, images, monkeypa
     torch.set_num_threads(2)
     try:
         before = state()
-        monkeypatch.setattr(torch, name, interrupted)
+        seeded = SimpleNamespace(manual_seed=interrupted)
+        is_seeding = name == "default_generator"
+        monkeypatch.setattr(torch, name, seeded if is_seeding else interrupted)
         with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if name == "set_rng_state":  # that of the run, when it is put in force again

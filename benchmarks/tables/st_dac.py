@@ -160,8 +160,8 @@ DAC, released script: all pairs, squared errors and one threshold from 0.9 to 0.
 DAC's own code for MNIST; there with 5 passes over each chunk, whose log begins with an ACC of \
 0.956 after the first epoch, has 0.988 at best and 0.981 at the end of 20.
 
-The runs in bf16 of 2026-11-27 had the cosines and label features in bf16, too, which was a fault; \
-they are of float32 since."""
+Random state 0 of ST-DAC + 2 in bf16 and the two shuffled runs of DAC's released script had the \
+cosines and label features in bf16, too, which was a fault; they are of float32 since."""
 SHARE = {"n_samples": 10_000, "given": {"max_epochs": 8}}
 WANTED = [
     Wanted(["ST-DAC + 2"], ["mnist"], STATES, value=10, seconds=(800, None), **SHARE),

@@ -188,6 +188,8 @@ class DatasetSource:
             collate_fn=_stacked,
             generator=torch.Generator(),  # its draws leave the global random state alone
         )
+        if num_workers:  # begin here: forked in a pool's thread, they would fail at their end
+            self.read(slice(1))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the dataset; processes that read are not for other processes."""

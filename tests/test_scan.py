@@ -396,11 +396,11 @@ def test_learns_digits(digits):
     images, y = digits
     pixels = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(-1, 64))
     baseline = normalized_mutual_info_score(y, pixels)
-    simclr = SimCLR(max_epochs=40, random_state=0).fit(images)
+    simclr = SimCLR(max_epochs=25, random_state=0).fit(images)
     features = KMeans(10, n_init=10, random_state=0).fit_predict(simclr.transform(images))
     assert normalized_mutual_info_score(y, features) > baseline
     scan = SCANClustering(
-        10, representation=simclr, max_epochs=40, self_label_epochs=0, random_state=0
+        10, representation=simclr, max_epochs=25, self_label_epochs=0, random_state=0
     ).fit(images)
     assert normalized_mutual_info_score(y, scan.labels_) > baseline
     assert clustering_accuracy_score(y, scan.labels_) > clustering_accuracy_score(y, pixels)

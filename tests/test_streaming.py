@@ -118,7 +118,6 @@ def test_a_dataset_is_read_by_several_threads(num_workers):
     """Samples ahead in one, their neighbours in another."""
     X = np.arange(9000, dtype="float32").reshape(3000, 3)
     source = DatasetSource(Pairs(X), num_workers)
-    source.read(slice(1))  # begins the workers, from a process without threads
     rng = np.random.default_rng(0)
     wanted = [rng.integers(0, 3000, size) for size in rng.integers(1, 900, 40)]
     with ThreadPoolExecutor(4) as pool:

@@ -140,7 +140,7 @@ def as_array(X: Any) -> Any:
 
 def _as_sample(sample: Any, number: int) -> Any:
     check_not_masked(sample)
-    if isinstance(sample, tuple) and sample and isinstance(sample[0], Tensor):
+    if isinstance(sample, tuple) and sample and isinstance(sample[0], Tensor) and sample[0].ndim:
         sample = sample[0]  # of a Dataset that was made a list, as a search does
     if isinstance(sample, Tensor):
         return as_array(sample)

@@ -97,8 +97,7 @@ PAPER: dict[tuple[str, str], tuple] = {}
 REMARKS = (
     "Mean ± standard deviation over the random states, defaults throughout (KMeans: n_init=10). "
     "ProFeat, CatGAN and DCGAN were measured before the rest of each epoch, 5 images in place of "
-    "128 or 256 (CatGAN: 47 of 250), was left out. Over five random states that cost SCAN 0.05 of "
-    "ACC."
+    "128 (CatGAN: 47 of 250), was left out, which had cost SCAN 0.05 of ACC over five states."
 )
 WANTED = [
     Wanted(ROWS, ["digits"], STATES, value=10, seconds=(200, 60)),

@@ -264,8 +264,8 @@ row needs, with the SimCLR that it shares with other rows; a run that was cut of
 counts the training alone. The k-NN accuracy is of SimCLR's features: 20 neighbours, cosine, \
 with the labels of the training part (without a test part: cross-validated in 5 parts).
 
-The runs on Fashion-MNIST trained on the rest of each epoch, too, 16 images in place of 128 or \
-256; it is left out since, as in SCAN's released code.
+SCAN's step of the runs on Fashion-MNIST trained on the rest of each epoch, too, 16 images in \
+place of 128; it is left out since, as in SCAN's released code.
 
 With either settings, the strong augmentation of colour images is that of SCAN's released \
 code. Ours: SCAN's step keeps its last epoch and the head with the lowest training loss in it \

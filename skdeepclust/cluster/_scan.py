@@ -201,7 +201,6 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
                 batch_size=self.self_label_batch_size,
                 optimizer=self.optimizer,
                 lr=self.self_label_lr,
-                drop_last=True,
                 network=model,
             )
 

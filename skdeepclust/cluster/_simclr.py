@@ -179,7 +179,6 @@ class SimCLR(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             lr_factor=cosine_to(LAST_LR_FACTOR, max_epochs),
-            drop_last=True,
             network=network,
             **settings,
         )

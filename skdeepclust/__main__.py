@@ -168,7 +168,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     estimator, out = _estimator(arguments), arguments.out
     mode = "L" if arguments.grey else "RGB"
-    side = arguments.size or (64 if arguments.features is None else FEATURES_SIZE)
+    side = arguments.size
+    if side is None:
+        side = 64 if arguments.features is None else FEATURES_SIZE
     folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
     clusters = out / "clusters"
     if arguments.export and clusters.exists():
@@ -197,10 +199,8 @@ def _run(arguments: argparse.Namespace) -> int:
     skdeepclust.save(estimator, out / "model.skdc")
     if arguments.export:
         export_folder(list(folder.paths), estimator.labels_, clusters, mode=arguments.export)
-    for path in out.iterdir():
-        if re.fullmatch(
-            r"checkpoint\.pt(\.many)?(-\d+)?", path.name
-        ):  # of this run, and of its restarts
+    for path in out.iterdir():  # of this run, and of its restarts
+        if re.fullmatch(r"checkpoint\.pt(\.many)?(-\d+)?", path.name):
             path.unlink()
     say(f"{out / 'labels.csv'}\n{page}\n{out / 'model.skdc'}")
     return DONE

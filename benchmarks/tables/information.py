@@ -150,6 +150,7 @@ def iic(job: Job) -> IICClustering:
         n_heads=5,
         overclustering=5,
         alternation=2,
+        entropy_weight=1.0,  # in all of the paper's commands
         n_copies=5,
         batch_size=140,
         lr=1e-4,

@@ -100,7 +100,7 @@ class PairObjective(Objective):
             *self.thresholds(self.epoch),
             loss=self.pair_loss,
         )
-        # of DAC* and ST-DAC; not in DAC's paper
+        # of ST-DAC, and of DAC's scripts but that for MNIST; not in DAC's paper
         aux = binary_cross_entropy(probabilities, target).mean()
         loss = pairs + self.aux_weight * aux
         if self.mi_weight:
@@ -235,8 +235,9 @@ class DACClustering(BaseDAC):
         MNIST, "log_loss" the cross-entropy of the papers; see the notes.
     aux_weight : float
         Weight of the cross-entropy between an augmented sample's probabilities and the label
-        feature of the sample as it is. DAC has no such term, which is 0; 10 is that of DAC* in the
-        authors' code of [2]_, beside the cross-entropy of the pairs.
+        feature of the sample as it is. DAC's paper and its authors' script for MNIST have no such
+        term, which is 0; their other scripts and [2]_ have it, beside the cross-entropy of the
+        pairs, with 10, and 1 where pairs are selected.
 
     Attributes
     ----------

@@ -32,6 +32,11 @@ class VGGEncoder(nn.Sequential):
         Whether the third block ends with a pooling layer as in table 1. The authors' code has
         none, so that the dense layer is five times as large (7x7 maps instead of 3x3).
 
+    Notes
+    -----
+    All layers start from He's distribution; in the authors' code the dense layer is Glorot's (a
+    deviation of 0.019 with 3x3 maps, here 0.029; with 7x7 maps 0.011 and 0.013).
+
     References
     ----------
     .. [1] Souza and Zanchettin (2019). Improving Deep Image Clustering With Spatial

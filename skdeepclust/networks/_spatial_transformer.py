@@ -22,9 +22,10 @@ class SpatialTransformer(nn.Module):
     Notes
     -----
     In ST-DAC's released code the layers of the localisation network start from Glorot's
-    distribution, where torch's default is kept here, and the corners of the grid are the centres
-    of the corner pixels (``align_corners=True``), where they are the corners of the image here, so
-    that a zoom is the same at any size.
+    distribution, where torch's default is kept here. Its sampler has the image from -1 to 1 at the
+    pixels 0 to W, for an output grid whose outer pixels lie at -1 and 1: half a pixel to the side,
+    W / (W - 1) times as large, and 0 beyond the edge. Here -1 and 1 are the image's sides, for both
+    grids, and beyond them it is the edge's value.
 
     References
     ----------
@@ -65,7 +66,7 @@ class SpatialTransformer(nn.Module):
         """Resample maps of shape (n, channels, height, width)."""
         # float32: bf16 coordinates would be off by half a pixel from 128 pixels on
         theta = self.localization(x).float().view(-1, 2, 3)
-        # the authors' sampler is that of align_corners=True
+        # the authors' sampler is half a pixel off, and 0 beyond the edge
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
         # is when training diverges. So the NaN goes around it, into the output.

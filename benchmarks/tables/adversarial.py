@@ -10,9 +10,10 @@ CatGAN: 20 clusters, Adam with 2e-4, a fully connected discriminator 1000-500-25
 on each layer, or a convolutional one with dropout. DCGAN: three strided convolutions of 128, 256
 and 512 maps, backwards in the generator; 100 values of noise, Adam with 2e-4, batches of 128.
 
-Ours: kernels are 5x5 (InfoGAN's are 4x4); the maps of CatGAN's convolutions, its generators, the
-deviation of its noise and its share of dropout; batches of 250 for CatGAN; the epochs of CatGAN and
-DCGAN.
+Ours: kernels are 5x5 and leaky ReLUs have a slope of 0.2 (InfoGAN's released code has 4x4 and
+0.01), and one draw of noise is for both players' steps; the maps of CatGAN's convolutions, its
+generators, the deviation of its noise and its share of dropout; batches of 250 for CatGAN; the
+epochs of CatGAN and DCGAN.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ Where the settings come from:
   and 0.909 on Fashion-MNIST), images are divided by their deviation, label features are computed
   in groups of 167, the sampler and the initial weights of the spatial transformers are torch's,
   and the augmentation interpolates.
-- Not known: DAC* in table 3. There is no script of it; here it has ST-DAC's loss, one pass over each
-  chunk, and the network of DAC's script for MNIST.
+- Not known: DAC* in table 3. There is no script of it; here it has ST-DAC's loss, one pass over
+  each chunk, and the network of DAC's script for MNIST.
 
 ST-DAC + 3 on MNIST is another run with two layers in the released code, which defines the third
 localisation network and never uses it. DAC's paper trains otherwise than its released script for

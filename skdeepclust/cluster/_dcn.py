@@ -74,8 +74,9 @@ class DCNClustering(BasePretrainThenCluster):
         Weight of half the squared distances beside the reconstruction's mean squared error in
         units of the samples' variance. The authors' lambda of 0.05 on MNIST, beside squared errors
         summed over the pixels, has two readings: in the paper it multiplies half the distances,
-        which is 0.0007 here; in their code it multiplies the reconstruction, and 1 the distances,
-        which is 0.54.
+        which is 0.0007 here; in their first code it multiplies the reconstruction, and 1 the
+        distances, which is 0.54. The code that they published later to reproduce the paper has 1
+        for both, and pixels of up to 5.1, which is 0.001.
     max_epochs : int
         Passes over the samples in the clustering phase. 50 in the authors' code.
     batch_size : int

@@ -1,4 +1,8 @@
+import os
 import signal
+
+# Read when torch is imported: threads that wait sleep, and leave the core to the other process.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import matplotlib
 import pytest

@@ -202,6 +202,7 @@ def test_scikit_learn_checks_with_defaults(estimator, check):
 
 @every_estimator
 def test_several_threads(Estimator, images):
+    images = images[:60]
     n_threads = torch.get_num_threads()
     torch.set_num_threads(2)  # the other tests have one
     try:

@@ -136,8 +136,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         script of DAC for MNIST, so that the samples of a chunk and of a batch stood side by side.
         It harms where `X` is sorted by cluster.
     chunk_size : int
-        Samples whose label features are computed at once, before the batches among them; rounded
-        down to whole batches, and at least one.
+        Samples whose label features are computed at once, before the batches among them; at least
+        a batch. The authors' code leaves out what is less than a batch at the end of a chunk.
     label_batch_size : int
         Samples of these whose label features are computed together, with the batch normalisation
         statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
@@ -189,17 +189,15 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             pair_loss=self.pair_loss,
             shuffle=self.shuffle,
         )
-        batch_size = self.batch_size * n_processes()
         yield Phase(
             objective,
             self.max_epochs,
             "dac",
             batch_size=self.batch_size,
-            # whole batches: the authors' code leaves out the rest of each chunk
-            chunk_size=max(1, self.chunk_size // batch_size) * batch_size,
+            # the authors' code leaves out the rest of each chunk
+            chunk_size=max(self.chunk_size, self.batch_size * n_processes()),
             optimizer=self.optimizer,
             lr=self.lr,
-            drop_last=True,
         )
 
 

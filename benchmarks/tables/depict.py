@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks import records
 from benchmarks.report import option
 from benchmarks.run import Job, Wanted
+from benchmarks.tables.dec import Rescaling
 from skdeepclust import DEPICTClustering
 from skdeepclust.datasets import load_mnist
 from skdeepclust.networks import LayeredConvEncoder
@@ -61,22 +62,11 @@ def options(row: str, data: str, given: dict) -> dict[str, Any]:
     return {"max_epochs": 500, "label_epochs": 10, "finetune_epochs": 100}
 
 
-class GreyDropout(nn.Dropout):
-    """Dropout around a value that isn't 0."""
-
-    def __init__(self, p: float, grey: float) -> None:
-        super().__init__(p)
-        self.grey = grey
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x - self.grey) + self.grey
-
-
 def encoder(input_shape: tuple[int, int, int], grey: float) -> LayeredConvEncoder:
     """Return the encoder, whose input loses pixels to a grey between black and white."""
     network = LayeredConvEncoder(input_shape)
     noise, *layers = network[0]
-    network[0] = nn.Sequential(GreyDropout(noise.p, grey), *layers)
+    network[0] = nn.Sequential(Rescaling(1, -grey), noise, Rescaling(1, grey), *layers)
     return network
 
 

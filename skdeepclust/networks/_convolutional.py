@@ -34,8 +34,9 @@ class VGGEncoder(nn.Sequential):
 
     Notes
     -----
-    All layers start from He's distribution; in the authors' code the dense layer is Glorot's (a
-    deviation of 0.019 with 3x3 maps, here 0.029; with 7x7 maps 0.011 and 0.013).
+    All layers but the spatial transformers start from He's distribution; in the authors' code the
+    dense layer is Glorot's (a deviation of 0.019 with 3x3 maps, here 0.029; with 7x7 maps 0.011 and
+    0.013).
 
     References
     ----------

@@ -478,10 +478,11 @@ def kmeans_nmi(images, y):
 @pytest.mark.parametrize(
     "model",
     [
-        AutoencoderClustering(10, corruption="masking"),
-        SparseAutoencoderClustering(10),
+        pytest.param(
+            AutoencoderClustering(10, corruption="masking"), marks=pytest.mark.slow, id="denoising"
+        ),
+        pytest.param(SparseAutoencoderClustering(10), id="sparse"),
     ],
-    ids=["denoising", "sparse"],
 )
 def test_learns_digits(model, digits):
     images, y = digits

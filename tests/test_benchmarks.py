@@ -556,14 +556,14 @@ def test_examples_are_all_run_by_a_test():
 @pytest.mark.filterwarnings("ignore::ImportWarning")  # of umap, where it is installed
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
-    """With a sixth of the data and single short runs."""
+    """With a twelfth of the data and single short runs."""
     import matplotlib.pyplot as plt
     import sklearn.datasets
 
     import skdeepclust
     import skdeepclust.datasets
 
-    few = types.SimpleNamespace(images=digits[0][:300], target=digits[1][:300])
+    few = types.SimpleNamespace(images=digits[0][:150], target=digits[1][:150])
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
     large = np.kron(few.images, np.ones((3, 3)))
     monkeypatch.setattr(skdeepclust.datasets, "load_mnist", lambda **_: (large, few.target))

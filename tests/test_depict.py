@@ -256,15 +256,6 @@ def kmeans_nmi(images, y):
     return normalized_mutual_info_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
 
 
-def test_learns_digits(digits):
-    """A short training is above k-means on the pixels."""
-    images, y = digits
-    model = DEPICTClustering(10, n_init=1, max_epochs=12, finetune_epochs=10, random_state=0)
-    labels = model.fit_predict(images)
-    # 0.80 to 0.85 with three random states, beside 0.74
-    assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) + 0.01
-
-
 @pytest.mark.slow
 def test_defaults_learn_the_digits(digits):
     images, y = digits

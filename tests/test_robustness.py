@@ -561,7 +561,15 @@ def test_a_critic_at_hand_is_not_trained_by_other_methods(images):
 
 
 @every_estimator
-@pytest.mark.parametrize("shape", [(8, 39), (14, 60), (120, 8), (3, 9, 90)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (8, 39),
+        pytest.param((14, 60), marks=pytest.mark.slow),
+        pytest.param((120, 8), marks=pytest.mark.slow),
+        (3, 9, 90),
+    ],
+)
 def test_long_narrow_images(Estimator, shape, monkeypatch):
     monkeypatch.setattr(inference, "CPU_SLICE", 12)  # not filled up to 128 samples in each pass
     X = np.random.RandomState(0).rand(12, *shape)

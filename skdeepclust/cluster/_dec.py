@@ -170,7 +170,7 @@ class DECClustering(HardeningMixin, BasePretrainThenCluster):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DECClustering
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images[:200]
     >>> dec = DECClustering(n_clusters=3, n_init=1, max_epochs=5, tol=0)
     >>> dec.set_params(random_state=0).fit_predict(images).shape
     (200,)
@@ -230,7 +230,7 @@ class IDECClustering(HardeningMixin, BasePretrainThenCluster):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import IDECClustering
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images[:200]
     >>> idec = IDECClustering(n_clusters=3, n_init=1, max_epochs=5, tol=0)
     >>> idec.set_params(random_state=0).fit_predict(images).shape
     (200,)

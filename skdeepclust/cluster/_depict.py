@@ -251,7 +251,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DEPICTClustering
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images[:200]
     >>> depict = DEPICTClustering(n_clusters=3, n_init=1, max_epochs=5, finetune_epochs=5)
     >>> depict.set_params(random_state=0).fit_predict(images).shape
     (200,)

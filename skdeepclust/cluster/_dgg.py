@@ -179,7 +179,7 @@ class DGGClustering(VaDEClustering):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import DGGClustering
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images
     >>> dgg = DGGClustering(n_clusters=3, n_init=1, siamese_epochs=2, max_epochs=2, random_state=0)
     >>> dgg.fit(images).sample(4, cluster=2, random_state=0).shape
     (4, 8, 8)

@@ -159,9 +159,9 @@ class ProFeatClustering(BaseSCAN):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import ProFeatClustering, SimCLR
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images[:200]
     >>> profeat = ProFeatClustering(
-    ...     10, representation=SimCLR(max_epochs=2), n_rounds=2, refine_epochs=2, max_epochs=2,
+    ...     3, representation=SimCLR(max_epochs=2), n_rounds=2, refine_epochs=2, max_epochs=2,
     ...     self_label_epochs=0, confident_only=False, random_state=0,
     ... )
     >>> profeat.fit(images).round_labels_.shape

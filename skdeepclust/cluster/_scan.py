@@ -253,8 +253,8 @@ class SCANClustering(ScalingMixin, BaseSCAN):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import SCANClustering, SimCLR
-    >>> images = load_digits().images[:200]
-    >>> scan = SCANClustering(10, representation=SimCLR(max_epochs=2), max_epochs=2, random_state=0)
+    >>> images = load_digits(n_class=3).images[:200]
+    >>> scan = SCANClustering(3, representation=SimCLR(max_epochs=2), max_epochs=2, random_state=0)
     >>> scan.fit_predict(images).shape
     (200,)
     """

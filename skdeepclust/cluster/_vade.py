@@ -117,7 +117,7 @@ class VaDEClustering(BasePretrainThenCluster):
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skdeepclust import VaDEClustering
-    >>> images = load_digits().images[:200]
+    >>> images = load_digits(n_class=3).images
     >>> vade = VaDEClustering(n_clusters=3, n_init=1, max_epochs=5, random_state=0).fit(images)
     >>> vade.sample(4, cluster=2, random_state=0).shape
     (4, 8, 8)

@@ -161,11 +161,15 @@ def table(header: list[str], rows: Iterable[list[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def machine(record: dict[str, Any]) -> str:
+def place(record: dict[str, Any]) -> str:
     """Return what a run ran on."""
     e = record["environment"]
-    name = e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
-    return name + (", shared" if e.get("shared") else "")
+    return e["machine"] if e["device"] == "cuda" else f"{e['machine']}, {e['n_threads']} threads"
+
+
+def machine(record: dict[str, Any]) -> str:
+    """Return what a run ran on, and whether other runs did so at the time."""
+    return place(record) + (", shared" if record["environment"].get("shared") else "")
 
 
 def described(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import records
-from benchmarks.records import described, machine, mean_std
+from benchmarks.records import described, machine, mean_std, place
 
 METRICS = {"ACC": "acc", "NMI": "nmi", "ARI": "ari"}
 
@@ -82,7 +82,8 @@ def grid(
     """Return the table itself, of the lines to keep; "" where there are none.
 
     Columns that are empty throughout are left out. `columns` names those to show, in their order,
-    "paper" for the paper's figures.
+    "paper" for the paper's figures. Runs that shared the device count with the others, but for the
+    seconds where others are there; a table of times has them in lines of their own.
     """
     order = list(getattr(table, "ORDER", table.ROWS))
     keys: dict[str, Callable[[dict], Any]] = {
@@ -94,9 +95,10 @@ def grid(
         "set": further,
     }
     lines = getattr(table, "lines", lambda record: [record])
+    where = machine if getattr(table, "BY_DEVICE", False) else place
     groups: dict[tuple, list[dict]] = {}
     for record in [line for r in found for line in lines(r) if keep(line)]:
-        key = (*(column(record) for column in keys.values()), machine(record))
+        key = (*(column(record) for column in keys.values()), where(record))
         groups.setdefault(key, []).append(record)
 
     if not groups:
@@ -114,7 +116,9 @@ def grid(
     for key, group in sorted(groups.items(), key=rank):
         figures = paper.get((group[0]["data"], group[0]["row"]), ())
         # None: of a process that was suspended
-        times = [r[seconds] for r in group if r[seconds] is not None]
+        timed = [r for r in group if r[seconds] is not None]
+        timed = [r for r in timed if machine(r) == place(r)] or timed
+        times = [r[seconds] for r in timed]
         rows.append(
             [
                 *key[:-1],
@@ -123,7 +127,7 @@ def grid(
                 *(value(group) for value in getattr(table, "VALUES", {}).values()),
                 " / ".join("" if v is None else f"{v:.3f}" for v in figures),
                 f"{np.mean(times):,.0f}" if times else "",
-                key[-1],
+                machine(timed[0]) if timed else key[-1],
             ]
         )
     header = [

@@ -330,6 +330,22 @@ def test_runs_that_share_a_device_say_so(monkeypatch):
     assert records.machine({"environment": records.environment()}) == f"{alone}, shared"
 
 
+@pytest.mark.parametrize("name", ["digits", "time_to_accuracy"])
+def test_runs_that_share_a_device_are_not_timed(name):
+    """Where time is what a table is about, they have a line of their own."""
+    path = next((records.RESULTS / "time_to_accuracy").glob("usps-KMeans-*.json"))
+    found = []
+    for shared, seconds in [(False, 10.0), (True, 30.0)]:
+        record = json.loads(path.read_text())
+        record |= {"seconds": seconds, "data": next(iter(TABLES[name].DATA)), "row": "KMeans"}
+        record["environment"] |= {"shared": shared}
+        found.append(record)
+    lines = report.grid(TABLES[name], found, columns=["runs", "seconds a run"]).splitlines()[2:]
+    assert lines == (["| 2 | 10 |"] if name == "digits" else ["| 1 | 10 |", "| 1 | 30 |"])
+    lines = report.grid(TABLES[name], found[1:], columns=["seconds a run", "machine"]).splitlines()
+    assert "| 30 | " in lines[2] and lines[2].endswith(", shared |")
+
+
 def test_settings_that_are_not_the_papers_are_in_the_name():
     mcdc = TABLES["mcdc"]
     given = {"lr": 1e-3, "max_epochs": 400, "augmented": True, "finetune_epochs": 5}

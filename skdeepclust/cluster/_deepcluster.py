@@ -121,7 +121,8 @@ class DeepClusterClustering(BaseFeatureClusterer):
     optimizer : callable
         Called with the parameters and ``lr=``, once for the encoder, and once for the last layer,
         where it begins anew with each epoch. The paper's is
-        ``partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-5)``.
+        ``partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-5)``; its code has no momentum for
+        the last layer.
     lr : float
         Learning rate of both. 0.05 with SGD in the paper.
 

@@ -208,7 +208,8 @@ class ConvEncoder(nn.Sequential):
     gain : float, default=sqrt(2)
         Initial weights have the standard deviation gain / sqrt(fan_in (1 + 0.2^2)). With 1, which
         is equation 10 of MCDC, the signal fades from layer to layer and the training takes three
-        times as long to set in; with sqrt(2), as in its authors' code, it keeps its size.
+        times as long to set in; with sqrt(2) it keeps its size. Its authors' code has that without
+        the 1 + 0.2^2, and torch's biases in place of zeros.
 
     References
     ----------

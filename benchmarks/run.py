@@ -322,8 +322,9 @@ def fitted(job: Job) -> Fit:
     fit = Fit(
         estimator,
         len(X),
-        # Of a fit that goes on, the clock has seen the last part alone, but the history has all.
-        max(seconds, training),
+        # Of a fit that goes on, the clock has seen the last part alone, but the history has all
+        # epochs of the restart that was kept.
+        max(seconds, training * share_of_all(estimator)) if goes_on else seconds,
         history,
         messages,
         parameters,
@@ -338,6 +339,13 @@ def fitted(job: Job) -> Fit:
         put_in_place(partial, model)
         clean(job)
     return fit
+
+
+def share_of_all(estimator: Any) -> float:
+    """Return how many epochs all restarts took for each of the one that was kept."""
+    restarts = getattr(estimator, "restarts_", [])
+    kept = sum(r["n_epochs"] for r in restarts if r["selected"])
+    return sum(r["n_epochs"] for r in restarts) / kept if kept else 1.0
 
 
 def history_of(estimator: Any) -> dict[str, dict]:

@@ -62,6 +62,11 @@ def _number(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
+def _path(text: str) -> Path:
+    """Return a path; a shell leaves the ~ of --out=~/x as it is."""
+    return Path(text).expanduser()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "skdeepclust",
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--n-clusters", type=_number, required=True, metavar="N",
         help="or auto, for the methods that find a number: deep, imsat, temi",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("result"), help="default: result")
+    parser.add_argument("--out", type=_path, default=Path("result"), help="default: result")
     parser.add_argument(
         "--method", choices=_methods(), default=FLAGSHIP, metavar="NAME",
         help=f"{', '.join(_methods())}; default: {FLAGSHIP}, which is deep",

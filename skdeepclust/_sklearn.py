@@ -13,7 +13,12 @@ from sklearn.model_selection import (
     permutation_test_score,
     validation_curve,
 )
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils._param_validation import Interval as IntervalOfNumbers
 from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.validation import _check_feature_names as check_feature_names
@@ -23,12 +28,14 @@ __all__ = [
     "BaseComposition",
     "HasMethods",
     "Interval",
+    "InvalidParameterError",
     "StrOptions",
     "check_clusterings",
     "check_feature_names",
     "check_n_features",
     "fit_context",
     "register_scorer",
+    "validate_parameter_constraints",
 ]
 
 

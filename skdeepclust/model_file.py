@@ -44,8 +44,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skdeepclust._files import put_in_place
+from skdeepclust._sklearn import InvalidParameterError, validate_parameter_constraints
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust.base import BaseDeepEstimator
+from skdeepclust.cluster._ensemble import ConsensusClustering
 from skdeepclust.cluster._n2d import MixtureHead
 from skdeepclust.inference import evaluation_mode
 from skdeepclust.networks._adversarial import Latent
@@ -314,9 +316,18 @@ class _Writer:
                 return self.value(value, at + key, f"{prefix}{key}__")
             return self.parameter(None if key in NOT_KEPT else value, at + key, prefix + key)
 
+        def learnt(key: str, value: Any) -> Any:
+            if key != "estimators_" or not isinstance(estimator, ConsensusClustering):
+                return self.value(value, at + key)
+            names = [name for name, member in estimator.estimators if member != "drop"]
+            return [  # what a member asks for has its name, as in the parameters
+                self.value(member, f"{at}{key}.{number}", f"{prefix}{names[number]}__")
+                for number, member in enumerate(value)
+            ]
+
         found = {
             "parameters": {key: kept(key, value) for key, value in parameters.items()},
-            "state": {key: self.value(value, at + key) for key, value in state.items()},
+            "state": {key: learnt(key, value) for key, value in state.items()},
         }
         self.owner = outer
         return {"estimator": [name, found]}
@@ -707,7 +718,7 @@ class _Reader:
         made = cls(**{key: self.value(value) for key, value in spec["parameters"].items()})
         self.objects[number] = made
         if not self.missing and hasattr(cls, "_parameter_constraints"):
-            made._validate_params()
+            self.validate(made, spec["parameters"])
         state = {key: self.value(value) for key, value in spec["state"].items()}
         for key, value in state.items():
             _check_name(cls, key)
@@ -717,6 +728,28 @@ class _Reader:
         if isinstance(made, BaseDeepEstimator) and "network_" in state:
             self.check(made)
         return made
+
+    def validate(self, estimator: Any, parameters: dict[str, Any]) -> None:
+        """Raise an error unless the parameters are valid, but for those that are given as None."""
+        asked = {
+            key: value["given"][0]
+            for key, value in parameters.items()
+            if isinstance(value, dict) and "given" in value
+        }
+        left_out = {key for key, name in asked.items() if self.given[name] is None}
+        constraints = {
+            key: value
+            for key, value in estimator._parameter_constraints.items()
+            if key not in left_out
+        }
+        try:
+            validate_parameter_constraints(
+                constraints, estimator.get_params(deep=False), type(estimator).__name__
+            )
+        except InvalidParameterError as error:
+            if any(f"'{key}'" in str(error) for key in asked):
+                raise _GivenError(str(error)) from error
+            raise
 
     def check(self, estimator: Any) -> None:
         """Raise an error unless what a fit has left belongs together; see `is_meta`."""

@@ -12,6 +12,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
@@ -183,11 +184,11 @@ def select_n_clusters(
     candidates = np.unique(np.fromiter(n_clusters, dtype=object))
     if not len(candidates) or not all(isinstance(k, Integral) and int(k) >= 2 for k in candidates):
         raise ValueError(f"n_clusters must hold integers of at least 2; got {list(candidates)!r}.")
-    name = next(
-        (n for n in sorted(estimator.get_params(), key=len) if n.split("__")[-1] == "n_clusters"),
-        None,
-    )
-    if name is None or not hasattr(estimator, "predict"):
+    name, last = "n_clusters", estimator
+    while isinstance(last, Pipeline):  # steps before may have a parameter of that name, too
+        name = f"{name.removesuffix('n_clusters')}{last.steps[-1][0]}__n_clusters"
+        last = last.steps[-1][1]
+    if name not in estimator.get_params() or not hasattr(estimator, "predict"):
         raise ValueError(
             "estimator must have `predict` and a parameter `n_clusters`, or end with one that "
             f"does; got {estimator!r}."

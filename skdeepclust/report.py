@@ -25,7 +25,7 @@ from sklearn.utils import check_scalar
 from skdeepclust.datasets._image_folder import ImageFolder, _decode, _pillow
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.plotting._embedding import PALETTE
-from skdeepclust.plotting._images import check_estimator
+from skdeepclust.plotting._images import check_estimator, sortable
 
 SIDE = 64  # pixels of a thumbnail
 N_COLUMNS = 12  # of a sheet of them
@@ -204,14 +204,19 @@ def cluster_report(
     """
     check_estimator(estimator, "predict_proba", "transform")
     check_scalar(n_images, "n_images", Integral, min_val=1)
+    # by position, where pandas would look for a label
+    paths = None if paths is None else list(paths)
+    images = list(images) if hasattr(images, "iloc") else images
     folder = next((part for part in (images, X) if isinstance(part, ImageFolder)), None)
+    classes = _classes(y, folder)
+    if images is not None and images is not folder and len(images):
+        _check_image(np.shape(images[0]))
     probabilities = np.asarray(estimator.predict_proba(X))
     n_samples, n_clusters = probabilities.shape
     if paths is None:
         names = [str(i) for i in range(n_samples)] if folder is None else list(folder.paths)
     else:
         names = [str(path) for path in paths]
-    classes = _classes(y, folder)
     for name, given in [("paths", names), ("y", classes and classes[0]), ("images", images)]:
         if given is not None and len(given) != n_samples:
             raise ValueError(
@@ -261,7 +266,7 @@ def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]]
         y = np.asarray(y)
         if y.ndim != 1:
             raise ValueError(f"y must have one class for each sample; got shape {y.shape}.")
-        found, numbers = np.unique(y, return_inverse=True)
+        found, numbers = np.unique(sortable(y), return_inverse=True)
         return numbers, [str(name) for name in found]
     if folder is None or folder.labels is None or folder.label_names is None:
         return None
@@ -398,6 +403,16 @@ def _map(
         f'<canvas></canvas><p id="about"></p><p id="legend">{legend}</p>'
         f'<script type="application/json" id="data">{text}</script><script>{SCRIPT}</script>'
     )
+
+
+def _check_image(shape: tuple[int, ...]) -> None:
+    """Raise an error unless it is the shape of an image, its channels first."""
+    is_last = len(shape) == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3, 4)
+    if len(shape) not in (2, 3) or is_last:
+        raise ValueError(
+            "images must hold arrays of shape (height, width) or (channels, height, width); got "
+            f"shape {shape}."
+        )
 
 
 def _image_source(

@@ -4,6 +4,7 @@ import csv
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -71,6 +72,14 @@ def test_integers_sort_as_numbers(tmp_path):
     out = export_folder(paths, [10, 9, -1, 0], tmp_path / "out")
     assert [place for _, _, place in rows(out)[1:]] == ["10/a", "09/b", "-1/c", "00/d"]
     assert [label for _, label, _ in rows(out)[1:]] == ["10", "9", "-1", "0"]
+
+
+def test_names_in_a_table_of_pandas(tmp_path):
+    paths = write(tmp_path, *"ab")
+    out = export_folder(paths, pd.Series(["x", "y"], dtype=object), tmp_path / "out")
+    assert [place for _, _, place in rows(out)[1:]] == ["x/a", "y/b"]
+    with pytest.raises(ValueError, match="labels must be 2 integers or strings"):
+        export_folder(paths, pd.Series(["x", None], dtype=object), tmp_path / "other")
 
 
 def test_image_folder_reads_the_labels(tmp_path):

@@ -274,9 +274,35 @@ def test_functions_and_callbacks_are_given(images, path):
     check_same(skdeepclust.load(path, augmentation=None, callbacks=None), fitted, images)
     with pytest.raises(ValueError, match=r"'augmentation' parameter .* Got 3"):
         skdeepclust.load(path, augmentation=3, callbacks=None)
+    fitted = skdeepclust.DeepClustering(**FAST, optimizer=lambda p, lr: torch.optim.SGD(p, lr=lr))
+    fitted.fit(images)
+    check_same(kept(fitted, path, optimizer=None), fitted, images)
+    with pytest.raises(ValueError, match=r"skdc': The 'optimizer' parameter .* Got 3"):
+        skdeepclust.load(path, optimizer=3)
     fitted = skdeepclust.DeepClustering(**FAST, augmentation=RandomNoise()).fit(images)
     with pytest.raises(ValueError, match="augmentation can't be given: the file has all"):
         kept(fitted, path, augmentation=None)
+
+
+def test_members_of_a_consensus_ask_by_their_names(images, path):
+    X = images.reshape(200, 64) / 1.0
+
+    class Other(LinearEncoder):
+        pass
+
+    members = [
+        ("a", fast(skdeepclust.IMSATClustering, network=LinearEncoder)),
+        ("left out", "drop"),
+        ("b", fast(skdeepclust.IMSATClustering, network=Other)),
+    ]
+    fitted = skdeepclust.ConsensusClustering(members, random_state=0).fit(X)
+    skdeepclust.save(fitted, path)
+    with pytest.raises(ValueError, match="a__network, b__network must be given"):
+        skdeepclust.load(path)
+    again = skdeepclust.load(path, a__network=LinearEncoder, b__network=Other)
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    assert [member.network for member in again.estimators_] == [LinearEncoder, Other]
+    assert again.named_estimators_["b"] is again.estimators_[1]
 
 
 def test_what_can_not_be_saved(images, path):

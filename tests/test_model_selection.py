@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.cluster import KMeans
+from sklearn.cluster import FeatureAgglomeration, KMeans
 from sklearn.datasets import make_blobs
-from sklearn.pipeline import make_pipeline
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdeepclust import AutoencoderClustering, select_n_clusters
@@ -63,6 +64,18 @@ def test_pipelines_and_deep_methods():
     assert select_n_clusters(pipeline, X, range(2, 6), random_state=0).best == 3
     deep = AutoencoderClustering(2, max_epochs=5, n_init=1)
     assert select_n_clusters(deep, X, [3, 6], n_splits=1, random_state=0).best == 3
+
+
+def test_number_is_that_of_the_last_step():
+    """Not that of a step before, whose name is shorter."""
+    X, _ = make_blobs(200, n_features=6, centers=4, cluster_std=0.3, random_state=0)
+    steps = [("pool", FeatureAgglomeration(3)), ("kmeans", KMeans(2, n_init=3))]
+    assert select_n_clusters(Pipeline(steps), X, range(2, 7), random_state=0).best == 4
+    nested = Pipeline([("scale", StandardScaler()), ("rest", Pipeline(steps))])
+    assert select_n_clusters(nested, X, range(2, 7), random_state=0).best == 4
+    mixture = Pipeline([steps[0], ("mixture", GaussianMixture(2))])
+    with pytest.raises(ValueError, match="or end with one that does"):
+        select_n_clusters(mixture, X, [2, 3])
 
 
 def test_where_no_strength_suffices_the_most_stable_is_taken():

@@ -699,6 +699,14 @@ def test_spatial_transformer_of_fewer_images_than_asked_for(st_dac, images):
     assert display.images_.shape == (2, 2)
 
 
+def test_spatial_transformer_takes_a_dataset(st_dac, images):
+    X = torch.utils.data.TensorDataset(torch.from_numpy(images)[:, None])
+    display = SpatialTransformerDisplay.from_estimator(st_dac, X, n_images=3)
+    expected = SpatialTransformerDisplay.from_estimator(st_dac, images, n_images=3)
+    for title, stage in expected.stages.items():
+        assert_allclose(display.stages[title], stage, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -1020,6 +1028,33 @@ def test_embedding_passes_options_to_scatter():
     assert len(display.points_.get_paths()) == 1 and display.points_.get_linewidths() > 0
     assert {handle.get_marker() for handle in display.legend_.legend_handles} == {"x"}
     assert display.legend_.get_title().get_text() == "group (size)"
+
+
+def test_other_names_of_options_are_taken(st_dac):
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    options = {"lw": 2, "color": "red"}
+    points = EmbeddingDisplay.from_embedding(Z, labels, scatter_kw=options).points_
+    assert points.get_linewidths() == [2]
+    assert_allclose(points.get_facecolors(), [[1, 0, 0, points.get_alpha()]])
+    points = EmbeddingDisplay.from_embedding(Z, labels, scatter_kw={"linewidths": 3}).points_
+    assert points.get_linewidths() == [3] and len(points.get_facecolors()) == 30
+    curves = TrainingCurvesDisplay.from_estimator(st_dac, line_kw={"lw": 4, "c": "red"})
+    assert curves.lines_[0][0].get_linewidth() == 4
+
+
+def test_missing_names_are_drawn():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), ["a", None, "b"] * 10
+    display = EmbeddingDisplay.from_embedding(Z, pd.Series(labels, dtype=object))
+    assert entries(display) == ["None (10)", "a (10)", "b (10)"]
+    X = np.zeros((30, 8, 8))
+    drawn = ClusterStatisticsDisplay.from_arrays(X, X, pd.Series(labels, dtype=object))
+    assert len(drawn.clusters) == 3
+
+
+def test_a_consensus_says_that_it_is_not_fitted():
+    members = [("a", KMeans(3)), ("b", KMeans(4))]
+    with pytest.raises(NotFittedError):
+        MergeTreeDisplay.from_estimator(ConsensusClustering(members), np.zeros((9, 2)))
 
 
 def test_embedding_that_collapsed_is_drawn():

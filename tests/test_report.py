@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -185,6 +186,27 @@ def test_features_with_images_or_files(images, tmp_path):
     assert {a["title"].rpartition(":")[0] for a in page.thumbnails} <= set(paths)
 
 
+def test_series_are_taken_by_position(images, tmp_path):
+    """As after a shuffle, when their index says something else."""
+    X = images.reshape(200, 64)
+    pipeline = make_pipeline(StandardScaler(), DeepClustering(**FAST)).fit(X)
+    paths = [str(tmp_path / f"{i}.png") for i in range(200)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(15 * image).save(path)
+    shuffled = pd.Index(np.random.default_rng(0).permutation(200))
+    expected = written(tmp_path, pipeline, X, paths=paths).text
+    assert written(tmp_path, pipeline, X, paths=pd.Series(paths, shuffled)).text == expected
+    expected = written(tmp_path, pipeline, X, images=images).text
+    series = pd.Series(list(images), shuffled)
+    assert written(tmp_path, pipeline, X, images=series).text == expected
+
+
+def test_missing_classes(model, images, tmp_path):
+    y = pd.Series(["a", "b", np.nan, None] * 50)
+    found = [row[0] for row in written(tmp_path, model, images, y=y).rows("Classes and clusters")]
+    assert {"a", "b", "nan"} <= set(found)
+
+
 def test_many_samples_and_clusters_stay_small(monkeypatch, tmp_path):
     """As with 20,000 images, but the numbers that bound the page are smaller too."""
     monkeypatch.setattr(report, "MOST_POINTS", 50)
@@ -232,6 +254,10 @@ def test_bad_arguments(model, images, tmp_path):
         ({"y": np.zeros((200, 2))}, "y must have one class for each sample; got shape"),
         ({"paths": ["a"]}, "paths must have one entry for each of the 200 samples; got 1"),
         ({"images": images[:3]}, "images must have one entry for each"),
+        (
+            {"images": np.zeros((200, 8, 9, 3))},
+            r"images must hold .* got shape \(8, 9, 3\)",
+        ),
         ({"n_images": 0}, "n_images == 0, must be >= 1"),
     ]:
         with pytest.raises(ValueError, match=message):

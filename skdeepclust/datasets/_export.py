@@ -118,6 +118,8 @@ def export_folder(
 def _folders(labels: Any, n: int) -> list[str]:
     """Return the folder of each of n labels."""
     values = np.asarray(labels)
+    if values.dtype.kind in "OT" and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(str)
     if values.shape != (n,) or values.dtype.kind not in "iuU":
         raise ValueError(
             f"labels must be {n} integers or strings, one for each of paths; got shape "

@@ -90,6 +90,8 @@ class TrainingCurvesDisplay:
             If there are more or fewer axes than columns.
         """
         plt = import_pyplot(self)
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
         n_columns = len(self.curves)
@@ -109,7 +111,7 @@ class TrainingCurvesDisplay:
             )
         top, bottom = self.axes_[0], self.axes_[-1]
         self.figure_ = top.figure
-        options = {"marker": ".", "linewidth": 1.5, **(line_kw or {})}
+        options = {"marker": ".", "linewidth": 1.5, **normalize_kwargs(line_kw or {}, Line2D)}
         lines = []
         for panel, (column, curves) in zip(self.axes_, self.curves.items(), strict=True):
             lines.append(

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
 
-from skdeepclust.plotting._images import check_estimator, from_torch, import_pyplot
+from skdeepclust.plotting._images import check_estimator, from_torch, import_pyplot, sortable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,17 +148,22 @@ class EmbeddingDisplay:
             ax = import_pyplot(self).figure(figsize=(width, 4.2), layout="constrained").subplots()
         self.ax_, self.figure_ = ax, ax.figure
 
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.collections import PathCollection
+
+        given = normalize_kwargs(scatter_kw or {}, PathCollection)
         options: dict[str, Any] = {
-            "c": np.resize(PALETTE, n_clusters)[self.labels],
             "s": np.clip(300 / np.sqrt(n_points), 4, 25),
             "alpha": np.clip(30 / np.sqrt(n_points), 0.4, 0.8),
-            **(scatter_kw or {}),
+            **given,
         }
+        if "color" not in given:
+            options.setdefault("c", np.resize(PALETTE, n_clusters)[self.labels])
         markers = [MARKERS[k // 10 % len(MARKERS)] for k in range(n_clusters)]
         if "marker" in options:
             markers = [options["marker"]] * n_clusters
         else:
-            options.setdefault("linewidths", 0)
+            options.setdefault("linewidth", 0)
         self.points_ = ax.scatter(*self.coordinates.T, **options)
         if len(set(markers)) > 1:
             # one collection in which each point has a path of its own keeps the order of drawing
@@ -357,7 +362,9 @@ class EmbeddingDisplay:
         with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
             coordinates = pca.fit_transform(Z)
         chosen = random_state.permutation(len(Z))[:n_samples]
-        clusters, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        clusters, labels, sizes = np.unique(
+            sortable(labels), return_inverse=True, return_counts=True
+        )
         return cls(
             coordinates[chosen],
             labels[chosen],

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._inputs import check_X
 from skdeepclust.base import BaseDeepEstimator
+from skdeepclust.cluster._ensemble import ConsensusClustering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +72,15 @@ def check_images(X: Any, name: str) -> np.ndarray:
     return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
 
 
+def sortable(labels: np.ndarray) -> np.ndarray:
+    """Return labels as they are; as strings, if some can't be compared: names, and missing ones."""
+    try:
+        np.sort(labels)
+    except TypeError:
+        return np.array([str(label) for label in labels])
+    return labels
+
+
 def check_estimator(estimator: Any, *needed: str, on_images: bool = False) -> None:
     """Raise a helpful error unless `estimator` is a fitted instance with what is `needed`.
 
@@ -104,6 +114,7 @@ def check_estimator(estimator: Any, *needed: str, on_images: bool = False) -> No
 def _has(estimator: Any, name: str) -> bool:
     """Return whether `estimator` has an attribute, or gets it when it is fitted."""
     is_learnt = isinstance(estimator, BaseDeepEstimator) and name.endswith("_")
+    is_learnt |= isinstance(estimator, ConsensusClustering) and name == "merge_tree_"
     return is_learnt or hasattr(estimator, name)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_scalar
+from torch.utils.data import Dataset, Subset
 
 from skdeepclust.plotting._images import (
     check_estimator,
@@ -160,5 +161,9 @@ class SpatialTransformerDisplay:
                     f"{original.shape}; got {images.shape}."
                 )
             columns[title] = images[:n_images]
-        columns["after training"] = transformed_images(estimator, X[:n_images])
+        if isinstance(X, Dataset):
+            first: Any = Subset(X, range(min(n_images, len(original))))
+        else:
+            first = X[:n_images]
+        columns["after training"] = transformed_images(estimator, first)
         return cls(columns).plot(cmap=cmap, figure=figure)

@@ -17,6 +17,7 @@ from skdeepclust.plotting._images import (
     from_torch,
     import_pyplot,
     panels,
+    sortable,
     to_unit_range,
     transformed_images,
 )
@@ -239,6 +240,7 @@ class ClusterStatisticsDisplay:
                 f"labels must have one entry for each of the {len(original)} images; got "
                 f"{len(labels)}."
             )
+        labels = sortable(labels)
         clusters = np.unique(labels)
         statistics = {
             name: np.array(

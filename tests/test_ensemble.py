@@ -172,6 +172,18 @@ def test_follows_the_conventions_of_voting():
     assert search.best_estimator_.n_clusters_ == 3
 
 
+def test_where_all_is_noise():
+    class Noise(ClusterMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), -1)
+
+    with pytest.raises(ValueError, match="estimators must find clusters: all of them"):
+        consensus_of(Noise(), Noise()).fit(np.random.RandomState(0).rand(40, 3))
+
+
 def test_fitted_members_stay_as_they_are():
     X = np.random.RandomState(0).rand(40, 3)
     fitted = KMeans(3, n_init=1, random_state=0).fit(X[:20])
@@ -191,8 +203,9 @@ def test_fitted_members_stay_as_they_are():
         ({"estimators": [("a", "drop")]}, "estimators: one at least must take part"),
         ({"estimators": [("a", KMeans(2)), ("a", KMeans(3))]}, "not unique"),
         ({"estimators": [("weights", KMeans(2))]}, "conflict"),
-        ({"weights": [1.0]}, r"weights must be 2 numbers .* got \[1.0\]"),
-        ({"weights": [1.0, -1.0]}, "weights must be 2 numbers that are not negative"),
+        ({"weights": [1.0]}, r"weights must be 2 finite numbers .* got \[1.0\]"),
+        ({"weights": [1.0, -1.0]}, "weights must be 2 finite numbers that are not negative"),
+        ({"weights": [1.0, np.inf]}, "weights must be 2 finite numbers"),
         ({"weights": [0.0, 0.0]}, "with a weight above 0"),
         ({"n_clusters": 0}, "'n_clusters' parameter .* Got 0"),
     ],

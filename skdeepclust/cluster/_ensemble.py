@@ -190,9 +190,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
             )
         self._validate_names([name for name, _ in given])
         weights = np.ones(len(given)) if self.weights is None else np.asarray(self.weights, float)
-        if weights.shape != (len(given),) or not (weights >= 0).all():
+        if weights.shape != (len(given),) or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError(
-                f"weights must be {len(given)} numbers that are not negative, one for each of the "
+                f"weights must be {len(given)} finite numbers that are not negative, one for each of the "
                 f"estimators; got {self.weights!r}."
             )
         kept = [not isinstance(estimator, str) for _, estimator in given]
@@ -264,6 +264,11 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         self.n_clusters_ = self.n_clusters or max(
             counts, key=lambda count: (Counter(counts)[count], count)
         )
+        if not self.n_clusters_:
+            raise ValueError(
+                "estimators must find clusters: all of them took all samples for noise; got "
+                f"{self.estimators!r}."
+            )
         together = np.hstack([np.sqrt(w) * p for w, p in zip(weights, found, strict=True)])
         k_means = KMeans(self.n_clusters_, n_init=10, random_state=self.random_state)
         consensus = np.eye(self.n_clusters_)[k_means.fit_predict(together)]

@@ -192,8 +192,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         weights = np.ones(len(given)) if self.weights is None else np.asarray(self.weights, float)
         if weights.shape != (len(given),) or not (np.isfinite(weights) & (weights >= 0)).all():
             raise ValueError(
-                f"weights must be {len(given)} finite numbers that are not negative, one for each of the "
-                f"estimators; got {self.weights!r}."
+                f"weights must be {len(given)} finite numbers that are not negative, one for each "
+                f"of the estimators; got {self.weights!r}."
             )
         kept = [not isinstance(estimator, str) for _, estimator in given]
         for (name, estimator), is_kept in zip(given, kept, strict=True):

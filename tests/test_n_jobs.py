@@ -232,6 +232,7 @@ def dask():
         client.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [True, False])
 def test_dask(processes, dask, images, expected, tmp_path):
     """In threads of this process too, where fits take turns: that of the fit has to come."""
@@ -242,6 +243,7 @@ def test_dask(processes, dask, images, expected, tmp_path):
         assert {seed for seed, pid, *_ in facts(tmp_path) if pid != os.getpid()} == set(SEEDS)
 
 
+@pytest.mark.slow
 def test_within_a_search_in_parallel(images):
     scores = []
     for n_jobs in (None, 2):

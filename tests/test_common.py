@@ -64,6 +64,36 @@ pytestmark = pytest.mark.filterwarnings(
 CLUSTERERS = [Estimator for Estimator in ESTIMATORS if issubclass(Estimator, ClusterMixin)]
 every_clusterer = pytest.mark.parametrize("Estimator", CLUSTERERS, ids=lambda e: e.__name__)
 every_estimator = pytest.mark.parametrize("Estimator", ESTIMATORS, ids=lambda e: e.__name__)
+# What the engine does for all alike is tested with these, one of each kind of training; with the
+# others the same test is slow.
+KINDS = {
+    skdeepclust.AutoencoderClustering,
+    skdeepclust.CatGANClustering,
+    skdeepclust.DECClustering,
+    skdeepclust.DeepClusterClustering,
+    skdeepclust.DeepClustering,
+    skdeepclust.IMSATClustering,
+    skdeepclust.MCDCClustering,
+    skdeepclust.ProFeatClustering,
+    skdeepclust.STDACClustering,
+    skdeepclust.SimCLR,
+    skdeepclust.TEMIClustering,
+}
+
+
+def of_each_kind(estimators):
+    return [
+        pytest.param(
+            Estimator,
+            id=Estimator.__name__,
+            marks=() if Estimator in KINDS else pytest.mark.slow,
+        )
+        for Estimator in estimators
+    ]
+
+
+every_kind = pytest.mark.parametrize("Estimator", of_each_kind(ESTIMATORS))
+every_kind_of_clusterer = pytest.mark.parametrize("Estimator", of_each_kind(CLUSTERERS))
 FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 50, "random_state": 0}
 WITHOUT_EXTRAS = {"manifold": PCA(2)}  # defaults of which need a package that isn't required
 SHORTER = {
@@ -326,7 +356,7 @@ def another_process():
         yield pool
 
 
-@every_clusterer
+@every_kind_of_clusterer
 def test_same_random_state_same_labels_in_another_process(Estimator, images, another_process):
     elsewhere = another_process.submit(fit_predict, fast(Estimator), images)
     first, other = fast_fit(Estimator), fast(Estimator, random_state=1).fit(images)
@@ -349,7 +379,7 @@ def test_global_random_states_do_not_matter_and_are_left_alone(Estimator, images
         np.testing.assert_array_equal(fitted.predict_proba(images), expected.predict_proba(images))
 
 
-@every_estimator
+@every_kind
 def test_data_larger_than_the_memory_limit(Estimator, images, tmp_path):
     np.save(tmp_path / "X.npy", images)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -362,7 +392,7 @@ def test_data_larger_than_the_memory_limit(Estimator, images, tmp_path):
         np.testing.assert_array_equal(estimator.predict(X), estimator.labels_)
 
 
-@every_clusterer
+@every_kind_of_clusterer
 def test_pipeline_and_grid_search(Estimator, digits):
     images, y = digits
     X, y = images[:120].reshape(120, 64), y[:120]

@@ -23,10 +23,10 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.callbacks import Checkpoint as SkorchCheckpoint
 from test_common import (
     CLUSTERERS,
-    ESTIMATORS,
     every_augmented,
     every_clusterer,
     every_estimator,
+    every_kind,
     fast,
     fast_fit,
     of_part,
@@ -108,7 +108,7 @@ def both(first, second):
         yield
 
 
-@every_estimator
+@every_kind
 def test_what_the_caller_has_set_in_torch_changes_nothing(Estimator, images):
     small = images[:60]
     plain = fast(Estimator).fit(small)
@@ -184,7 +184,7 @@ def test_numpy_numbers_are_numbers_for_k_means():
     assert result.inertia == 0
 
 
-@every_estimator
+@every_kind
 def test_numpy_numbers_are_numbers(Estimator, images):
     model = fast(Estimator)
     numbers = {
@@ -266,7 +266,7 @@ def test_what_is_no_autoencoder(images):
 # ---------------------------------------------------------------------- augmentations, networks
 
 
-@every_estimator
+@every_kind
 def test_what_works_in_place_changes_no_sample(Estimator, images):
     """Neither the targets of a reconstruction nor the samples on the device."""
 
@@ -346,18 +346,12 @@ class Interrupting:
         return self.function(*args, **kwargs)
 
 
-@pytest.mark.parametrize(
-    ("Estimator", "n_init"),
-    [
-        pytest.param(Estimator, n_init, id=f"{Estimator.__name__}-{n_init}")
-        for Estimator in ESTIMATORS
-        for n_init in ([1, 2] if Estimator in CLUSTERERS else [1])
-    ],
-)
+@every_kind
+@pytest.mark.parametrize("n_init", [1, 2])
 def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monkeypatch):
     """The finished restart is there, and the one at hand too."""
     images = images[:100]
-    parameters = {"n_init": n_init} if Estimator in CLUSTERERS else {}
+    parameters = {"n_init": n_init}  # of clusterers alone: others have no restarts
     whole = fast(Estimator, **parameters)
     counting = Interrupting(Estimator._finalize, [])
     monkeypatch.setattr(Estimator, "_finalize", lambda *args: counting(*args))
@@ -560,7 +554,7 @@ def test_a_critic_at_hand_is_not_trained_by_other_methods(images):
 # ---------------------------------------------------------------------- images of any size
 
 
-@every_estimator
+@every_kind
 @pytest.mark.parametrize(
     "shape",
     [

@@ -392,6 +392,24 @@ def test_several_models(images):
         other.fit(images)
 
 
+def nmi_of_kmeans(X, y):
+    labels = KMeans(len(set(y)), n_init=10, random_state=0).fit_predict(X)
+    return normalized_mutual_info_score(y, labels)
+
+
+def test_learns_five_digits(digits):
+    images, y = (part[digits[1] < 5] for part in digits)
+    baseline = nmi_of_kmeans(images.reshape(len(images), -1), y)
+    simclr = SimCLR(max_epochs=15, random_state=0).fit(images)
+    scan = SCANClustering(
+        5, representation=simclr, max_epochs=15, self_label_epochs=0, random_state=0
+    ).fit(images)
+    # 0.80 to 0.87 and 0.79 to 0.82 with three random states, beside 0.77
+    assert nmi_of_kmeans(simclr.transform(images), y) > baseline
+    assert normalized_mutual_info_score(y, scan.labels_) > baseline
+
+
+@pytest.mark.slow
 def test_learns_digits(digits):
     images, y = digits
     pixels = KMeans(10, n_init=10, random_state=0).fit_predict(images.reshape(-1, 64))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import re
 import sys
 import warnings
@@ -180,7 +181,7 @@ def _run(arguments: argparse.Namespace) -> int:
     clusters = out / "clusters"
     if arguments.export and clusters.exists():
         raise ValueError(f"{str(clusters)!r} exists, and nothing is overwritten")
-    if clusters.exists() and Path(arguments.folder).resolve() in clusters.resolve().parents:
+    if clusters.exists() and _path(arguments.folder).resolve() in clusters.resolve().parents:
         raise ValueError(
             f"{str(clusters)!r} holds images of a former run and lies in {arguments.folder!r}, so "
             "that they would be clustered, too: remove it, or have --out elsewhere"
@@ -213,6 +214,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name that it can't show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
         with _shown():

@@ -44,7 +44,25 @@ def _resample(
         dim=1,
     )  # fmt: skip
     grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return sample_at(x, grid)
+
+
+def sample_at(x: Tensor, grid: Tensor) -> Tensor:
+    """Return maps (n, c, h, w) at the places of a grid (n, h, w, 2), between their pixels.
+
+    Beyond the edge the edge is repeated. torch's own way to do so isn't there on all of Apple's
+    devices, where the places are moved to the outermost pixels' centres instead, which is the same.
+    """
+    if x.device.type != "mps":
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return _sample_within(x, grid)
+
+
+def _sample_within(x: Tensor, grid: Tensor) -> Tensor:
+    height, width = x.shape[2:]
+    outermost = grid.new_tensor([1 - 1 / width, 1 - 1 / height])
+    grid = grid.clamp(-outermost, outermost)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
 
 
 class RandomAffine(_Augmentation):

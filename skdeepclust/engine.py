@@ -9,10 +9,11 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
@@ -174,6 +175,18 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
+def without_numpy(state: Any) -> Any:
+    """Return an optimiser's state with Python's numbers for NumPy's, as a schedule may set them.
+
+    torch's safe loader refuses the latter.
+    """
+    if isinstance(state, dict):
+        return {key: without_numpy(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(without_numpy, state))
+    return state.item() if isinstance(state, np.generic) else state
+
+
 class Engine(NeuralNet):
     """Trains a network on an objective, with all of skorch's callbacks.
 
@@ -258,13 +271,18 @@ class Engine(NeuralNet):
         accepted = inspect.signature(self.optimizer).parameters
         decided = {*options, *getattr(self.optimizer, "keywords", {})}  # of a partial
         is_open = not decided & {"fused", "foreach", "capturable", "differentiable"}
-        if "fused" in accepted and is_open and torch.device(self.device).type in ("cpu", "cuda"):
-            options["fused"] = True
+        on_device = torch.device(self.device).type in ("cpu", "cuda")
+        fused = {"fused": True} if "fused" in accepted and is_open and on_device else {}
         self.players_: dict[str, torch.optim.Optimizer] = {}
         for player, parameters in self.criterion_.players(self.module_).items():
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"
-            setattr(self, name, self.optimizer(list(parameters), **options))
-            self.players_[player] = getattr(self, name)
+            parameters = list(parameters)
+            try:
+                optimizer = self.optimizer(parameters, **options, **fused)
+            except RuntimeError:  # Adagrad takes it, and until torch 2.7 refuses it on CUDA
+                optimizer = self.optimizer(parameters, **options)
+            setattr(self, name, optimizer)
+            self.players_[player] = optimizer
         self.first_states_ = {player: self._states(player) for player in self.criterion_.renewed}
         groups = [group for o in self.players_.values() for group in o.param_groups]
         self.rates_ = [(group, group["lr"], group["lr"]) for group in groups]
@@ -303,9 +321,11 @@ class Engine(NeuralNet):
             self.stopped_ = True
 
     def _autocast(self) -> AbstractContextManager[None]:
-        device = torch.device(self.device).type
         if self.precision != "bf16":
-            return torch.autocast(device, enabled=False)
+            return (
+                nullcontext()
+            )  # the caller's is off in the whole fit, and torch 2.4 has none of MPS
+        device = torch.device(self.device).type
         return torch.autocast(device, torch.bfloat16, cache_enabled=autocast_caches_gradients())
 
     def _under_autocast(self, steps: Iterator[Step]) -> Iterator[Step]:
@@ -434,7 +454,9 @@ class Engine(NeuralNet):
         Callbacks are not part of it.
         """
         return {
-            "optimizers": {name: o.state_dict() for name, o in self.players_.items()},
+            "optimizers": {
+                name: without_numpy(o.state_dict()) for name, o in self.players_.items()
+            },
             "history": json.dumps(self.history, default=plain),
             "best_loss": self.best_loss_,
             "n_steps": self.n_steps_,

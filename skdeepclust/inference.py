@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -22,9 +22,9 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Return how many features `encoder` makes of a sample of `input_shape`."""
-    parameter = next(encoder.parameters(), torch.empty(0))
+    tensor = next(chain(encoder.parameters(), encoder.buffers()), torch.empty(0))
     with torch.no_grad(), evaluation_mode(encoder):
-        features = encoder(torch.zeros(2, *input_shape, device=parameter.device))
+        features = encoder(torch.zeros(2, *input_shape, device=tensor.device))
     if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
         got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else repr(features)
         raise ValueError(

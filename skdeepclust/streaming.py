@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Real
 from threading import Lock
 from typing import Any, Protocol
 
@@ -47,25 +48,40 @@ class ArraySource:
     def __init__(self, array: Any) -> None:
         self.array = array
         self.shape = tuple(array.shape)
-        self.dtype = np.dtype(array.dtype)
+        self._lock = Lock()  # samples are read ahead in one thread, neighbours in another
+        # not the array's, which may be that of what is stored, before offset and scale
+        self.dtype = self.read(slice(0, 1)).dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the array."""
+        return ArraySource, (self.array,)
 
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return rows as an array in memory."""
         if isinstance(rows, slice):
-            result = np.array(self.array[rows], order="C")
+            result = self._rows(rows, copy=True)
         elif isinstance(self.array, np.ndarray) and _n_runs(rows) > len(rows) // 4:
             result = np.empty((len(rows), *self.shape[1:]), self.dtype)
             for start in range(0, len(rows), SCATTERED):
                 some = rows[start : start + SCATTERED]
-                result[start : start + SCATTERED] = self.array[some]
+                result[start : start + SCATTERED] = self._rows(some)
                 self._release(some)
         else:  # what h5py and zarr take, and faster where rows stand side by side
             ends = np.flatnonzero(np.diff(rows) != 1) + 1
             result = np.empty((len(rows), *self.shape[1:]), self.dtype)
             for first, last in zip([0, *ends], [*ends, len(rows)], strict=True):
-                result[first:last] = self.array[int(rows[first]) : int(rows[last - 1]) + 1]
+                result[first:last] = self._rows(slice(int(rows[first]), int(rows[last - 1]) + 1))
         self._release(rows)
         return result
+
+    def _rows(self, rows: slice | np.ndarray, copy: bool = False) -> np.ndarray:
+        if isinstance(self.array, np.ndarray):
+            part = self.array[rows]
+        else:
+            with self._lock:
+                part = self.array[rows]
+        check_not_masked(part)
+        return np.array(part, order="C") if copy else part
 
     def _release(self, rows: slice | np.ndarray) -> None:
         """Take the pages that have been read out of the process's memory."""
@@ -88,6 +104,7 @@ def as_source(X: Any, num_workers: int) -> Source | None:
         and hasattr(X, "__getitem__")
         and not hasattr(X, "__array_interface__")
         and not hasattr(X, "__array_namespace__")
+        and not hasattr(X, "iloc")  # a table, of which a column may be named dtype
         and not isinstance(X, Tensor)
         and not issparse(X)
     )
@@ -136,7 +153,8 @@ class _Sampled(Dataset):
 
     def __getitem__(self, row: int) -> Tensor:
         sample = self.dataset[row]
-        if isinstance(sample, tuple | list):
+        is_values = isinstance(sample, list) and isinstance((*sample, 0)[0], Real | list)
+        if isinstance(sample, tuple | list) and not is_values:
             sample = sample[0]
         if isinstance(sample, Mapping):
             raise ValueError(

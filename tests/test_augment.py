@@ -2,7 +2,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from skdeepclust.augment import RandomAffine, RandomMasking, RandomNoise
+from skdeepclust.augment import (
+    RandomAffine,
+    RandomMasking,
+    RandomNoise,
+    _sample_within,
+    sample_at,
+)
 
 STILL = {"rotation": 0, "shift": 0, "zoom": 0, "value_shift": 0, "rescale": 1}
 
@@ -47,6 +53,13 @@ def test_shift_is_within_its_range_and_repeats_the_edge():
     assert inner.max() > 1.5
     assert inner.min() < -1.5
     assert (moved + ramp).max() <= 19  # nothing but the image's own values
+
+
+def test_edges_without_torchs_border_padding():
+    """As on Apple's devices."""
+    torch.manual_seed(0)
+    x, grid = torch.rand(3, 2, 5, 9), 3 * torch.randn(3, 4, 6, 2)
+    torch.testing.assert_close(_sample_within(x, grid), sample_at(x, grid), rtol=0, atol=1e-5)
 
 
 def test_zoom_has_a_factor_for_each_axis():

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import runpy
 import shutil
 import sys
@@ -86,6 +87,17 @@ def test_other_methods_and_progress(photos, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "150 images in" in captured.out and str(tmp_path / "labels.csv") in captured.out
     assert "epoch 1/1" in captured.err
+
+
+def test_a_name_that_the_terminal_does_not_show(photos, tmp_path, monkeypatch):
+    folder = tmp_path / "фото"
+    shutil.copytree(photos, folder)
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="cp1252"))
+    assert run(folder, tmp_path / "out", max_epochs=1) == 0
+    sys.stdout.flush()
+    assert rb"\u0444\u043e\u0442\u043e" in shown.getvalue()
+    assert len(rows(tmp_path / "out")) == 150
 
 
 def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -88,6 +89,39 @@ def test_streamed_samples_are_those_in_memory(images, on_disk, dtype):
     torch.testing.assert_close(streamed[5:150:7], held[5:150:7], **near)
     torch.testing.assert_close(torch.cat(list(streamed.slices(7))), held[:], **near)
     assert streamed.aminmax() == pytest.approx(held.aminmax(), rel=1e-6)
+
+
+class Scaled(Rows):
+    """Integers that are read as numbers with a fraction, as netCDF4 and others store them."""
+
+    def __getitem__(self, rows):
+        return np.ma.masked_equal(super().__getitem__(rows), -1) * 0.001
+
+
+class Lists(Pairs):
+    def __getitem__(self, i):
+        return self.X[i].tolist()
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 2**30], ids=["streamed", "held"])
+@pytest.mark.parametrize(
+    ("make", "factor"), [(Scaled, 0.001), (Lists, 1), (lambda X: Pairs(list(X)), 1)]
+)
+def test_values_are_those_that_are_read(images, limit, make, factor):
+    X = images.astype("int16")
+    expected, _ = samples(X * factor, limit)
+    found, _ = samples(make(X), limit)
+    torch.testing.assert_close(found[:], expected[:], rtol=1e-5, atol=1e-5)
+    index = torch.tensor([9, 2, 9])
+    torch.testing.assert_close(found[index], expected[index], rtol=1e-5, atol=1e-5)
+
+
+def test_a_column_named_dtype():
+    X = pd.DataFrame(np.random.RandomState(0).rand(30, 3), columns=["a", "b", "c"])
+    X["dtype"] = np.arange(30)
+    found, estimator = samples(X)
+    np.testing.assert_array_equal(estimator.feature_names_in_, X.columns)
+    assert len(found[:].unique()) > 100
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
@@ -282,8 +316,9 @@ class Stream(IterableDataset):
         (lambda X: Rows(X[:, :4, :4]), "at least 8x8"),
         (lambda X: Rows(X.astype("complex64")), "Complex data not supported"),
         (lambda X: Rows(np.where(np.arange(200)[:, None, None] == 199, np.nan, X)), "NaN"),
+        (lambda X: Scaled(X.astype("int16") - 1), "masked"),
     ],
-    ids=["shapes", "pillow", "iterable", "empty", "small", "complex", "nan"],
+    ids=["shapes", "pillow", "iterable", "empty", "small", "complex", "nan", "masked"],
 )
 def test_bad_data_are_seen_before_training(images, limit, make, message):
     estimator = AutoencoderClustering(**FAST, memory_limit=limit)

@@ -1,5 +1,6 @@
 """Runs through the phases, checkpoints and random states."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -10,8 +11,9 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from test_common import CLUSTERERS, ESTIMATORS, fast, known_of, of_part
+from torch.optim.lr_scheduler import LambdaLR
 
 from skdeepclust import (
     DACClustering,
@@ -244,6 +246,22 @@ DIFFERENCES = {
 }
 
 
+def test_checkpoint_with_numpys_numbers_in_the_optimiser(images, tmp_path, monkeypatch):
+    """Schedules set them, and torch's safe loader refuses them."""
+    monkeypatch.setattr("skdeepclust._training._checkpoint.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    schedule = LRScheduler(policy=LambdaLR, lr_lambda=lambda epoch: np.cos(0.1 * epoch))
+    optimizer = partial(torch.optim.SGD, momentum=np.float64(0.9))
+    model = SimCLR(max_epochs=3, random_state=0, optimizer=optimizer, checkpoint="~/fit.pt")
+    with pytest.raises(RuntimeError, match="killed"):
+        model.set_params(callbacks=[schedule, Stop(2)]).fit(images)
+    assert (tmp_path / "fit.pt").exists()
+    model.set_params(callbacks=[schedule]).fit(images)
+    whole = SimCLR(max_epochs=3, random_state=0, optimizer=optimizer, callbacks=[schedule])
+    losses = whole.fit(images).history_[:, "train_loss"]
+    assert model.history_[:, "train_loss"] == losses
+
+
 @pytest.mark.parametrize("what", DIFFERENCES)
 def test_checkpoint_of_another_fit_is_not_taken(what, images, tmp_path):
     name = what.split()[-1]
@@ -274,16 +292,44 @@ from skorch.callbacks import EpochTimer
 from skdeepclust import SimCLR
 from skdeepclust._training._checkpoint import described
 from skdeepclust.augment import RandomAffine
+
+def either(x, mode="flip"):
+    return x if mode in {"flip", "crop", "none"} else -x
+
+class Flips(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kinds, self.steps = {"flip", "crop", "none"}, [self.flip]  # of which it is a part
+    def flip(self, x):
+        return x.flip(-1)
+
+class Shown:
+    def __init__(self, function):
+        self.function = function
+    def __repr__(self):
+        return f"Shown({self.function})"
+
+def outer():
+    def again(n):
+        return again(n - 1) if n else 0
+    return again
+
 torch.manual_seed(0)
 network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
 simclr = SimCLR(callbacks=[EpochTimer()])
 values = [network, partial(torch.optim.SGD, lr=0.1), lambda x: x + 1, RandomAffine(), object(),
-          torch.relu, simclr, (1, None, "auto"), EpochTimer()]
+          torch.relu, simclr, (1, None, "auto"), EpochTimer(), either, Flips(), Shown(either),
+          outer(), {"b", "a"}]
 print([described(value) for value in values])
 """
     outputs = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-        for _ in range(2)
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},  # in which order sets are
+        ).stdout
+        for seed in "12"
     }
     assert len(outputs) == 1
     assert b" at 0x" not in outputs.pop()

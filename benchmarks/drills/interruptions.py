@@ -4,7 +4,7 @@
 
 A disk is full (the size of files is limited) after a random share of a checkpoint, a model file or
 features; a folder is below a file, read-only (/proc) or removed during the fit. SIGINT and SIGTERM
-come at random moments of a fit with a checkpoint. Fits run in four threads, and in processes that
+come at random moments of a fit with a checkpoint. Fits run in five threads, and in processes that
 are forked and spawned. What has to hold is in the docstrings of the functions below. Writes
 benchmarks/results/interruptions.json and .md.
 """

@@ -131,12 +131,13 @@ PAPER = {  # means of 10 runs on 70,000 images, table 3
     ("fashion-mnist", "ST-DAC + 3"): (0.664, 0.668, 0.541),
 }
 PAPER_HAS = "ACC / NMI / ARI"
+SHUFFLE = {True: "yes", False: "no"}
 COLUMNS = {
     "epochs": option("max_epochs"),
     "lower": option("lower"),
     "published code's network": option("published_code"),
     "label batch": option("label_batch_size"),
-    "shuffle": option("shuffle"),
+    "shuffle": lambda record: SHUFFLE.get(record["options"].get("shuffle"), ""),
 }
 VALUES = {
     "images a second": speed,

@@ -7,7 +7,7 @@ import inspect
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -33,60 +33,79 @@ NOT_COMPARED = (
 )  # parameters that may change
 
 
-def described(value: Any) -> str:
+def described(value: Any, around: frozenset[int] = frozenset()) -> str:
     """Return what tells a parameter's value from another, in any process.
 
     Modules and fitted estimators are told apart by their weights, functions by their names, code,
-    defaults and closures, data by their bytes.
+    defaults and closures, data by their bytes. `around` are the ids of what the value is part of.
     """
+    if id(value) in around:
+        return "itself"
+
+    def of(part: Any) -> str:
+        return described(part, around | {id(value)})
+
     if isinstance(value, Tensor):
         value = value.detach().cpu().contiguous().flatten()
         value = value.view(torch.uint8).numpy() if len(value) else np.empty(0)
     if isinstance(value, np.ndarray):
         return f"array {_digest(np.ascontiguousarray(value).data)}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {described(v)}" for key, v in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {of(v)}" for key, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(map(described, value)) + ")"
+        return "(" + ", ".join(map(of, value)) + ")"
+    if isinstance(value, set | frozenset):  # in another order in each process
+        return "{" + ", ".join(sorted(map(of, value))) + "}"
     if isinstance(value, nn.Module):
         modules = [
             (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if k[0] != "_"})
             for name, m in value.named_modules()
         ]
-        everything = described([modules, list(value.state_dict().values())])
+        everything = of([modules, list(value.state_dict().values())])
         return f"{type(value).__qualname__} {_digest(everything.encode())}"
     if isinstance(value, partial):
-        return f"partial{described((value.func, value.args, value.keywords))}"
+        return f"partial{of((value.func, value.args, value.keywords))}"
     if isinstance(value, BaseEstimator):
         own = {k: v for k, v in vars(value).items() if k[-1] != "_" and k not in NOT_COMPARED}
         network = getattr(value, "network_", None)
-        return f"{type(value).__qualname__}{described(own)} with {described(network)}"
+        return f"{type(value).__qualname__}{of(own)} with {of(network)}"
     if isinstance(value, np.random.RandomState):
         return "a RandomState"  # what it drew is in the checkpoint
     name = getattr(value, "__qualname__", getattr(value, "__name__", None))
     if callable(value) and name is not None:
         owner = getattr(value, "__self__", None)
         if owner is not None and not inspect.ismodule(owner):  # a bound method
-            return f"{name} of {described(owner)}"
-        return f"{value.__module__}.{name}{_code(getattr(value, '__func__', value))}"
-    if type(value).__repr__ is object.__repr__:  # which shows an address
-        return f"{type(value).__qualname__}{described(getattr(value, '__dict__', {}))}"
-    return str(value)
+            return f"{name} of {of(owner)}"
+        return f"{value.__module__}.{name}{_code(getattr(value, '__func__', value), of)}"
+    text = str(value)
+    if " at 0x" not in text:
+        return text
+    # the address of the object, or of a part of it
+    return f"{type(value).__qualname__}{of(getattr(value, '__dict__', {}))}"
 
 
-def _code(function: Any) -> str:
+def _code(function: Any, of: Callable[[Any], str]) -> str:
     """Return what tells functions of one name apart: their code, defaults and closures."""
     code = getattr(function, "__code__", None)
     if code is None:
         return ""
 
-    def instructions(code: Any) -> list[Any]:
-        nested = [instructions(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
-        return [code.co_code.hex(), code.co_names, nested]
+    def constant(c: Any) -> Any:
+        if hasattr(c, "co_code"):
+            return instructions(c)
+        return of(c) if isinstance(c, frozenset) else repr(c)
 
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    around = [function.__defaults__, function.__kwdefaults__, cells]
-    return " " + _digest(described([instructions(code), around]).encode())
+    def instructions(code: Any) -> list[Any]:
+        return [code.co_code.hex(), code.co_names, [constant(c) for c in code.co_consts]]
+
+    cells = []
+    for cell in function.__closure__ or ():
+        try:
+            cells.append(cell.cell_contents)
+        except ValueError:  # not yet filled
+            cells.append(None)
+    everything = [instructions(code), function.__defaults__, function.__kwdefaults__, cells]
+    return " " + _digest(of(everything).encode())
 
 
 def _digest(data: Any) -> str:
@@ -126,7 +145,7 @@ class Checkpoint:
     def __init__(
         self, path: str | PathLike[str], fingerprint: dict[str, str], number: int = 0
     ) -> None:
-        path = Path(path)
+        path = Path(path).expanduser()
         if path.is_dir() or not path.parent.is_dir():
             raise ValueError(
                 f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}."

@@ -13,7 +13,7 @@ from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust._training._selection import N_NEIGHBORS, merge_clusters
 from skdeepclust.base import _Fitted
-from skdeepclust.kmeans import k_means
+from skdeepclust.cluster._latents import k_means_of
 from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
@@ -49,7 +49,7 @@ def estimated_shares(X: Samples | Tensor, n_clusters: int) -> Tensor:
     total = torch.zeros(n_clusters, dtype=torch.float64)
     for seed in range(N_ESTIMATES):
         generator = torch.Generator().manual_seed(seed)
-        labels = k_means(points, n_centers, n_init=1, generator=generator).labels.cpu()
+        labels = k_means_of(points, n_centers, n_init=1, generator=generator).labels.cpu()
         pairs = labels[:, None] * n_centers + labels[neighbors]
         joint = torch.bincount(pairs.flatten(), minlength=n_centers**2).view(n_centers, -1)
         groups = merge_clusters(joint.double().numpy(), n_clusters)

@@ -66,7 +66,8 @@ class CatGANClustering(BaseAdversarial, BaseDeepClusterer):
 
     Notes
     -----
-    With the defaults on scikit-learn's 1,797 digits, random states 0 to 4: ACC 0.76, 0.75, 0.78,
+    With the defaults on scikit-learn's 1,797 digits, while the rest of each epoch was still trained
+    on, random states 0 to 4: ACC 0.76, 0.75, 0.78,
     0.67 and 0.72, beside 0.79 of k-means. The worst run has the lowest :meth:`score` and the best
     one the highest, so that a larger `n_init` helps. Boundaries keep to where there are few
     samples: on stretched blobs, which k-means cuts through, it is better. One run each on digits,

@@ -143,8 +143,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
         in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
         on MNIST, where 2 to 4 % of the pairs are similar. On 10,000 of its images (ST-DAC with 2
-        spatial transformers, 8 epochs, 3 random states) ACC was 0.850 ± 0.096 with 32 and 0.815 ±
-        0.063 with None, higher with 32 in each; NMI 0.813 and 0.820; in as much time.
+        spatial transformers, 8 epochs, 3 random states) ACC was 0.850 ± 0.096 with 32 and 0.814 ±
+        0.061 with None, higher with 32 in each; NMI 0.813 and 0.820; in as much time.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
@@ -253,7 +253,7 @@ class DACClustering(BaseDAC):
     -----
     The paper's settings are ``pair_loss="log_loss", max_epochs=46, lr=1e-3, n_init=1``. The
     authors' script for MNIST trains otherwise: on all pairs, with squared errors in place of the
-    cross-entropy and one threshold that falls from 0.9 to 0.5, for 20 epochs with 5 passes over
+    cross-entropy and one threshold that falls from 0.9 to 0.52, for 20 epochs with 5 passes over
     each chunk; of their scripts only one for CIFAR-10 selects pairs.
 
     Most pairs are labelled dissimilar at first, many of them wrongly, and the cross-entropy of two

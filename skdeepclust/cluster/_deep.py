@@ -220,9 +220,8 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                 p = logits.softmax(1)
                 groups = torch.arange(self.n_clusters)
                 if is_over:
-                    near_p = p[neighbors].mean(1).double()
-                    joint = p.T.double() @ near_p
-                    groups = merge_clusters(joint.cpu().numpy(), self.n_clusters)
+                    joint = p.T.cpu().double() @ p[neighbors].mean(1).cpu().double()  # MPS has none
+                    groups = merge_clusters(joint.numpy(), self.n_clusters)
                 merged = p.new_zeros(len(p), self.n_clusters)
                 merged.index_add_(1, groups.to(p.device), p)
                 if (score := criterion(merged.cpu().numpy())) > best:

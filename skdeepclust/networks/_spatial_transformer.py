@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust.augment import sample_at
+
 
 class SpatialTransformer(nn.Module):
     """Spatial transformer [1]_ with the localisation network of ST-DAC's table 2 [2]_.
@@ -71,5 +73,5 @@ class SpatialTransformer(nn.Module):
         # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
         # is when training diverges. So the NaN goes around it, into the output.
         grid = grid.nan_to_num().to(x.dtype)
-        out = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        out = sample_at(x, grid)
         return out + (theta.sum((1, 2)) * 0).to(x.dtype).view(-1, 1, 1, 1)

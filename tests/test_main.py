@@ -94,7 +94,8 @@ def test_a_name_that_the_terminal_does_not_show(photos, tmp_path, monkeypatch):
     shutil.copytree(photos, folder)
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="cp1252"))
-    assert run(folder, tmp_path / "out", max_epochs=1) == 0
+    words = [folder, "--n-clusters", 3, "--size", 8, "--out", tmp_path / "out"]
+    assert main([*map(str, words), "--set", "max_epochs=1", "n_init=1"]) == 0
     sys.stdout.flush()
     assert rb"\u0444\u043e\u0442\u043e" in shown.getvalue()
     assert len(rows(tmp_path / "out")) == 150

@@ -210,26 +210,30 @@ def figures(found: list[dict], folder: Path) -> None:
 
     from skdeepclust.plotting import TrainingCurvesDisplay
 
-    groups: dict[str, list[list[float]]] = {}
-    for r in found:
-        acc = curve(r, "acc")  # its length: former records don't have max_epochs in their "set"
-        settings = {"max_epochs": len(acc), **r["set"]}
-        text = "".join(f",\n{k}={v}" for k, v in sorted(settings.items()))
-        name = f"{r['row']}, {r['data']}, {r['n_samples']:,} images{text}"
-        groups.setdefault(name, []).append(acc)
-    histories = {
-        f"{name} (runs: {len(curves)})": [
-            {"phase": "dac", "epoch": epoch, "ACC": float(np.mean(values))}
-            for epoch, values in enumerate(zip(*curves, strict=False), start=1)
-        ]
-        for name, curves in sorted(groups.items())
-    }
-    display = TrainingCurvesDisplay.from_histories(histories, "ACC")
-    (axes,) = display.axes_
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves
-    display.figure_.set_size_inches(9, 5)
-    display.figure_.savefig(folder / "st_dac-figure6.png", dpi=120, bbox_inches="tight")
-    plt.close(display.figure_)
+    panels: dict[str, dict[str, list[list[float]]]] = {}  # of the curves of each row
+    for r in sorted(found, key=lambda r: (-r["n_samples"], r["row"])):
+        panel = panels.setdefault(f"{r['data']}, {r['n_samples']:,} images", {})
+        settings = {k: v for k, v in sorted(r["set"].items()) if k != "max_epochs"}
+        name = ", ".join([r["row"], *(f"{k}={v}" for k, v in settings.items())])
+        panel.setdefault(name, []).append(curve(r, "acc"))
+    size = (10, 3.2 * len(panels))
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, (title, panel) in zip(axes.flat, panels.items(), strict=True):
+        histories = {
+            f"{name} (runs: {len(curves)})": [
+                {"phase": "dac", "epoch": epoch, "ACC": float(np.mean(values))}
+                for epoch, values in enumerate(zip(*curves, strict=False), start=1)
+            ]
+            for name, curves in panel.items()
+        }
+        TrainingCurvesDisplay.from_histories(histories, "ACC", ax=ax)
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves
+        ax.set_title(title)
+        ax.label_outer()
+    figure.savefig(folder / "st_dac-figure6.png", dpi=120, bbox_inches="tight")
+    plt.close(figure)
 
 
 def draw(jobs: list[Job], folder: Path) -> None:

@@ -44,10 +44,10 @@ def _resample(
         dim=1,
     )  # fmt: skip
     grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
-    return sample_at(x, grid)
+    return _sample_at(x, grid)
 
 
-def sample_at(x: Tensor, grid: Tensor) -> Tensor:
+def _sample_at(x: Tensor, grid: Tensor) -> Tensor:
     """Return maps (n, c, h, w) at the places of a grid (n, h, w, 2), between their pixels.
 
     Beyond the edge the edge is repeated. torch's own way to do so isn't there on all of Apple's

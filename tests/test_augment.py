@@ -6,8 +6,8 @@ from skdeepclust.augment import (
     RandomAffine,
     RandomMasking,
     RandomNoise,
+    _sample_at,
     _sample_within,
-    sample_at,
 )
 
 STILL = {"rotation": 0, "shift": 0, "zoom": 0, "value_shift": 0, "rescale": 1}
@@ -59,7 +59,7 @@ def test_edges_without_torchs_border_padding():
     """As on Apple's devices."""
     torch.manual_seed(0)
     x, grid = torch.rand(3, 2, 5, 9), 3 * torch.randn(3, 4, 6, 2)
-    torch.testing.assert_close(_sample_within(x, grid), sample_at(x, grid), rtol=0, atol=1e-5)
+    torch.testing.assert_close(_sample_within(x, grid), _sample_at(x, grid), rtol=0, atol=1e-5)
 
 
 def test_zoom_has_a_factor_for_each_axis():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdeepclust.augment import sample_at
+from skdeepclust.augment import _sample_at
 
 
 class SpatialTransformer(nn.Module):
@@ -73,5 +73,5 @@ class SpatialTransformer(nn.Module):
         # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
         # is when training diverges. So the NaN goes around it, into the output.
         grid = grid.nan_to_num().to(x.dtype)
-        out = sample_at(x, grid)
+        out = _sample_at(x, grid)
         return out + (theta.sum((1, 2)) * 0).to(x.dtype).view(-1, 1, 1, 1)

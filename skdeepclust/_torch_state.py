@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from threading import RLock
 from typing import Any
@@ -57,10 +57,16 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
             stack.enter_context(torch.inference_mode(False))
         if not torch.is_grad_enabled():
             stack.enter_context(torch.enable_grad())
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
+        for device in ("cpu", "cuda", "mps"):
+            stack.enter_context(without_autocast(device))
         yield
+
+
+def without_autocast(device: str) -> AbstractContextManager[None]:
+    """Return a context without autocast on a type of device; with torch 2.4 MPS has none."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 @cache

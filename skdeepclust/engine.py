@@ -9,7 +9,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from skdeepclust._torch_state import (
     autocast_caches_gradients,
     flushed_denormals,
     start_threads,
+    without_autocast,
 )
 from skdeepclust.objective import Objective, Step
 from skdeepclust.samples import Chunks
@@ -321,11 +322,9 @@ class Engine(NeuralNet):
             self.stopped_ = True
 
     def _autocast(self) -> AbstractContextManager[None]:
-        if self.precision != "bf16":
-            return (
-                nullcontext()
-            )  # the caller's is off in the whole fit, and torch 2.4 has none of MPS
         device = torch.device(self.device).type
+        if self.precision != "bf16":
+            return without_autocast(device)
         return torch.autocast(device, torch.bfloat16, cache_enabled=autocast_caches_gradients())
 
     def _under_autocast(self, steps: Iterator[Step]) -> Iterator[Step]:

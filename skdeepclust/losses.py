@@ -50,6 +50,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust._torch_state import without_autocast
+
 EPS = 1e-7
 
 
@@ -155,7 +157,7 @@ def pairwise_loss(
     """
     similar = similarity >= upper
     selected = (similar | (similarity < lower)).float()
-    with torch.autocast(features.device.type, enabled=False):  # bf16 has not the digits near 1
+    with without_autocast(features.device.type):  # bf16 has not the digits near 1
         cosines = features.float() @ features.float().T
     labels = similar.float()
     if loss == "squared_error":
@@ -365,7 +367,7 @@ def invariant_information(
     >>> invariant_information(torch.eye(2), torch.eye(2))
     tensor(0.6931)
     """
-    with torch.autocast(probabilities.device.type, enabled=False):  # bf16 has not the digits
+    with without_autocast(probabilities.device.type):  # bf16 has not the digits
         joint = probabilities.float().mT @ of_copies.float()
     joint = (joint + joint.mT) / (2 * probabilities.shape[-2])
     return 2 * entropy_weight * _evenness(joint.sum(-1), prior) - _entropy(joint.flatten(-2))
@@ -1048,7 +1050,7 @@ def contrastive_loss(
     left_out = torch.eye(len(z), dtype=torch.bool, device=z.device)
     if kept is not None:
         left_out = left_out | ~(kept[:, None] & kept)
-    with torch.autocast(z.device.type, enabled=False):  # cosines over 0.1 need float32
+    with without_autocast(z.device.type):  # cosines over 0.1 need float32
         z = F.normalize(z.float(), dim=1)
         # a finite stand-in for -inf, whose gradient would be NaN where a row has nothing else
         similarity = (z @ z.T / temperature).masked_fill(left_out, -1e9)
@@ -1119,7 +1121,7 @@ def association_loss(a: Tensor, b: Tensor, groups: Tensor, visit_weight: float =
     >>> association_loss(a, b, torch.tensor([0, 1]), visit_weight=0)
     tensor(0.0002)
     """
-    with torch.autocast(a.device.type, enabled=False):  # probabilities over many rows
+    with without_autocast(a.device.type):  # probabilities over many rows
         similarity = a.float() @ b.float().T
         there, back = similarity.softmax(1), similarity.softmax(0).T
         together = (groups[:, None] == groups).float()

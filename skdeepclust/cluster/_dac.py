@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from skdeepclust._distributed import gather, n_processes
 from skdeepclust._parameters import AT_LEAST_2, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
+from skdeepclust._torch_state import without_autocast
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin
 from skdeepclust.cluster._consensus import ConsensusMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
@@ -92,7 +93,7 @@ class PairObjective(Objective):
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         target = self.target[gather(index)]
         probabilities = gather(network(self.augmentation(x)).float().softmax(1))
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             similarity = target @ target.T
         pairs = pairwise_loss(
             label_features(probabilities),

@@ -30,6 +30,7 @@ def _resample(
     zoom: tuple[Tensor, Tensor],
     shift: Tensor,
     shear: Tensor | float = 0.0,
+    interpolation: str = "bilinear",
 ) -> Tensor:
     """Slant, zoom, turn and shift each image; what lies beyond the edge repeats it."""
     n, _, height, width = x.shape
@@ -44,25 +45,25 @@ def _resample(
         dim=1,
     )  # fmt: skip
     grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
-    return _sample_at(x, grid)
+    return _sample_at(x, grid, interpolation)
 
 
-def _sample_at(x: Tensor, grid: Tensor) -> Tensor:
+def _sample_at(x: Tensor, grid: Tensor, interpolation: str = "bilinear") -> Tensor:
     """Return maps (n, c, h, w) at the places of a grid (n, h, w, 2), between their pixels.
 
     Beyond the edge the edge is repeated. torch's own way to do so isn't there on all of Apple's
     devices, where the places are moved to the outermost pixels' centres instead, which is the same.
     """
     if x.device.type != "mps":
-        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    return _sample_within(x, grid)
+        return F.grid_sample(x, grid, interpolation, "border", align_corners=False)
+    return _sample_within(x, grid, interpolation)
 
 
-def _sample_within(x: Tensor, grid: Tensor) -> Tensor:
+def _sample_within(x: Tensor, grid: Tensor, interpolation: str = "bilinear") -> Tensor:
     height, width = x.shape[2:]
     outermost = grid.new_tensor([1 - 1 / width, 1 - 1 / height])
     grid = grid.clamp(-outermost, outermost)
-    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
+    return F.grid_sample(x, grid, interpolation, "zeros", align_corners=False)
 
 
 class RandomAffine(_Augmentation):
@@ -71,8 +72,8 @@ class RandomAffine(_Augmentation):
     The defaults are those that the authors of ST-DAC used for MNIST [1]_. For
     Fashion-MNIST they used ``rotation=20, shift=0.18, zoom=0.15, value_shift=0.28,
     horizontal_flip=True, rescale=0.95``. The generator of Keras that they used takes the nearest
-    pixel and turns the shift with the image; here pixels are interpolated, and the shift is along
-    the sides.
+    pixel, which is ``interpolation="nearest"``, and turns the shift with the image; here it is
+    along the sides.
 
     Parameters
     ----------
@@ -93,6 +94,13 @@ class RandomAffine(_Augmentation):
     shear : float, default=0.0
         Largest slant in either direction: the shift along a row in pixels for each row up or down.
         Not in the paper; 0.3 is about that of handwriting.
+    interpolation : {"bilinear", "nearest"}, default="bilinear"
+        What stands at a place between pixels: their weighted mean, or the nearest one.
+
+    Raises
+    ------
+    ValueError
+        If `interpolation` is neither.
 
     References
     ----------
@@ -116,7 +124,12 @@ class RandomAffine(_Augmentation):
         rescale: float = 0.975,
         horizontal_flip: bool = False,
         shear: float = 0.0,
+        interpolation: str = "bilinear",
     ) -> None:
+        if interpolation not in ("bilinear", "nearest"):
+            raise ValueError(
+                f"interpolation must be 'bilinear' or 'nearest'; got {interpolation!r}."
+            )
         super().__init__()
         self.rotation = rotation
         self.shift = shift
@@ -125,6 +138,7 @@ class RandomAffine(_Augmentation):
         self.rescale = rescale
         self.horizontal_flip = horizontal_flip
         self.shear = shear
+        self.interpolation = interpolation
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -135,9 +149,9 @@ class RandomAffine(_Augmentation):
         shift = _uniform(2 * n, -2 * self.shift, 2 * self.shift, x).view(2, n)
         if self.horizontal_flip:
             zoom_x = zoom_x * (torch.randint(0, 2, (n,), device=x.device) * 2 - 1)
-        # Keras' generator rotates the shift too and takes the nearest pixel
+        # Keras' generator rotates the shift too
         shear = _uniform(n, -self.shear, self.shear, x) if self.shear else 0.0
-        out = _resample(x, angle, (zoom_x, zoom_y), shift, shear)
+        out = _resample(x, angle, (zoom_x, zoom_y), shift, shear, self.interpolation)
         if self.value_shift:
             low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
             value = _uniform(n, -self.value_shift, self.value_shift, x).view(n, 1, 1, 1)

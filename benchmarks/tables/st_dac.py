@@ -67,6 +67,7 @@ AUGMENTATION = {
 # Where the threshold ends. The text has 0.9 for MNIST and 0.8 for Fashion-MNIST, the authors'
 # scripts the reverse.
 LOWER = {"mnist": 0.8, "fashion-mnist": 0.9}
+NOT_THE_ESTIMATORS = ("interpolation", "dropout", "pool_last")  # but of what it is given
 DAC_SCRIPT = "DAC, released script"
 # as in Keras 1.1, which the authors used
 RMSPROP = {"optimizer": partial(torch.optim.RMSprop, alpha=0.9, eps=1e-8), "lr": 1e-3}
@@ -78,15 +79,18 @@ def options(row: str, data: str, given: dict) -> dict[str, Any]:
         row, (10, LOWER[data], None)
     )
     found = {"max_epochs": epochs, "lower": lower, "label_batch_size": size}
-    found["interpolation"] = "bilinear"
+    found |= {"chunk_size": 1000, "interpolation": "bilinear"}
     if row == DAC_SCRIPT:
         return found | {"shuffle": False}
-    return found | ({"published_code": False} if row.startswith("ST-DAC") else {})
+    if row.startswith("ST-DAC"):
+        found |= {"dropout": 0.0 if (row, data) == ("ST-DAC + 0", "mnist") else 0.5}
+        found |= {"pool_last": True}
+    return found
 
 
 def common(job: Job) -> dict[str, Any]:
     """Return what all rows share."""
-    own = {k: v for k, v in job.options.items() if k not in ("published_code", "interpolation")}
+    own = {k: v for k, v in job.options.items() if k not in NOT_THE_ESTIMATORS}
     augmentation = RandomAffine(
         **AUGMENTATION[job.data], interpolation=job.options["interpolation"]
     )
@@ -95,10 +99,8 @@ def common(job: Job) -> dict[str, Any]:
 
 def st_dac(n_st_layers: int, job: Job) -> STDACClustering:
     """Return ST-DAC with so many spatial transformers."""
-    network = None
-    if job.options["published_code"]:
-        dropout = 0.0 if (n_st_layers, job.data) == (0, "mnist") else 0.5
-        network = partial(VGGEncoder, n_st_layers=n_st_layers, dropout=dropout, pool_last=False)
+    layers = {name: job.options[name] for name in ("dropout", "pool_last")}
+    network = partial(VGGEncoder, n_st_layers=n_st_layers, **layers)
     return STDACClustering(
         n_st_layers=n_st_layers, network=network, lr=1e-4, batch_size=32, upper=0.99, **common(job)
     )
@@ -135,13 +137,16 @@ PAPER = {  # means of 10 runs on 70,000 images, table 3
     ("fashion-mnist", "ST-DAC + 3"): (0.664, 0.668, 0.541),
 }
 PAPER_HAS = "ACC / NMI / ARI"
-SHUFFLE = {True: "yes", False: "no"}
+YES = {True: "yes", False: "no", None: ""}
 COLUMNS = {
     "epochs": option("max_epochs"),
     "lower": option("lower"),
-    "published code's network": option("published_code"),
+    "dropout": option("dropout"),
+    "pooling after block 3": lambda record: YES[record["options"].get("pool_last")],
+    "pixels": option("interpolation"),
+    "chunk": option("chunk_size"),
     "label batch": option("label_batch_size"),
-    "shuffle": lambda record: SHUFFLE.get(record["options"].get("shuffle"), ""),
+    "shuffle": lambda record: YES[record["options"].get("shuffle")],
 }
 VALUES = {
     "images a second": speed,

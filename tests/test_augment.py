@@ -55,11 +55,21 @@ def test_shift_is_within_its_range_and_repeats_the_edge():
     assert (moved + ramp).max() <= 19  # nothing but the image's own values
 
 
-def test_edges_without_torchs_border_padding():
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_edges_without_torchs_border_padding(interpolation):
     """As on Apple's devices."""
     torch.manual_seed(0)
     x, grid = torch.rand(3, 2, 5, 9), 3 * torch.randn(3, 4, 6, 2)
-    torch.testing.assert_close(_sample_within(x, grid), _sample_at(x, grid), rtol=0, atol=1e-5)
+    expected = _sample_at(x, grid, interpolation)
+    torch.testing.assert_close(_sample_within(x, grid, interpolation), expected, rtol=0, atol=1e-5)
+
+
+def test_nearest_pixels_are_those_of_the_image(x):
+    moved = {**STILL, "rotation": 30, "zoom": 0.2}
+    assert torch.isin(RandomAffine(**moved, interpolation="nearest")(x), x).all()
+    assert not torch.isin(RandomAffine(**moved)(x), x).all()
+    with pytest.raises(ValueError, match="interpolation must be 'bilinear' or 'nearest'; got 'x'"):
+        RandomAffine(interpolation="x")
 
 
 def test_zoom_has_a_factor_for_each_axis():

@@ -115,6 +115,7 @@ def test_objective_is_the_papers_formula(upper, lower, aux_weight, pair_loss):
     [(12, 4, [4, 4, 4]), (10, 4, [4, 3, 3]), (3, 2, [3]), (5, 9, [5]), (12, None, [12])],
 )
 def test_label_features_take_the_statistics_of_their_group(n_samples, size, groups):
+    """Of samples drawn from the chunk, so that no batch is a group."""
     rng = np.random.RandomState(0)
     X, weight = rng.normal(size=(n_samples, 2)), rng.normal(size=(3, 2))
     linear, norm = torch.nn.Linear(2, 3, bias=False), torch.nn.BatchNorm1d(3)
@@ -122,16 +123,20 @@ def test_label_features_take_the_statistics_of_their_group(n_samples, size, grou
         linear.weight.copy_(torch.from_numpy(weight))
     objective = PairObjective(n_samples, 3, None, 0, 0, None, label_batch_size=size)
     index = torch.arange(n_samples).flip(0)
-    network = torch.nn.Sequential(linear, norm)
-    objective.on_chunk_begin(network, torch.from_numpy(X).float(), index)
-    start = 0
-    for length in groups:
-        logits = X[start : start + length] @ weight.T
+    network, seen = torch.nn.Sequential(linear, norm), []
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].numpy()))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        objective.on_chunk_begin(network, torch.from_numpy(X).float(), index)
+    members = [np.abs(group[:, None] - X).sum(2).argmin(1) for group in seen]
+    assert [len(group) for group in members] == groups
+    assert sorted(np.concatenate(members)) == list(range(n_samples))
+    assert (len(groups) == 1) == all((np.diff(group) == 1).all() for group in members)
+    for group in members:
+        logits = X[group] @ weight.T
         logits = (logits - logits.mean(0)) / np.sqrt(logits.var(0) + 1e-5)
-        features = objective.target[index[start : start + length]]
+        features = objective.target[index[group]]
         np.testing.assert_allclose(features, slow_label_features(logits), rtol=1e-4)
-        start += length
-    assert start == n_samples
 
 
 @pytest.mark.parametrize("Estimator", [DACClustering, STDACClustering])

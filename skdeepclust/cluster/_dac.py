@@ -84,13 +84,14 @@ class PairObjective(Objective):
         self.epoch += 1
 
     def on_chunk_begin(self, network: nn.Module, x: Tensor, index: Tensor) -> None:
-        # Of the images as they are, with the batch norm statistics of the group at hand. The groups
-        # aren't the batches: those would agree with themselves, whatever their statistics are.
-        order = torch.randperm(len(x), device=x.device)
+        # of the images as they are, with the batch norm statistics of the group at hand
         parts = batch_norm_parts(x, self.label_batch_size)
+        if len(parts) > 1:  # a batch that were a group would agree with itself in any case
+            order = torch.randperm(len(x), device=x.device)
+            x, index = x[order], index[order]
         with batch_statistics(network):
-            logits = forward_in_parts(lambda x: network(x.clone()), x[order], parts)
-        self.target[index[order]] = label_features(logits.float().softmax(1))
+            logits = forward_in_parts(lambda x: network(x.clone()), x, parts)
+        self.target[index] = label_features(logits.float().softmax(1))
 
     def loss(self, network: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         target = self.target[gather(index)]

@@ -153,7 +153,7 @@ def test_size_of_these_groups_changes_the_fit(Estimator, images):
 
 @pytest.mark.parametrize("Estimator", [DACClustering, STDACClustering])
 def test_shuffle(Estimator, images, monkeypatch):
-    """Without it every epoch takes the samples as they come."""
+    """Without it every epoch has the same chunks, but batches are drawn from them."""
     seen = []
     monkeypatch.setattr(
         PairObjective, "on_chunk_begin", lambda self, network, x, index: seen.append(index)
@@ -162,13 +162,32 @@ def test_shuffle(Estimator, images, monkeypatch):
     fast = Estimator(**parameters, batch_size=30, chunk_size=90)
     fast.set_params(shuffle=False).fit(images)
     assert [len(index) for index in seen] == [90, 90, 20] * 2
-    assert torch.equal(torch.cat(seen), torch.arange(200).repeat(2))
+    for chunk, samples in zip(seen, torch.arange(200).split(90) * 2, strict=True):
+        assert torch.equal(chunk.sort()[0], samples)
+        assert not torch.equal(chunk, samples)
+    assert not torch.equal(seen[0], seen[3])
     seen.clear()
     fast.set_params(shuffle=True).fit(images)
     first, second = torch.cat(seen).chunk(2)
     assert torch.equal(first.sort()[0], torch.arange(200))
-    assert not torch.equal(first, first.sort()[0])
+    assert first[:90].max() > 100
     assert not torch.equal(first, second)
+
+
+def test_label_groups_are_as_the_samples_come_where_they_are_not_shuffled():
+    seen = []
+    network = torch.nn.Linear(1, 3)
+    network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    objective = PairObjective(
+        9, 3, None, 0, 0, None, label_batch_size=3, shuffle=False, chunk_size=5
+    )
+    index = objective.order(torch.tensor([8, 1, 3, 0, 7, 5, 2, 6, 4]))
+    assert index.tolist() == [1, 3, 0, 2, 4, 8, 7, 5, 6]
+    X = torch.arange(9.0)[:, None]
+    objective.on_chunk_begin(network, X[index[:5]], index[:5])
+    objective.on_chunk_begin(network, X[index[5:]], index[5:])
+    assert torch.equal(torch.cat(seen), X)
+    torch.testing.assert_close(objective.target, label_features(network(X).softmax(1)))
 
 
 def test_batches_larger_than_a_chunk(images, monkeypatch):

@@ -49,6 +49,8 @@ class PairObjective(Objective):
         Samples whose label features are computed together. None: as many as fit a cache.
     pair_loss : {"log_loss", "squared_error"}
     shuffle : bool
+    chunk_size : int
+        That of the phase, for chunks without `shuffle`.
     """
 
     target: Tensor  # label features of all samples, renewed chunk by chunk
@@ -65,9 +67,11 @@ class PairObjective(Objective):
         label_batch_size: int | None = None,
         pair_loss: str = "log_loss",
         shuffle: bool = True,
+        chunk_size: int = 1000,
     ) -> None:
         super().__init__()
         self.shuffle = shuffle
+        self.chunk_size = chunk_size
         self.label_batch_size = label_batch_size
         self.thresholds = thresholds
         self.pair_loss = pair_loss
@@ -78,7 +82,9 @@ class PairObjective(Objective):
         self.register_buffer("epoch", torch.tensor(-1.0))
 
     def order(self, shuffled: Tensor) -> Tensor:
-        return shuffled if self.shuffle else shuffled.sort()[0]
+        if self.shuffle:
+            return shuffled
+        return shuffled[(shuffled // self.chunk_size).argsort(stable=True)]  # within each chunk
 
     def on_epoch_begin(self, network: nn.Module, X: Samples) -> None:
         self.epoch += 1
@@ -87,7 +93,7 @@ class PairObjective(Objective):
         # of the images as they are, with the batch norm statistics of the group at hand
         parts = batch_norm_parts(x, self.label_batch_size)
         if len(parts) > 1:  # a batch that were a group would agree with itself in any case
-            order = torch.randperm(len(x), device=x.device)
+            order = torch.randperm(len(x), device=x.device) if self.shuffle else index.argsort()
             x, index = x[order], index[order]
         with batch_statistics(network):
             logits = forward_in_parts(lambda x: network(x.clone()), x, parts)
@@ -136,19 +142,18 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         Weight of the mutual information of samples and clusters, which is then maximised
         besides; not in the paper. It favours confident clusters of like size.
     shuffle : bool
-        Whether each epoch has the samples in a new order. False: as they come, as in the authors'
-        script of DAC for MNIST, so that the samples of a chunk and of a batch stood side by side.
-        It harms where `X` is sorted by cluster.
+        Whether the chunks of each epoch are drawn anew. False: chunks are as the samples come, and
+        so are the groups whose label features are computed together, as in the authors' script of
+        DAC for MNIST; batches are drawn from the chunk. It harms where `X` is sorted by cluster.
     chunk_size : int
         Samples whose label features are computed at once, before the batches among them; at least
         a batch. The authors' code leaves out what is less than a batch at the end of a chunk.
     label_batch_size : int
-        Samples of these whose label features are computed together, with the batch normalisation
-        statistics of that group. None: as many as fit a cache (167 images of 28x28 on average). 32
-        in the authors' code (Keras' ``predict``); groups of 167 change 2.5 % of the pairs' labels
-        on MNIST, where 2 to 4 % of the pairs are similar. On 10,000 of its images (ST-DAC with 2
-        spatial transformers, 8 epochs, 3 random states) ACC was 0.850 ± 0.096 with 32 and 0.814 ±
-        0.061 with None, higher with 32 in each; NMI 0.813 and 0.820; in as much time.
+        Samples of these, drawn at random, whose label features are computed together, with the
+        batch normalisation statistics of that group. None: as many as fit a cache (167 images of
+        28x28 on average). 32 in the authors' code (Keras' ``predict``). That they are drawn, and
+        not those of a batch, matters more: a batch that were a group would agree with itself,
+        whatever the statistics of others are.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the
@@ -182,6 +187,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         augmentation = self._augmentation()
         if self._starts_from_kmeans():
             yield self._warm_start(X, augmentation)
+        # the authors' code of ST-DAC leaves out the rest of each chunk
+        chunk_size = max(self.chunk_size, self.batch_size * n_processes())
         objective = PairObjective(
             n_samples=len(X),
             n_clusters=self.n_clusters,
@@ -192,14 +199,14 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             label_batch_size=self.label_batch_size,
             pair_loss=self.pair_loss,
             shuffle=self.shuffle,
+            chunk_size=chunk_size,
         )
         yield Phase(
             objective,
             self.max_epochs,
             "dac",
             batch_size=self.batch_size,
-            # the authors' code leaves out the rest of each chunk
-            chunk_size=max(self.chunk_size, self.batch_size * n_processes()),
+            chunk_size=chunk_size,
             optimizer=self.optimizer,
             lr=self.lr,
         )

@@ -40,8 +40,9 @@ COLUMNS = {
 }
 REMARKS = (
     "Epochs: of the auto-encoder; then with the labels of k-means, then with targets. For USPS the "
-    "paper's figure is that from the clusters of an agglomerative method (AC-PIC), ours from those "
-    "of k-means, as on MNIST. DEPICT, code's target: p^2 / f in place of p / sqrt(f). "
+    "paper's figure is of another set, 11,000 images (here 9,298, whose classes differ in size), "
+    "and from the clusters of an agglomerative method (AC-PIC), ours from those of k-means, as on "
+    "MNIST. DEPICT, code's target: p^2 / f in place of p / sqrt(f). "
     "In the runs there are, the pixels that were lost became the mean, nearly black; since then "
     "they become grey, as in the released code."
 )

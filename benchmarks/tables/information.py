@@ -76,7 +76,7 @@ class Trunk(nn.Sequential):
             if channels != input_shape[0]:
                 layers.append(nn.MaxPool2d(2))
             convolution = nn.Conv2d(channels, n_outputs, 5, padding=2, bias=False)
-            nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(convolution.weight, mode="fan_in", nonlinearity="relu")
             layers += [convolution, nn.BatchNorm2d(n_outputs), nn.ReLU()]
             channels = n_outputs
         super().__init__(*layers)

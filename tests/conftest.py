@@ -3,6 +3,8 @@ import signal
 
 # Read when torch is imported: threads that wait sleep, and leave the core to the other process.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Of NumPy and SciPy, which torch.set_num_threads does not reach.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import matplotlib
 import pytest

@@ -118,8 +118,8 @@ class SmallEncoder(torch.nn.Sequential):
         super().__init__(torch.nn.Flatten(), DenseEncoder((math.prod(input_shape),), (32, 16)))
 
 
-# RIM's 100 steps from k-means' clusters are long with two layers of 1,200, which IMSAT has too.
-LIGHTER = {"RIMClustering": {"network": SmallEncoder}}
+# Two layers of 1,200, in RIM for 100 steps from k-means' clusters, are long.
+LIGHTER = {name: {"network": SmallEncoder} for name in ("RIMClustering", "IMSATClustering")}
 
 
 def known_of(Estimator, parameters):
@@ -541,10 +541,24 @@ def test_interruption_leaves_a_usable_estimator(Estimator, images):
 # ---------------------------------------------------------------------- the wires of parameters
 
 
+class LinearEncoder(torch.nn.Sequential):
+    def __init__(self, input_shape):
+        n_values = int(np.prod(input_shape))
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 16))
+
+
+class LinearDecoder(torch.nn.Sequential):
+    def __init__(self, n_features, input_shape):
+        layers = torch.nn.Linear(n_features, int(np.prod(input_shape)))
+        super().__init__(layers, torch.nn.Unflatten(1, input_shape))
+
+
 # A fit in an instant, in which as much as possible matters: several batches an epoch, the last one
 # smaller; some samples confident and some not.
 SMALLEST = {
     **WITHOUT_EXTRAS,
+    "network": LinearEncoder,
+    "decoder": LinearDecoder,
     "n_clusters": 3,
     "n_init": 1,
     "max_epochs": 2,
@@ -574,24 +588,12 @@ def smallest(Estimator, parameters):
     return with_part(Estimator, parameters, OF_PART)
 
 
-class LinearEncoder(torch.nn.Sequential):
-    def __init__(self, input_shape):
-        n_values = int(np.prod(input_shape))
-        super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 16))
-
-
 class ShapedEncoder(torch.nn.Sequential):
     """Looks at the shape of its input, where a method's own encoder flattens images."""
 
     def __init__(self, input_shape):
         n_values = int(np.prod(input_shape))
         super().__init__(torch.nn.Flatten(), torch.nn.Linear(n_values, 8 * len(input_shape)))
-
-
-class LinearDecoder(torch.nn.Sequential):
-    def __init__(self, n_features, input_shape):
-        layers = torch.nn.Linear(n_features, int(np.prod(input_shape)))
-        super().__init__(layers, torch.nn.Unflatten(1, input_shape))
 
 
 class EndAtOnce(Callback):
@@ -663,6 +665,14 @@ WHERE = {
     "TURTLEClustering.image_shape": {"network": ShapedEncoder},
     "RIMClustering.image_shape": {"network": ShapedEncoder, "init": "random"},
 }
+OWN = {"network": None, "decoder": None}  # the method's own, where they are what a parameter is of
+WHERE |= {
+    name: OWN
+    for name in (
+        *OWN, "hidden_sizes", "latent_size", "image_shape", "scaling", "n_st_layers",
+        "DEPICTClustering.layer_weight", "DEPICTClustering.dropout", "SWWAEClustering.layer_weight",
+    )
+}  # fmt: skip
 IDEC = ["clustering_weight", "finetune_epochs", "finetune_lr", "update_interval", "autoencoder"]
 WHERE |= {f"MCDCClustering.{name}": {"base": "idec"} for name in IDEC}
 FLAT = {"hidden_sizes", "image_shape", "scaling"}  # matter with samples that are flat

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import normalized_mutual_info_score
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
@@ -260,7 +260,7 @@ def test_decoded_samples_have_the_layout_and_scale_of_the_input(images, layout):
     decoded = model.inverse_transform(Z)
     assert decoded.shape == (7, *layout)
     assert decoded.dtype == np.float32
-    assert abs(decoded.mean() - X.mean()) < X.std()
+    assert abs(decoded.mean() - X.mean()) < 0.1 * X.std()
     between = model.interpolate(X[:3], X[3:6], n_steps=4)
     assert between.shape == (3, 4, *layout)
     np.testing.assert_allclose(between[:, 0], decoded[:3], rtol=1e-3, atol=1)
@@ -461,15 +461,6 @@ def test_interrupted_pretraining_leaves_usable_clusters(images):
     np.testing.assert_array_equal(model.predict(images), model.labels_)
 
 
-def test_blobs_as_well_as_kmeans():
-    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
-    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
-    assert baseline > 0.5
-    for Estimator in (AutoencoderClustering, VAEClustering):
-        labels = Estimator(4, **SMALL).fit_predict(X)
-        assert adjusted_rand_score(y, labels) >= baseline - 0.02
-
-
 def kmeans_nmi(images, y):
     X = images.reshape(len(images), -1)
     return normalized_mutual_info_score(y, KMeans(10, n_init=10, random_state=0).fit_predict(X))
@@ -478,12 +469,11 @@ def kmeans_nmi(images, y):
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(
-            AutoencoderClustering(10, corruption="masking"), marks=pytest.mark.slow, id="denoising"
-        ),
+        pytest.param(AutoencoderClustering(10, corruption="masking"), id="denoising"),
         pytest.param(SparseAutoencoderClustering(10), id="sparse"),
     ],
 )
+@pytest.mark.slow
 def test_learns_digits(model, digits):
     images, y = digits
     labels = model.set_params(n_init=1, random_state=0).fit_predict(images)

@@ -192,8 +192,8 @@ def test_rows_of_features_that_are_no_single_head(data, stand_in_umap):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             found = running.run(job)["scores"]
-        assert 0.3 < found["acc"] <= 1
-        assert 0.3 < found["training part"]["acc"] <= 1
+        assert 0.5 < found["acc"] <= 1  # by chance about 0.2
+        assert 0.5 < found["training part"]["acc"] <= 1
 
 
 def test_features_are_read_with_the_labels_of_their_images(tmp_path):

@@ -30,12 +30,14 @@ from skorch.callbacks import Callback
 
 import skdeepclust
 from skdeepclust import inference
+from skdeepclust._inputs import check_X
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._base_autoencoder import BaseAutoencoderClusterer
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
 from skdeepclust.hierarchy import merge_tree
 from skdeepclust.metrics import clustering_accuracy_score, clustering_accuracy_scorer
 from skdeepclust.networks import DenseEncoder
+from skdeepclust.streaming import StreamedSamples
 
 PUBLIC = [
     estimator
@@ -384,6 +386,7 @@ def test_data_larger_than_the_memory_limit(Estimator, images, tmp_path):
     np.save(tmp_path / "X.npy", images)
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     estimator = fast(Estimator, memory_limit=6000).fit(X)
+    assert isinstance(check_X(estimator, X, reset=False), StreamedSamples)
     transformed = estimator.transform(images)
     np.testing.assert_array_equal(estimator.transform(X), transformed)
     again = fast(Estimator, memory_limit=6000).fit(X)

@@ -213,7 +213,7 @@ def test_label_features_follow_the_chunk_and_the_network():
     assert not objective.target.requires_grad
 
 
-def test_blobs_as_well_as_kmeans():
+def test_training_keeps_what_kmeans_finds_in_tabular_data():
     X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
     baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
     for Estimator in (STDACClustering, DACClustering):

@@ -5,10 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from sklearn.cluster import KMeans
-from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score
 from skorch.callbacks import Callback
 
 from skdeepclust import (
@@ -350,15 +347,3 @@ def test_dcn_centers_are_not_trained_by_gradients(images):
     means = [model.transform(images)[model.labels_ == k].mean(0) for k in range(3)]
     centers = model.network_.head.centers + model.network_.head.offset
     np.testing.assert_allclose(centers, means, atol=0.05)
-
-
-@pytest.mark.parametrize("Estimator", [DECClustering, IDECClustering, DCNClustering])
-def test_blobs_as_well_as_kmeans(Estimator):
-    X, y = make_blobs(300, n_features=20, centers=4, cluster_std=3, random_state=0)
-    baseline = adjusted_rand_score(y, KMeans(4, n_init=10, random_state=0).fit_predict(X))
-    assert baseline > 0.5
-    autoencoder = AutoencoderClustering(hidden_sizes=(64, 64))
-    if Estimator is DECClustering:
-        autoencoder.set_params(augmentation=None)
-    labels = Estimator(4, autoencoder=autoencoder, random_state=0).fit_predict(X)
-    assert adjusted_rand_score(y, labels) >= baseline - 0.02

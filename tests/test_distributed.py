@@ -355,6 +355,8 @@ def test_errors_are_those_of_all_processes(results):
         for name in ("other data", "other parameters"):
             assert isinstance(of_one[name], ValueError)
             assert "must be the same in each of the 2 processes" in str(of_one[name])
+        assert isinstance(of_one["too few"], ValueError)
+        assert "sample" in str(of_one["too few"])
         assert isinstance(of_one["not finite"], FloatingPointError)
         assert isinstance(of_one["other weights"], RuntimeError)
         assert "are not the same" in str(of_one["other weights"])

@@ -139,7 +139,7 @@ def test_of_methods_of_both_libraries():
         random_state=0,
     )
     assert adjusted_rand_score(y, model.fit_predict(X)) > 0.95
-    assert model.agreement_.min() >= 0
+    assert model.agreement_.mean() > 0.9
     assert model.agreement_.max() <= 1
     assert model.n_features_in_ == 6
 

@@ -210,8 +210,10 @@ def test_name_of_someone_else_is_kept():
 
 
 def test_registering_is_given_up_without_the_private_registry(monkeypatch):
-    monkeypatch.delattr(sklearn.metrics._scorer, "_SCORERS")
-    register_scorer("some_name", clustering_accuracy_scorer)
+    with monkeypatch.context() as without:
+        without.delattr(sklearn.metrics._scorer, "_SCORERS")
+        register_scorer("some_name", clustering_accuracy_scorer)
+    assert "some_name" not in sklearn.metrics.get_scorer_names()
 
 
 @pytest.mark.parametrize("first", ["skdeepclust.metrics", "sklearn.model_selection"])

@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +75,20 @@ def fitted(estimator, X):
         # whether a cluster stays empty after so little training does not matter here
         warnings.simplefilter("ignore", ConvergenceWarning)
         return estimator.fit(X)
+
+
+@pytest.fixture(scope="module")
+def fitted_once():
+    """Fits of estimators to the same samples, which are the same for most displays."""
+    known = {}
+
+    def get(estimator, X):
+        key = joblib.hash([estimator, X])
+        if key not in known:
+            known[key] = fitted(estimator, X)
+        return known[key]
+
+    return get
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +228,7 @@ def test_what_cannot_be_drawn_is_named(display, estimator, images):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, images):
+def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, images, fitted_once):
     X = images.reshape(len(images), -1)
     deep = clone(model).set_params(image_shape=(8, 8), max_epochs=1)
     pipeline = make_pipeline(MinMaxScaler(), deep)
@@ -228,7 +243,7 @@ def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, imag
         (make_pipeline("passthrough", deep), "estimator[-1]", X),
     ]
     for estimator, place, seen in places:
-        estimator = fitted(estimator, X)
+        estimator = fitted_once(estimator, X)
         if display is EmbeddingDisplay:
             assert draw(display, estimator, X).sizes.sum() == len(X)
             continue
@@ -242,10 +257,12 @@ def test_a_pipeline_or_search_is_drawn_or_says_what_to_pass(display, model, imag
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
-def test_a_search_without_the_best_estimator_says_what_makes_it(display, model, images):
+def test_a_search_without_the_best_estimator_says_what_makes_it(
+    display, model, images, fitted_once
+):
     X = images.reshape(len(images), -1)
     deep = clone(model).set_params(image_shape=(8, 8), max_epochs=1)
-    search = fitted(GridSearchCV(deep, {"lr": [1e-3]}, cv=2, refit=False), X)
+    search = fitted_once(GridSearchCV(deep, {"lr": [1e-3]}, cv=2, refit=False), X)
     with pytest.raises(ValueError, match=r"`estimator\.best_estimator_` instead, .*refit=True"):
         draw(display, search, X)
 

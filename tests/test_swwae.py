@@ -145,6 +145,7 @@ def test_idec_goes_on_without_where(images):
     assert idec.transform(images).shape == (200, 64)
 
 
+@pytest.mark.slow
 def test_learns_digits(digits):
     images, y = digits
     X = images.reshape(len(images), -1)

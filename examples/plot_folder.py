@@ -48,7 +48,7 @@ if status := main([*places, *options, "--set", f"max_epochs={arguments.epochs}"]
 
 # %%
 # The table has a row for each file. The page, ``report/index.html``, is one file that needs no
-# other: a map, the images of each cluster, those that are most unlike the others, and here, where
+# other: a map, the images of each cluster, those that it is least sure of, and here, where
 # there are sub-folders, which of them are in which cluster.
 with open(output / "result" / "labels.csv", newline="") as file:
     rows = list(csv.DictReader(file))

@@ -4,7 +4,7 @@
 
 writes to result/: labels.csv (path, label, probability and outlier score of each image),
 report/index.html (what is in the clusters, to look at) and model.skdc (for skdeepclust.load).
-Stopped by Ctrl-C or killed, the same command goes on where it was, at most a minute earlier.
+Stopped by Ctrl-C or killed, the same command goes on from the last epoch that was saved.
 
 Exit status: 0 done; 2 the folder or an argument is no good, or an extra is missing; 3 a file can't
 be read or written, for want of space say; 130 stopped by Ctrl-C.
@@ -34,7 +34,7 @@ from skdeepclust.datasets import ImageFolder, export_folder
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
 FLAGSHIP = "flagship"
 FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
-AGAIN = "Stopped. The same command goes on from here, at most a minute earlier."
+AGAIN = "Stopped. The same command goes on from the last epoch that was saved."
 
 
 def _methods() -> dict[str, Any]:

@@ -132,14 +132,15 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         A file that the state of the training is written to: at most once a minute between epochs,
         and at the end. A fit that finds it there, with the same parameters and data, goes on from
         it as if it had not been interrupted; after the end it returns the same result at once.
-        Where there are several restarts, their number is appended. Callbacks begin anew.
+        Where there are several restarts, their number is appended. Callbacks begin anew. It is of
+        one fit: a search or several members of a consensus can't share it.
     callbacks : list
-        Callbacks of skorch, such as ``EarlyStopping(monitor="train_loss")``; each phase gets
-        copies. There is no validation set: monitor "train_loss".
+        Callbacks of skorch, such as ``EarlyStopping("train_loss", threshold_mode="abs")``; each
+        phase gets copies. There is no validation set: monitor "train_loss", which may be negative.
     device : str or torch.device
         "auto": CUDA if there is one, else MPS, else the CPU.
     precision : {"float32", "bf16", "auto"}
-        "bf16": train under autocast, on two cores 1.3 (ST-DAC) to 2.7 times as fast (an
+        "bf16": train under autocast, on one core 1.4 (ST-DAC, SCAN) to 2.8 times as fast (an
         auto-encoder of 784-500-500-2000-10) where the processor multiplies bf16, by AMX or AVX-512,
         and slower where it doesn't. "auto": so where it does, and on such cards; labels may then
         differ between machines. Predictions are always computed in float32.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -322,9 +323,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             of shape (n_samples, n_features) and a floating type. A path is that of a .npy file,
             which may be larger than the memory. While it is written, it has ".partial" appended to
             its name, and a JSON file beside it, with ".json" appended, says how many rows there are
-            (every 10 seconds, and after Ctrl-C), of which images (by 64 of them, and the names of
-            files), network and settings. A transform with the same ones goes on from there, and
-            returns a full file as it is.
+            (every 10 seconds, and after Ctrl-C), of which images (by 64 of them, and the names,
+            sizes and times of files), network and settings. A transform with the same ones goes on
+            from there, and returns a full file as it is.
 
         Returns
         -------
@@ -397,8 +398,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         extraction = Extraction(network, n_channels, size, scale, mean, std, precision)
         wrap = partial(_stored, input_shape)
         images = StreamedSamples(source, wrap, input_shape, device, (0, 1), 3 * SLICE_BYTES)
-        names = np.array([Path(path).name for path in getattr(X, "paths", ())])
-        return images, extraction, f"{source.shape} {described(some)} {described(names)}"
+        files = np.array([_file(path) for path in getattr(X, "paths", ())])
+        return images, extraction, f"{source.shape} {described(some)} {described(files)}"
 
     def _source(self, X: Any) -> Source:
         """Return what to read images from."""
@@ -486,6 +487,12 @@ def _size(given: Any) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(s, int | np.integer) and s >= 1 for s in sides):
         raise ValueError(f"image_size must be a side or (height, width), >= 1; got {given!r}.")
     return int(sides[0]), int(sides[1])
+
+
+def _file(path: str) -> str:
+    """Return what tells a file from what it is after a change, wherever its folder is."""
+    found = os.stat(path)
+    return f"{Path(path).name} {found.st_size} {found.st_mtime_ns}"
 
 
 def _constant(name: str, given: Any, n_channels: int) -> Tensor:

@@ -583,12 +583,14 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: few)
     large = np.kron(few.images, np.ones((3, 3)))
     monkeypatch.setattr(skdeepclust.datasets, "load_mnist", lambda **_: (large, few.target))
-    epochs = {"DeepClustering": 2, "MCDCClustering": 1, "VaDEClustering": 1}
+    epochs = {"DeepClustering": 1, "MCDCClustering": 1, "VaDEClustering": 1}
+    epochs |= {"TEMIClustering": 5, "TURTLEClustering": 20}
     for cls, max_epochs in epochs.items():
         whole = getattr(skdeepclust, cls)
+        once = {"n_init": 1} if "n_init" in whole().get_params() else {}
 
-        def short(*args, whole=whole, max_epochs=max_epochs, **kwargs):
-            return whole(*args, **{**kwargs, "n_init": 1, "max_epochs": max_epochs, "verbose": 0})
+        def short(*args, whole=whole, max_epochs=max_epochs, once=once, **kwargs):
+            return whole(*args, **{**kwargs, **once, "max_epochs": max_epochs, "verbose": 0})
 
         monkeypatch.setattr(skdeepclust, cls, short)
     path = tmp_path / "picture.png"

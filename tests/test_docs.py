@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import skdeepclust
-from benchmarks import readme
+from benchmarks import readme, report
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -85,3 +85,26 @@ def test_readme_has_the_records_figures():
     assert readme.updated(text) == text
     with pytest.raises(ValueError, match="records: begin"):
         readme.updated("no table")
+
+
+DIRECTIVE = re.compile(r"```\{benchmark\} (\w+)\n((?::.*\n)*)```")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_tables_that_pages_show_have_their_rows_and_columns(page):
+    """As the extension reads them, which needs Sphinx."""
+
+    def listed(text):
+        return [part.strip() for part in text.split(";")]
+
+    text = page.read_text(encoding="utf-8")
+    found = DIRECTIVE.findall(text)
+    assert len(found) == text.count("```{benchmark}")
+    for name, lines in found:
+        table = importlib.import_module(f"benchmarks.tables.{name}")
+        options = dict(re.findall(r":([\w-]+): (.*)", lines))
+        assert set(options) <= {"row", "data", "columns", "n-samples", "device"}
+        for option, known in ("row", getattr(table, "ORDER", table.ROWS)), ("data", table.DATA):
+            assert set(listed(options.get(option, ""))) <= {*known, ""}
+        columns = listed(options["columns"]) if "columns" in options else None
+        report.grid(table, report.read_all(table), lambda line: True, columns)

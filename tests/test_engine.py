@@ -340,7 +340,7 @@ def test_network_with_weights_of_five_dimensions(images):
 
 def test_progress_bars(images, capsys):
     bar = ProgressBar(detect_notebook=False)  # which shows losses after a tenth of a second
-    STDACClustering(**{**FAST, "batch_size": 2}, callbacks=[bar]).fit(images)
+    STDACClustering(**{**FAST, "batch_size": 4, "max_epochs": 1}, callbacks=[bar]).fit(images)
     assert "train_loss" in capsys.readouterr().err
     STDACClustering(**{**FAST, "n_init": 2}, verbose=1).fit(images)
     shown = capsys.readouterr().err

@@ -406,6 +406,21 @@ def test_other_files_of_a_folder_are_other_images(folder, tmp_path):
         extractor.transform(folder)
 
 
+def test_a_file_that_was_written_anew_is_another_image(tmp_path, monkeypatch):
+    """Even where it isn't among those that are compared."""
+    monkeypatch.setattr(features, "N_LOOKED_AT", 2)
+    for i in range(5):
+        Image.new("RGB", (16, 16), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    images, out = ImageFolder(tmp_path, (16, 16)), tmp_path / "Z.npy"
+    extractor = FeatureExtractor(nn.Flatten()).fit(images)
+    before = np.array(extractor.transform(images, out=out))
+    Image.new("RGB", (16, 16), "white").save(tmp_path / "2.png")
+    with pytest.raises(ValueError, match="out="):
+        extractor.transform(images, out=out)
+    after = extractor.transform(images, out=tmp_path / "anew.npy")
+    assert (np.abs(after - before).max(1) > 0).tolist() == [False, False, True, False, False]
+
+
 @pytest.mark.parametrize("path", ["nowhere/out.npy", ""])
 def test_out_is_no_file(colours, tmp_path, path):
     with pytest.raises(ValueError, match="out must be the path of a file in a folder that exists"):

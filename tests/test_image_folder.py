@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from sklearn.model_selection import GridSearchCV
 from torch.utils.data import DataLoader
 
+from skdeepclust import AutoencoderClustering, select_n_clusters
 from skdeepclust.datasets import ImageFolder, _image_folder
 
 SIZE = (24, 40)
@@ -70,6 +72,32 @@ def test_dataset(folder, upright):
             images[index]
     with pytest.raises(TypeError):
         images[:2]
+
+
+def test_rows_are_a_folder(folder):
+    folder = ImageFolder(folder, SIZE)
+    rows = np.array([6, 1, 1])
+    for part in (folder[rows], folder[rows.tolist()], folder[rows, ...]):
+        assert isinstance(part, ImageFolder)
+        assert part.paths.tolist() == folder.paths[rows].tolist()
+        assert part.labels.tolist() == folder.labels[rows].tolist()
+        assert part.shape == (3, *folder.shape[1:])
+        np.testing.assert_array_equal(part[0], folder[6])
+    assert len(folder[2:5]) == 3
+    assert len(folder[folder.labels == 1]) == 4
+    assert len(folder) == 8
+
+
+def test_searches_take_folders(folder):
+    folder = ImageFolder(folder, SIZE)
+    model = AutoencoderClustering(2, n_init=1, max_epochs=1, hidden_sizes=(8,), random_state=0)
+    search = GridSearchCV(model, {"lr": [1e-3, 1e-2]}, cv=2).fit(folder)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    np.testing.assert_array_equal(
+        search.predict(folder), search.predict(np.stack([folder[i] for i in range(8)]))
+    )
+    found = select_n_clusters(model, folder, [2], n_splits=1, random_state=0)
+    assert np.isfinite(found.strength).all()
 
 
 def test_nothing_is_kept(folder, upright):

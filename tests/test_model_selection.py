@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import FeatureAgglomeration, KMeans
 from sklearn.datasets import make_blobs
@@ -44,7 +45,8 @@ def test_finds_the_number_of_blobs(n_features, centers, state):
 def test_order_of_the_numbers_and_jobs_change_nothing():
     X, _ = make_blobs(200, centers=3, random_state=0)
     first = select_n_clusters(KMeans(n_init=1), X, [2, 3, 4], random_state=0)
-    second = select_n_clusters(KMeans(n_init=1), X, [4, 3, 3, 2], random_state=0, n_jobs=2)
+    with parallel_config("threading"):  # processes: test_n_jobs.py
+        second = select_n_clusters(KMeans(n_init=1), X, [4, 3, 3, 2], random_state=0, n_jobs=2)
     np.testing.assert_array_equal(first.strength, second.strength)
     np.testing.assert_array_equal(first.stability, second.stability)
 

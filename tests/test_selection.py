@@ -91,3 +91,17 @@ def test_consensus_corrects_independent_mistakes():
     together = clustering_accuracy_score(true, consensus(voters).argmax(1))
     assert single < 0.85
     assert together > 0.97
+
+
+def test_points_of_the_criterion_are_bounded_by_their_values(monkeypatch):
+    monkeypatch.setattr("skdeepclust._training._selection.MAX_VALUES", 3200)
+    X = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    criterion = NeighborCriterion(X)
+    assert len(criterion.neighbors) == 50
+    labels = np.eye(2)[np.arange(100) // 2 % 2]
+    found = criterion(labels)
+    neighbors = NearestNeighbors(n_neighbors=5).fit(X[::2].flatten(1)).kneighbors()[1]
+    half = labels[::2].argmax(1)
+    own, others = np.repeat(half, 5), half[neighbors].ravel()
+    both = np.r_[own, others], np.r_[others, own]
+    assert found == pytest.approx(mutual_info_score(*both), abs=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.special import xlogy
@@ -11,7 +13,8 @@ from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.samples import Samples
 
 N_NEIGHBORS = 5
-MAX_SAMPLES = 10_000  # for neighbours: more cost time (quadratic) and add little
+# For neighbours: more cost time (quadratic), or memory if they are large, and add little.
+MAX_SAMPLES, MAX_VALUES = 10_000, 2**25
 
 
 class NeighborCriterion:
@@ -23,11 +26,13 @@ class NeighborCriterion:
     Parameters
     ----------
     X : Samples or Tensor of shape (n, *input_shape)
-        Standardised samples; at most 10,000 of them, evenly spaced, are used.
+        Standardised samples; at most 10,000 of them, evenly spaced, are used, and fewer of more
+        than 3,355 values: those that 128 MiB hold.
     """
 
     def __init__(self, X: Samples | Tensor) -> None:
-        step = -(-len(X) // MAX_SAMPLES)
+        n_kept = max(2, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
+        step = -(-len(X) // n_kept)
         self.samples = slice(0, None, step)
         points = X[self.samples].flatten(1)
         n_neighbors = min(N_NEIGHBORS, len(points) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,8 @@ from skdeepclust.engine import Phase
 from skdeepclust.objective import PseudoLabels
 from skdeepclust.samples import Samples
 
-MAX_SAMPLES = 100_000  # that k-means sees, evenly spaced: so many are enough for its centres
+# That k-means sees at once, evenly spaced: so many are enough for its centres.
+MAX_SAMPLES, MAX_VALUES = 100_000, 2**26
 
 
 @estimator
@@ -47,8 +49,9 @@ class WarmStartMixin(BaseDeepClusterer):
         """Return the phase that learns k-means' clusters; with settings of its own, no paper's."""
         seed = int(torch.randint(2**31 - 1, ()))
         kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-        step = -(-len(X) // MAX_SAMPLES)
+        n_kept = max(self.n_clusters, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
+        step = -(-len(X) // n_kept)
         kmeans.fit(X[::step].flatten(1).cpu().numpy())
-        labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in X.slices(MAX_SAMPLES)]
+        labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in X.slices(n_kept)]
         objective = PseudoLabels(torch.from_numpy(np.concatenate(labels)).long(), augmentation)
         return Phase(objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -88,6 +89,9 @@ class ImageFolder(Dataset):
     out. 16-bit colour loses its lower byte. Floats are left out, since nothing says what is black
     and what is white.
 
+    ``folder[3]`` is an image, read then; ``folder[:100]``, or rows in an array, a folder of these,
+    of which nothing is read. So searches and :func:`~skdeepclust.select_n_clusters` take folders.
+
     Large JPEGs are decoded at the half, the quarter or the eighth of their size, if that is at
     least twice `size`.
 
@@ -163,8 +167,20 @@ class ImageFolder(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return _decode(self.paths[operator.index(index)], self.size, self.mode)
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray | list | tuple) -> ImageFolder: ...
+    def __getitem__(self, index: Any) -> np.ndarray | ImageFolder:
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:
+            index = index[0]  # so scikit-learn's searches take rows
+        if not isinstance(index, slice) and np.ndim(index) == 0:
+            return _decode(self.paths[operator.index(index)], self.size, self.mode)
+        part = copy.copy(self)
+        part.paths = self.paths[index]
+        part.labels = None if self.labels is None else self.labels[index]
+        part.shape = (len(part.paths), *self.shape[1:])
+        return part
 
 
 def _pillow() -> Any:

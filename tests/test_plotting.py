@@ -49,6 +49,7 @@ from skdeepclust.plotting import (  # noqa: E402
     MergeTreeDisplay,
     SpatialTransformerDisplay,
     TrainingCurvesDisplay,
+    _images,
 )
 from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
 from skdeepclust.plotting._images import to_unit_range  # noqa: E402
@@ -265,6 +266,18 @@ def test_a_search_without_the_best_estimator_says_what_makes_it(
     search = fitted_once(GridSearchCV(deep, {"lr": [1e-3]}, cv=2, refit=False), X)
     with pytest.raises(ValueError, match=r"`estimator\.best_estimator_` instead, .*refit=True"):
         draw(display, search, X)
+
+
+@pytest.mark.parametrize("display", [ClusterMontageDisplay, SpatialTransformerDisplay])
+def test_only_what_is_shown_is_read(display, st_dac, images, monkeypatch):
+    read = []
+    check = _images.check_images
+    monkeypatch.setattr(
+        _images, "check_images", lambda X, name: read.append(len(X)) or check(X, name)
+    )
+    drawn = display.from_estimator(st_dac, images, n_images=3)
+    assert 3 <= sum(read) <= 24 < len(images)
+    plt.close(drawn.figure_)
 
 
 @pytest.mark.parametrize("display", IMAGE_DISPLAYS)

@@ -147,14 +147,32 @@ def _deep_part(estimator: Any, place: str) -> tuple[Any, str]:
     return next((part for part in found if part[0] is not None), (None, place))
 
 
-def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
-    """Return `X`, in any layout that `estimator` takes, as `check_images` does.
+class EstimatorImages:
+    """`X`, in any layout that an estimator takes, of which the images that are shown are read.
 
     The estimator is one that `check_estimator` lets pass with ``on_images=True``.
     """
-    # in place, for there may be many; float32 would coarsen values far from 0
-    x = check_X(estimator, X, reset=False, features=False)[:].double()
-    return check_images(x.mul_(estimator.input_scale_).add_(estimator.input_mean_), name)
+
+    def __init__(self, estimator: Any, X: Any, name: str = "X") -> None:
+        self.estimator, self.name = estimator, name
+        self.samples = check_X(estimator, X, reset=False, features=False)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
+        """Return images as `check_images` does, for an array of indices of any shape."""
+        wanted = np.arange(len(self))[index]
+        rows = np.unique(wanted)
+        # in place, for there may be many; float32 would coarsen values far from 0
+        x = self.samples[torch.from_numpy(rows)].double()
+        x = x.mul_(self.estimator.input_scale_).add_(self.estimator.input_mean_)
+        return check_images(x, self.name)[np.searchsorted(rows, wanted)]
+
+
+def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
+    """Return all of `X`, in any layout that `estimator` takes, as `check_images` does."""
+    return EstimatorImages(estimator, X, name)[:]
 
 
 def transformed_images(estimator: Any, X: Any) -> np.ndarray:

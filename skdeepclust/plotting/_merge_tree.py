@@ -12,11 +12,11 @@ from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.hierarchy import cut_tree, merge_tree
 from skdeepclust.plotting._embedding import PALETTE
 from skdeepclust.plotting._images import (
+    EstimatorImages,
     check_estimator,
     check_images,
     cluster_labels,
     draw_grid,
-    estimator_images,
     from_torch,
     import_pyplot,
     most_and_least,
@@ -209,7 +209,7 @@ class MergeTreeDisplay:
         check_estimator(estimator, "predict_proba", "merge_tree_")
         probabilities = np.asarray(estimator.predict_proba(X))
         is_of_images = isinstance(estimator, BaseDeepEstimator) and len(estimator.input_shape_) == 3
-        images = estimator_images(estimator, X) if is_of_images else None
+        images = EstimatorImages(estimator, X) if is_of_images else None
         return cls._from_arrays(
             estimator.merge_tree_, images, probabilities, n_images, cluster_names
         ).plot(n_clusters=n_clusters, cmap=cmap, figure=figure)
@@ -280,7 +280,7 @@ class MergeTreeDisplay:
     def _from_arrays(
         cls,
         tree: np.ndarray,
-        images: np.ndarray | None,
+        images: np.ndarray | EstimatorImages | None,
         probabilities: Any,
         n_images: int,
         cluster_names: Sequence[str] | None,

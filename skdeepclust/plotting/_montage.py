@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    EstimatorImages,
     check_estimator,
     check_images,
     cluster_labels,
     draw_grid,
-    estimator_images,
     import_pyplot,
     most_and_least,
     panels,
@@ -161,7 +161,7 @@ class ClusterMontageDisplay:
         """
         import_pyplot(cls)
         check_estimator(estimator, "predict_proba", on_images=True)
-        images = estimator_images(estimator, X)
+        images = EstimatorImages(estimator, X)
         return cls._from_images(
             images, estimator.predict_proba(X), n_images, cluster_names, cmap, figure
         )
@@ -225,7 +225,7 @@ class ClusterMontageDisplay:
     @classmethod
     def _from_images(
         cls,
-        images: np.ndarray,
+        images: np.ndarray | EstimatorImages,
         probabilities: Any,
         n_images: int,
         cluster_names: Sequence[str] | None,

@@ -12,10 +12,10 @@ from sklearn.utils import check_scalar
 from torch.utils.data import Dataset, Subset
 
 from skdeepclust.plotting._images import (
+    EstimatorImages,
     check_estimator,
     check_images,
     draw_grid,
-    estimator_images,
     import_pyplot,
     panels,
     to_unit_range,
@@ -151,14 +151,15 @@ class SpatialTransformerDisplay:
         import_pyplot(cls)
         check_scalar(n_images, "n_images", Integral, min_val=1)
         check_estimator(estimator, "spatial_transform", on_images=True)
-        original = estimator_images(estimator, X)
+        original = EstimatorImages(estimator, X)
         columns = {"original": original[:n_images]}
+        shape = (len(original), *columns["original"].shape[1:])
         for title, images in (stages or {}).items():
             images = check_images(images, f"stages[{title!r}]")
-            if images.shape != original.shape:
+            if images.shape != shape:
                 raise ValueError(
                     f"stages[{title!r}] must have the shape of X with channels last, "
-                    f"{original.shape}; got {images.shape}."
+                    f"{shape}; got {images.shape}."
                 )
             columns[title] = images[:n_images]
         if isinstance(X, Dataset):

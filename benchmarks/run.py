@@ -419,6 +419,7 @@ def run(job: Job) -> dict[str, Any]:
 def run_if_missing(job: Job) -> bool:
     """Run a job that has no record yet; return whether there was something to run."""
     if job.path.exists():
+        print(f"there already: {job.path} (remove it to run it again)", flush=True)
         return False
     print(f"running {job.table_name} {job.name}", flush=True)
     records.save(job.path, run(job))

@@ -24,16 +24,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import skdeepclust
 from skdeepclust._files import put_in_place
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder, export_folder
+from skdeepclust.engine import resolved_device
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
 FLAGSHIP = "flagship"
 FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
+OPTIONS = {
+    "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
+    "verbose": "--quiet", "checkpoint": "--out",
+}  # fmt: skip
 AGAIN = "Stopped. The same command goes on from the last epoch that was saved."
 
 
@@ -60,6 +63,8 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _number(text: str) -> int | str:
     """Return a number of clusters, or that it is to be found."""
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer or auto; got {text!r}")
     return text if text == "auto" else int(text)
 
 
@@ -127,6 +132,9 @@ def _shown() -> Iterator[list[str]]:
 
 def _estimator(arguments: argparse.Namespace) -> Any:
     """Return the estimator that is asked for; raise a ValueError if there is none such."""
+    for name in dict(arguments.set):
+        if name in OPTIONS:
+            raise ValueError(f"--set {name}=... must be given as {OPTIONS[name]}")
     estimator = _methods()[arguments.method](
         n_clusters=arguments.n_clusters,
         random_state=arguments.random_state,
@@ -135,20 +143,20 @@ def _estimator(arguments: argparse.Namespace) -> Any:
         verbose=int(not arguments.quiet),
     ).set_params(**dict(arguments.set))
     estimator._validate_params()  # before the images are read
+    resolved_device(arguments.device)
     return estimator
 
 
-def _features(folder: ImageFolder, arguments: argparse.Namespace) -> np.ndarray:
-    """Return the features of all images, which are kept beside the result."""
-    from skdeepclust import FeatureExtractor
-
-    extractor = FeatureExtractor(
+def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
+    """Return what makes features, which are kept beside the result, with its network loaded."""
+    extractor = skdeepclust.FeatureExtractor(
         arguments.features,
         device=arguments.device,
         out=arguments.out / "features.npy",
         verbose=int(not arguments.quiet),
     )
-    return extractor.transform(folder)
+    extractor._pretrained()  # before the images are read
+    return extractor
 
 
 def _write_labels(path: Path, folder: ImageFolder, probabilities: Any, scores: Any) -> None:
@@ -173,6 +181,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(text, flush=True)
 
     estimator, out = _estimator(arguments), arguments.out
+    extractor = None if arguments.features is None else _extractor(arguments)
     mode = "L" if arguments.grey else "RGB"
     side = arguments.size
     if side is None:
@@ -188,7 +197,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
-    X: Any = folder if arguments.features is None else _features(folder, arguments)
+    X: Any = folder if extractor is None else extractor.transform(folder)
     with _shown() as texts:
         estimator.fit(X)
     if any("was interrupted" in text for text in texts):
@@ -229,6 +238,8 @@ def main(argv: list[str] | None = None) -> int:
         return FILE_PROBLEM
     except (ImportError, TypeError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if "checkpoint=" in str(error) or "out=" in str(error):  # of another folder or setting
+            print(f"Remove it from {arguments.out}, or give another --out.", file=sys.stderr)
         return NO_GOOD
 
 

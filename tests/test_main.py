@@ -111,15 +111,39 @@ def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):
         ((tmp_path / "text", tmp_path / "out"), "none can be read: a.png (no image that Pillow"),
         ((photos, tmp_path / "out", "lr=-1"), "The 'lr' parameter of DeepClustering must be"),
         ((photos, tmp_path / "out", "kittens=3"), "Invalid parameter 'kittens'"),
+        ((photos, tmp_path / "out", "n_clusters=5"), "must be given as --n-clusters"),
     ]:
         assert run(*arguments) == 2
         assert message in capsys.readouterr().err
     assert run(photos, tmp_path / "out", n_clusters=151) == 2
     assert "n_samples=150 should be >= n_clusters=151" in capsys.readouterr().err
-    for words in (["x"], ["x", "--n-clusters", "3", "--method", "y"], ["--set", "lr"]):
+    no_number = ["x", "--n-clusters", "foo"]
+    for words in (["x"], no_number, [*no_number[:2], "3", "--method", "y"], ["--set", "lr"]):
         with pytest.raises(SystemExit) as info:
             main(words)
         assert info.value.code == 2
+    assert "must be an integer or auto; got 'foo'" in capsys.readouterr().err
+
+
+def test_what_can_not_be_had_is_said_before_images_are_read(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr("skdeepclust.__main__.ImageFolder")
+    for option, value in (("--device", "foo"), ("--features", "nosuch")):
+        assert run(photos, tmp_path / "out", option, value) == 2
+        assert value in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_setting_says_what_to_remove(photos, tmp_path, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(skdeepclust.DeepClustering, "predict_proba", stop)
+        assert run(photos, tmp_path / "out", max_epochs=1) == 130
+    capsys.readouterr()
+    assert run(photos, tmp_path / "out", max_epochs=2) == 2
+    assert f"Remove it from {tmp_path / 'out'}, or give another --out" in capsys.readouterr().err
 
 
 def test_what_can_not_be_written(photos, tmp_path, capsys, monkeypatch):
@@ -148,7 +172,7 @@ def test_goes_on_after_an_interruption(photos, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(_checkpoint.Checkpoint, "save", then_stop)
     assert run(photos, tmp_path / "out", max_epochs=4) == 130
-    assert "The same command goes on from here" in capsys.readouterr().err
+    assert "The same command goes on from the last epoch" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.pt"]
     assert run(photos, tmp_path / "out", max_epochs=4) == 0
     n_saved = len(saved)
@@ -181,6 +205,9 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
     class Extractor:
         def __init__(self, network, **parameters):
             self.asked = network, parameters
+
+        def _pretrained(self):
+            asked.clear()  # before the images are read
 
         def transform(self, folder):
             asked.append((*self.asked, folder[0].shape))

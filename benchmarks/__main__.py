@@ -59,7 +59,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="of the queue on the CPU: 1")
     parser.add_argument("--device", default=records.default_device())
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
-    parser.add_argument("--data-home", type=Path)
+    parser.add_argument("--data-home", type=Path, help="folder of folders, such as mnist")
     parser.add_argument("--budget-minutes", type=float, help="of the queue")
     parser.add_argument("--render", action="store_true", help="run nothing, write the tables")
     parser.add_argument("--figures", action="store_true", help="draw those that need models, too")
@@ -77,7 +77,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         for name, known in (("data", table.DATA), ("row", table.ROWS)):
             for given in getattr(args, name):
                 if given not in known:
-                    parser.error(f"--{name}: {given!r} is none of {', '.join(known)}")
+                    parser.error(f"--{name}: {given!r} is none of {'; '.join(known)}")
     return args
 
 

@@ -88,7 +88,14 @@ def usps(data_home: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return all 9,298 images of USPS, of 16 x 16, in [0, 1]: usps/usps.h5 of the data home."""
     import h5py
 
-    with h5py.File(Path(data_home or ".") / "usps" / "usps.h5") as file:
+    path = Path(data_home or ".") / "usps" / "usps.h5"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} isn't there. It is the HDF5 file of USPS that is passed around, with groups "
+            "train (7,291 images) and test (2,007) of data in [0, 1] and target, and an MD5 sum of "
+            "355df6b942eb766252e0340bc019b0b9; --data-home names the folder above usps."
+        )
+    with h5py.File(path) as file:
         parts = [[file[part][what][:] for part in ("train", "test")] for what in ("data", "target")]
     images, labels = (np.concatenate(part) for part in parts)
     return images.reshape(-1, 16, 16).astype(np.float32), labels.astype(np.int64)

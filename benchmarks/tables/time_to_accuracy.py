@@ -49,7 +49,12 @@ def animals(data_home: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Return 10,000 silhouettes of ten animals, of 28 x 28."""
 
     def read(what: str) -> np.ndarray:
-        (path,) = (Path(data_home or ".") / "animals").glob(f"*_{what}_*.gz")
+        path = Path(data_home or ".") / "animals" / f"animal_{what}_version_3.gz"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} isn't there. It is in the Python package animal-mnist 0.4; --data-home "
+                "names the folder above animals."
+            )
         with gzip.open(path) as file:
             return np.asarray(pickle.load(file))
 

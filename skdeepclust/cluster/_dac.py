@@ -153,7 +153,8 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
         batch normalisation statistics of that group. None: as many as fit a cache (167 images of
         28x28 on average). 32 in the authors' code (Keras' ``predict``). That they are drawn, and
         not those of a batch, matters more: a batch that were a group would agree with itself,
-        whatever the statistics of others are.
+        whatever the statistics of others are. With groups of 32 in the batches' order, ACC on all
+        of MNIST was 0.907 in place of 0.986 (no spatial transformers, one random state).
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters,
         then the one with the highest :meth:`score`. "auto": 8, or 1 where k-means gives the

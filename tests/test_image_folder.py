@@ -71,7 +71,7 @@ def test_dataset(folder, upright):
         with pytest.raises(IndexError):
             images[index]
     with pytest.raises(TypeError):
-        images[:2]
+        images[1.0]
 
 
 def test_rows_are_a_folder(folder):

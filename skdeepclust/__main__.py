@@ -238,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         return FILE_PROBLEM
     except (ImportError, TypeError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        if "checkpoint=" in str(error) or "out=" in str(error):  # of another folder or setting
+        if re.search(r"\b(checkpoint|out)=", str(error)):  # of another folder or setting
             print(f"Remove it from {arguments.out}, or give another --out.", file=sys.stderr)
         return NO_GOOD
 

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -233,6 +235,14 @@ def test_warm_start_is_a_phase_of_its_own(images):
     kmeans = KMeans(3, n_init=10, random_state=0).fit_predict(images.reshape(200, -1))
     agreement = [normalized_mutual_info_score(kmeans, e.labels_) for e in (warm, cold)]
     assert agreement[0] > agreement[1] + 0.1
+
+
+def test_warm_start_keeps_enough_large_samples_for_k_means(images, monkeypatch):
+    monkeypatch.setattr("skdeepclust.cluster._warm_start.MAX_VALUES", 64)
+    model = STDACClustering(90, init="kmeans", n_init=1, max_epochs=1, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # clusters that stay empty
+        assert len(model.fit_predict(images)) == 200
 
 
 def test_empty_clusters_warn_and_lose(images):

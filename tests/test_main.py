@@ -133,6 +133,15 @@ def test_what_can_not_be_had_is_said_before_images_are_read(photos, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bad_dropout_is_no_file_to_remove(photos, tmp_path, capsys, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("dropout=2 must be in [0, 1)")
+
+    monkeypatch.setattr(skdeepclust.DeepClustering, "fit", refuse)
+    assert run(photos, tmp_path / "out") == 2
+    assert capsys.readouterr().err == "error: dropout=2 must be in [0, 1)\n"
+
+
 def test_a_changed_setting_says_what_to_remove(photos, tmp_path, capsys, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt

@@ -49,8 +49,8 @@ class WarmStartMixin(BaseDeepClusterer):
         """Return the phase that learns k-means' clusters; with settings of its own, no paper's."""
         seed = int(torch.randint(2**31 - 1, ()))
         kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-        n_kept = max(self.n_clusters, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
-        step = -(-len(X) // n_kept)
+        n_kept = max(1, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
+        step = max(1, min(-(-len(X) // n_kept), len(X) // self.n_clusters))
         kmeans.fit(X[::step].flatten(1).cpu().numpy())
         labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in X.slices(n_kept)]
         objective = PseudoLabels(torch.from_numpy(np.concatenate(labels)).long(), augmentation)

@@ -153,7 +153,7 @@ def listing(tables: dict[str, ModuleType], device: str) -> str:
         options = list(dict.fromkeys(option for job in every for option in job.of_paper))
         text += [
             f"{name}: {(table.__doc__ or '').splitlines()[0]}",
-            f"  rows: {', '.join(table.ROWS)}",
+            f"  rows: {'; '.join(table.ROWS)}",
             f"  data: {', '.join(table.DATA)}",
             *([f"  options: {', '.join(options)}"] if options else []),
             f"  records: {len(report.read_all(table))}",

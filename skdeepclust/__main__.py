@@ -115,19 +115,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _shown() -> Iterator[list[str]]:
-    """Print warnings as they come, in a line each, and keep their texts."""
-    texts: list[str] = []
+def _shown() -> Iterator[None]:
+    """Print warnings as they come, in a line each."""
 
     def show(message: Any, *args: Any) -> None:
-        texts.append(str(message))
-        if "was interrupted" not in texts[-1]:  # of that the exit status tells
+        if "was interrupted" not in str(message):  # of that the exit status tells
             print(f"warning: {message}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show  # type: ignore[assignment]
-        yield texts
+        yield
 
 
 def _estimator(arguments: argparse.Namespace) -> Any:
@@ -198,9 +196,9 @@ def _run(arguments: argparse.Namespace) -> int:
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any = folder if extractor is None else extractor.transform(folder)
-    with _shown() as texts:
+    with _shown():
         estimator.fit(X)
-    if any("was interrupted" in text for text in texts):
+    if estimator.interrupted_:
         raise KeyboardInterrupt
     estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
     _write_labels(out / "labels.csv", folder, estimator.predict_proba(X), estimator.outlier_scores_)

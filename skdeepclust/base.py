@@ -104,6 +104,7 @@ class _Fitted:
     input_mean_: float
     _input_range: tuple[float, float]
     input_scale_: float
+    interrupted_: bool
     _sample_shape: tuple[int, ...]
     _sample_dtype: Any  # np.float32 or np.float64
 
@@ -168,6 +169,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     input_mean_, input_scale_ : float
         Global mean and standard deviation of the training samples, or of those of a fitted
         estimator that was given.
+    interrupted_ : bool
+        Whether Ctrl-C ended the fit before its end.
     n_features_in_ : int
         Number of values a sample.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -465,6 +468,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Take over what a run has learnt."""
         self.network_ = run.network.eval()
         self.history_ = run.history
+        self.interrupted_ = run.interrupted
         self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
 
     def _warn_of_failure(self, run: Run) -> None:

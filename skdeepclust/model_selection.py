@@ -17,6 +17,7 @@ from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skdeepclust._progress import Bar
+from skdeepclust._sklearn import fitted
 
 
 @dataclass
@@ -97,7 +98,7 @@ def _of_halves(
     estimator: Any, X: Any, halves: list[np.ndarray], n_clusters: int
 ) -> tuple[list[float], float]:
     """Return the prediction strength of both halves, and the agreement of their models."""
-    models = [clone(estimator).fit(_safe_indexing(X, half)) for half in halves]
+    models = [fitted(clone(estimator), _safe_indexing(X, half)) for half in halves]
     of_all = [np.asarray(model.predict(X)) for model in models]
     strength = [
         prediction_strength(of_all[own][half], of_all[1 - own][half], n_clusters)
@@ -155,6 +156,8 @@ def select_n_clusters(
     ------
     ValueError
         If an argument is not valid.
+    KeyboardInterrupt
+        On Ctrl-C, which ends all fits.
 
     See Also
     --------

@@ -33,6 +33,8 @@ class Samples(Dataset):
     shape : tuple of int
         (n, *input_shape).
     device : torch.device
+    window : int or None
+        How many samples are at hand at once, within which an order is drawn. None: all.
 
     Examples
     --------
@@ -43,6 +45,8 @@ class Samples(Dataset):
     tensor([[-1.],
             [ 1.]])
     """
+
+    window: int | None = None
 
     def __init__(self, values: Tensor, levels: Tensor | None = None) -> None:
         self.values = values

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Real
+from os import PathLike
 from threading import Lock
 from typing import Any, Protocol
 
@@ -126,13 +127,31 @@ def check_not_masked(X: Any) -> None:
 
 
 def check_numbers(X: np.ndarray) -> np.ndarray:
-    """Return an array; raise a ValueError if it holds dates, which NumPy makes numbers of."""
+    """Return an array; raise a ValueError if it holds names or dates.
+
+    NumPy makes numbers of dates. Strings that are numbers, as ``"1.5"``, pass.
+    """
     if X.dtype.kind in "mMV":
         raise ValueError(
             f"X must hold numbers; got {X.dtype}. X.astype(float) makes numbers of dates and "
             "times, but of missing ones, too."
         )
+    if X.dtype.kind in "OSU":
+        for value in X.flat:
+            if isinstance(value, str | bytes | PathLike) and not _is_number(value):
+                raise ValueError(
+                    f"X must hold numbers; got {value!r}. Files of images are read by "
+                    "skdeepclust.datasets.ImageFolder."
+                )
     return X
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def tensor_values(X: Tensor) -> Tensor:
@@ -261,6 +280,8 @@ class StreamedSamples(Samples):
         Bytes that what is read may take at most, all in all.
     """
 
+    window: int
+
     def __init__(
         self,
         source: Source,
@@ -277,7 +298,7 @@ class StreamedSamples(Samples):
         self._extremes = extremes
         self._bytes_each = stored_bytes((1, *input_shape), source.dtype)
         # two windows, and a third in the making
-        self._window = max(2, memory_limit // 3 // self._bytes_each)
+        self.window = max(2, memory_limit // 3 // self._bytes_each)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -339,7 +360,7 @@ class StreamedSamples(Samples):
 
     def _window_of(self, chunk_size: int) -> int:
         """Return how many samples of whole chunks are read at once."""
-        return max(1, self._window // chunk_size) * chunk_size
+        return max(1, self.window // chunk_size) * chunk_size
 
     def _windows(self, indices: Iterable[slice] | Iterable[Tensor]) -> Iterator[list[Any]]:
         """Yield indices in groups, which are read at once."""

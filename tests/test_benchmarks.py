@@ -99,7 +99,7 @@ SMOKE = {  # rows and what is set, so that each takes about a second
         ["k-means", "SimCLR + k-means", "SCAN", "(a)", "ProFeat_s", "ProFeat_e"],
         {
             "small": True, "simclr_epochs": 1, "scan_epochs": 1, "self_label_epochs": 1,
-            "refine_epochs": 1, "rounds": 2, "n_models": 2, "n_heads": 2,
+            "refinement_epochs": 1, "rounds": 2, "n_models": 2, "n_heads": 2,
         },
     ),
     "baselines": (["k-means", "DeepCluster", "Triplets", "ADC"], {"small": True, "max_epochs": 1}),

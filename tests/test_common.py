@@ -100,7 +100,7 @@ FAST = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 50, "random
 WITHOUT_EXTRAS = {"manifold": PCA(2)}  # defaults of which need a package that isn't required
 SHORTER = {
     **WITHOUT_EXTRAS,
-    "refine_epochs": 1,
+    "refinement_epochs": 1,
     "self_label_epochs": 1,
     "n_rounds": 2,
     "confident_only": False,
@@ -199,7 +199,7 @@ def cheap(Estimator):
     elif Estimator is skdeepclust.TURTLEClustering:
         cheaper, of_part = {"max_epochs": 60, "n_inner_steps": 5, "n_init": 1}, {}
     else:
-        cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refine_epochs": 5, "max_epochs": 20}
+        cheaper = {"n_rounds": 2, "self_label_epochs": 5, "refinement_epochs": 5, "max_epochs": 20}
         cheaper["n_init"] = 1
         of_part = {"max_epochs": 20}
     cheaper |= LIGHTER.get(Estimator.__name__, {})
@@ -538,6 +538,7 @@ def test_interruption_leaves_a_usable_estimator(Estimator, images):
     estimator = fast(Estimator, max_epochs=50, callbacks=[Interrupt()])
     with pytest.warns(ConvergenceWarning, match="interrupted after [1-3] epochs"):
         estimator.fit(images)
+    assert estimator.interrupted_
     np.testing.assert_array_equal(estimator.predict(images), estimator.labels_)
 
 
@@ -573,7 +574,7 @@ SMALLEST = {
     "finetune_epochs": 1,
     "label_epochs": 1,
     "siamese_epochs": 1,
-    "refine_epochs": 1,
+    "refinement_epochs": 1,
     "self_label_epochs": 1,
     "self_label_batch_size": 16,
     "n_rounds": 2,

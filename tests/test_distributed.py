@@ -93,7 +93,7 @@ def cases(batch_size):
         "SimCLR": SimCLR(**simclr),
         "SCAN": SCANClustering(**scan),
         "ProFeat": ProFeatClustering(
-            **scan, n_rounds=2, refine_epochs=1, refine_lr=1e-2, confident_only=False
+            **scan, n_rounds=2, refinement_epochs=1, refinement_lr=1e-2, confident_only=False
         ),
         "IMSAT": IMSATClustering(
             **{k: v for k, v in clusterer.items() if k != "augmentation"},

@@ -552,6 +552,16 @@ def test_one_warning_names_ten(tmp_path, upright):
     assert str(caught[0].message).endswith(f": {named} and 4 more.")
 
 
+def test_photos_of_formats_that_are_not_read_are_named(tmp_path, upright):
+    (tmp_path / "1.HEIC").write_bytes(b"a phone's")
+    named = r"read: 1\.HEIC \(convert it to JPEG or PNG\)"
+    with pytest.raises(ValueError, match=f"none can be {named}"):
+        ImageFolder(tmp_path, SIZE)
+    save(upright, tmp_path / "2.png")
+    with pytest.warns(UserWarning, match=f"they can't be {named}"):
+        assert len(ImageFolder(tmp_path, SIZE)) == 1
+
+
 def test_other_formats_are_not_tried(tmp_path, upright):
     """Pillow would hand PostScript to Ghostscript."""
     save(upright, tmp_path / "1.png")

@@ -1,5 +1,7 @@
 """The input contract, on one estimator: all share it."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -291,6 +293,21 @@ def test_dates_beside_numbers_in_a_table_of_polars():
     frame = pl.DataFrame({"a": [1.0, 2.0, 3.0]}).with_columns(when=pl.datetime(2020, 1, 1))
     with pytest.raises((TypeError, ValueError), match="datetime64"):
         AutoencoderClustering(2, max_epochs=1).fit(frame)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        ["photos/1.jpg", "photos/2.jpg"],
+        [Path("photos/1.jpg"), Path("photos/2.jpg")],
+        np.array([["photos/1.jpg"], ["photos/2.jpg"]]),
+        pd.DataFrame({"a": [1.0, 2.0], "file": ["photos/1.jpg", "photos/2.jpg"]}),
+    ],
+    ids=["list", "paths", "array", "table"],
+)
+def test_names_of_files_are_not_samples(X):
+    with pytest.raises(ValueError, match=r"must hold numbers; got .*photos/1\.jpg.*ImageFolder"):
+        AutoencoderClustering(2, max_epochs=1).fit(X)
 
 
 class Records(Dataset):

@@ -878,6 +878,13 @@ def test_curves_mark_phases():
     assert_array_equal(display.lines_[0, 0].get_ydata(), [5, 4, nan, 3, 2])
 
 
+def test_curves_of_more_histories_than_colours():
+    histories = {str(i): rows(("dac", 2), train_loss=[2, 1]) for i in range(12)}
+    lines = TrainingCurvesDisplay.from_histories(histories).lines_[0]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 12
+    assert {line.get_linestyle() for line in lines[:10]} == {"-"}
+
+
 def test_curves_turn_the_names_of_many_phases():
     history = rows(*[(f"phase {i}", 1) for i in range(6)], train_loss=range(6))
     display = TrainingCurvesDisplay.from_histories({"": history})

@@ -11,14 +11,19 @@ import warnings
 import weakref
 from functools import partial
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from joblib import parallel_config
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.callbacks import Checkpoint as SkorchCheckpoint
 from test_common import (
@@ -34,7 +39,9 @@ from test_common import (
 
 from skdeepclust import (
     AutoencoderClustering,
+    ConsensusClustering,
     DECClustering,
+    DeepClustering,
     IDECClustering,
     MCDCClustering,
     ProFeatClustering,
@@ -45,6 +52,7 @@ from skdeepclust import (
     VAEClustering,
     inference,
     k_means,
+    select_n_clusters,
 )
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust.metrics import clustering_accuracy_scorer
@@ -362,6 +370,7 @@ def test_interruption_while_a_restart_is_judged(Estimator, n_init, images, monke
     model = fast(Estimator, **parameters)
     with pytest.warns(ConvergenceWarning, match="was interrupted after"):
         model.fit(images)
+    assert model.interrupted_ and not whole.interrupted_
     np.testing.assert_array_equal(model.transform(images), whole.transform(images))
     if Estimator in CLUSTERERS:
         assert model.restarts_ == whole.restarts_
@@ -447,6 +456,42 @@ def test_second_interruption_keeps_the_restarts_before(images, monkeypatch):
         model.fit(images)
     assert [run["score"] is not None for run in model.restarts_] == [True, False, False]
     np.testing.assert_array_equal(model.predict(images), model.labels_)
+
+
+class CtrlC(Callback):
+    """Ctrl-C in the first epoch of a fit."""
+
+    fits: ClassVar[list[int]] = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.fits.append(1)
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore:.*was interrupted:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda model, X: ConsensusClustering([("a", model), ("b", model)]).fit(X),
+        lambda model, X: select_n_clusters(make_pipeline(StandardScaler(), model), X, [2, 3]),
+        lambda model, X: model.set_params(n_clusters="auto").fit(X),
+    ],
+)
+def test_ctrl_c_ends_what_fits_several(images, fit):
+    CtrlC.fits.clear()
+    model = fast(DeepClustering, n_clusters=2, n_init=1, callbacks=[CtrlC()])
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images.reshape(200, -1))
+    assert len(CtrlC.fits) == 1
+
+
+def test_what_was_interrupted_long_ago_is_a_member(images):
+    X = images.reshape(200, -1)
+    model = fast(AutoencoderClustering, n_clusters=2, callbacks=[CtrlC()])
+    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+        model.fit(X)
+    members = [("frozen", FrozenEstimator(model)), ("k-means", KMeans(2, random_state=0))]
+    assert ConsensusClustering(members, random_state=0).fit(X).predict(X).shape == (200,)
 
 
 def test_interruption_of_another_restart_than_the_best_warns(images):

@@ -346,7 +346,7 @@ def test_representation_of_other_images(simclr, digits):
 
 def test_rounds(images):
     model = ProFeatClustering(
-        **SHORT, n_rounds=3, refine_epochs=2, confident_only=False, separate_embedding=True
+        **SHORT, n_rounds=3, refinement_epochs=2, confident_only=False, separate_embedding=True
     ).fit(images)
     later = ["refinement"] * 2 + ["scan"] * 2 + ["self-labelling"]
     names = [f"round 1: {p}" for p in ["simclr"] * 2 + later[2:]]
@@ -371,14 +371,15 @@ def test_one_round_is_scan(simclr, images):
 
 
 def test_no_confident_sample(simclr, images):
-    model = ProFeatClustering(**{**SHORT, "representation": simclr}, n_rounds=2, refine_epochs=1)
+    parameters = {**SHORT, "representation": simclr, "refinement_epochs": 1}
+    model = ProFeatClustering(**parameters, n_rounds=2)
     with pytest.warns(ConvergenceWarning, match="No sample is confident"):
         model.fit(images)
 
 
 def test_several_models(images):
     model = ProFeatClustering(
-        **SHORT, n_models=2, n_rounds=2, refine_epochs=1, min_agreement=2, min_connections=1
+        **SHORT, n_models=2, n_rounds=2, refinement_epochs=1, min_agreement=2, min_connections=1
     ).fit(images)
     names = model.history_[:, "phase"]
     assert names[:2] == ["round 1, model 1: simclr"] * 2
@@ -386,7 +387,7 @@ def test_several_models(images):
     assert len(names) == 2 * (2 + 3) + 2 * (1 + 3)
     np.testing.assert_array_equal(model.round_labels_[-1], model.labels_)
     other = ProFeatClustering(
-        **SHORT, n_models=2, n_rounds=2, refine_epochs=1, min_connections=10**6
+        **SHORT, n_models=2, n_rounds=2, refinement_epochs=1, min_connections=10**6
     )
     with pytest.warns(ConvergenceWarning, match="No sample is confident"):
         other.fit(images)

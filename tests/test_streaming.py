@@ -249,10 +249,19 @@ def test_goes_on_from_a_checkpoint(images, on_disk, tmp_path):
     fitted = AutoencoderClustering(**parameters).fit(X)
     again = AutoencoderClustering(**parameters, num_workers=1).fit(X)
     np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
+    with pytest.raises(ValueError, match="samples read at once"):
+        AutoencoderClustering(**{**parameters, "memory_limit": 2 * LIMIT}).fit(X)
     changed = images.copy()
     changed[-1] += 1
     with pytest.raises(ValueError, match="checkpoint"):
         AutoencoderClustering(**parameters).fit(Rows(changed))
+
+
+def test_memory_limit_of_what_is_read_whole_may_change(images, on_disk, tmp_path):
+    parameters = {**FAST, "checkpoint": tmp_path / "state.pt"}
+    fitted = AutoencoderClustering(**parameters).fit(images)
+    again = AutoencoderClustering(**parameters, memory_limit=2**20).fit(on_disk(images))
+    np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
 
 
 def test_results_go_to_where_they_are_to_be(images, on_disk, tmp_path):

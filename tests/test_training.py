@@ -65,7 +65,13 @@ class Encoder(torch.nn.Sequential):
 
 
 def short(Estimator, **parameters):
-    longer = {"max_epochs": 4, "finetune_epochs": 2, "n_rounds": 2, "refine_epochs": 2, "tol": 1e-3}
+    longer = {
+        "max_epochs": 4,
+        "finetune_epochs": 2,
+        "n_rounds": 2,
+        "refinement_epochs": 2,
+        "tol": 1e-3,
+    }
     longer |= {"siamese_epochs": 2}
     return fast(Estimator, **known_of(Estimator, {**longer, **parameters}))
 

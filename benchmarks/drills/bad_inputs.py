@@ -52,7 +52,7 @@ N = 24  # samples
 SHORT = {
     "n_clusters": 3, "n_init": 1, "max_epochs": 1, "batch_size": 16, "random_state": 0,
     "hidden_sizes": (8, 4), "kmeans_n_init": 2, "finetune_epochs": 1, "label_epochs": 1,
-    "siamese_epochs": 1, "refine_epochs": 1, "self_label_epochs": 1, "n_rounds": 1, "tol": 0.0,
+    "siamese_epochs": 1, "refinement_epochs": 1, "self_label_epochs": 1, "n_rounds": 1, "tol": 0.0,
     "manifold": PCA(2), "mixture_n_init": 1, "confident_only": False,
 }  # fmt: skip
 SMALL_PARTS = {

@@ -86,7 +86,7 @@ def families() -> dict[str, Any]:
         "SimCLR": skdeepclust.SimCLR(**short),
         "SCAN": skdeepclust.SCANClustering(**{**restarts, "n_init": 2}, **of_simclr),
         "ProFeat": skdeepclust.ProFeatClustering(
-            **small, **of_simclr, n_models=2, n_rounds=2, refine_epochs=1, confident_only=False
+            **small, **of_simclr, n_models=2, n_rounds=2, refinement_epochs=1, confident_only=False
         ),
         "IMSAT, class_prior='estimate'": skdeepclust.IMSATClustering(
             **restarts, class_prior="estimate"

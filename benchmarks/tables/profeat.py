@@ -4,7 +4,7 @@
     python -m benchmarks profeat --data cifar10 cifar100-20 stl10
     python -m benchmarks profeat --row "(a)" "(b)" "(c)" "(d)"                   # table 2's others
     python -m benchmarks profeat --data fashion-mnist --n-samples 10000 --set small=True \\
-        simclr_epochs=20 scan_epochs=15 self_label_epochs=5 refine_epochs=4 rounds=2  # a share
+        simclr_epochs=20 scan_epochs=15 self_label_epochs=5 refinement_epochs=4 rounds=2  # a share
 
 Training is on the training part, evaluation on the test part and, beside it, on the training part.
 Fashion-MNIST and the digits, which are not in the paper, are trained and evaluated on the same
@@ -119,7 +119,7 @@ PLAN = {
     "simclr_epochs": 500,
     "scan_epochs": 50,
     "self_label_epochs": 200,
-    "refine_epochs": 50,
+    "refinement_epochs": 50,
     "rounds": 10,
     "n_heads": 1,
     "n_models": 5,
@@ -152,7 +152,7 @@ def options(row: str, data: str, given: dict) -> dict[str, Any]:
             "simclr_epochs": SimCLR().max_epochs,
             "scan_epochs": defaults.max_epochs,
             "self_label_epochs": defaults.self_label_epochs,
-            "refine_epochs": defaults.refine_epochs,
+            "refinement_epochs": defaults.refinement_epochs,
             "rounds": defaults.n_rounds,
             "n_heads": defaults.n_heads,
         }
@@ -214,10 +214,10 @@ def clustering(job: Job) -> dict[str, Any]:
 def profeat(job: Job) -> ProFeatClustering:
     """Return a row of ProFeat."""
     parameters = clustering(job)
-    parameters |= {k: job.options[k] for k in ("refine_epochs", "n_models") if k in job.options}
+    parameters |= {k: job.options[k] for k in ("refinement_epochs", "n_models") if k in job.options}
     if not job.options["small"]:
         parameters |= {
-            "refine_lr": simclr(job).lr,
+            "refinement_lr": simclr(job).lr,
             "threshold": THRESHOLD.get(job.data, 0.99),
             "min_connections": MIN_CONNECTIONS.get(job.data, "auto"),
         }
@@ -246,7 +246,7 @@ COLUMNS = {
     "shared SimCLR": lambda r: "yes" if r.get("shared SimCLR") or "base" in r else "",
     "SCAN epochs": option("scan_epochs"),
     "self-labelling epochs": option("self_label_epochs"),
-    "refinement epochs a round": option("refine_epochs"),
+    "refinement epochs a round": option("refinement_epochs"),
     "rounds": option("rounds"),
     "heads": option("n_heads"),
     "models": option("n_models"),
@@ -283,7 +283,7 @@ SHARE = {
     "n_samples": 10_000,
     "given": {
         "small": True, "simclr_epochs": 20, "scan_epochs": 15, "self_label_epochs": 5,
-        "refine_epochs": 4, "rounds": 2,
+        "refinement_epochs": 4, "rounds": 2,
     },
 }  # fmt: skip
 WANTED = [

@@ -114,6 +114,9 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     batch_size : int
         Samples a step, each with a second copy and a neighbour. It should be several times the
         number of outputs of the largest head, `n_clusters` x `overclustering`.
+    lr : float
+        Learning rate at first. It falls to 0 along half a cosine, and from half its value in the
+        refinement.
 
     See Also
     --------

@@ -15,12 +15,8 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust._sklearn import BaseComposition, Interval, fit_context
+from skdeepclust._sklearn import BaseComposition, Interval, fit_context, fitted
 from skdeepclust.hierarchy import merge_tree
-
-
-def _fitted(estimator: Any, X: Any) -> Any:
-    return estimator.fit(X, None)  # a FrozenEstimator asks for both
 
 
 class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
@@ -233,17 +229,19 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         ------
         ValueError
             If a parameter or `X` is not valid.
+        KeyboardInterrupt
+            On Ctrl-C, which ends the fit of all estimators. The consensus is as it was before.
         """
-        fitted = copy.copy(self)
-        fitted._fit(X)
+        new = copy.copy(self)
+        new._fit(X)
         vars(self).clear()  # as a whole, or not at all
-        vars(self).update(vars(fitted))
+        vars(self).update(vars(new))
         return self
 
     def _fit(self, X: Any) -> None:
         members, weights = self._checked()
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fitted)(clone(estimator), X) for _, estimator in members
+            delayed(fitted)(clone(estimator), X) for _, estimator in members
         )
         self.named_estimators_ = Bunch(**dict(self.estimators))
         for (name, _), estimator in zip(members, self.estimators_, strict=True):

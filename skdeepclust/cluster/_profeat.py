@@ -91,10 +91,10 @@ class ProFeatClustering(BaseSCAN):
         Models that are trained side by side; one is kept at the end, the one with the lowest loss.
         1: ProFeat_s. More: ProFeat_e, which has 5 in the paper; with a given `representation` they
         differ by their clustering alone at first.
-    refine_epochs : int
+    refinement_epochs : int
         Passes over the samples that refine the representation in each round but the first. 50 in
         the paper.
-    refine_lr : float
+    refinement_lr : float
         Their learning rate, with the optimiser and the schedule of the first round. The paper has
         that of the first round too.
     confident_only : bool
@@ -161,7 +161,7 @@ class ProFeatClustering(BaseSCAN):
     >>> from skdeepclust import ProFeatClustering, SimCLR
     >>> images = load_digits(n_class=3).images[:200]
     >>> profeat = ProFeatClustering(
-    ...     3, representation=SimCLR(max_epochs=2), n_rounds=2, refine_epochs=2, max_epochs=2,
+    ...     3, representation=SimCLR(max_epochs=2), n_rounds=2, refinement_epochs=2, max_epochs=2,
     ...     self_label_epochs=0, confident_only=False, random_state=0,
     ... )
     >>> profeat.fit(images).round_labels_.shape
@@ -170,8 +170,8 @@ class ProFeatClustering(BaseSCAN):
 
     n_rounds: int = param(3, AT_LEAST_1)
     n_models: int = param(1, AT_LEAST_1)
-    refine_epochs: int = param(20, AT_LEAST_1)
-    refine_lr: float = param(1e-4, POSITIVE)
+    refinement_epochs: int = param(20, AT_LEAST_1)
+    refinement_lr: float = param(1e-4, POSITIVE)
     confident_only: bool = param(True, "boolean")
     separate_embedding: bool = param(True, "boolean")
     threshold: float = param(0.99, BELOW_1)
@@ -219,8 +219,8 @@ class ProFeatClustering(BaseSCAN):
                         model.representation,
                         X,
                         self._pairs(network),
-                        max_epochs=self.refine_epochs,
-                        lr=self.refine_lr,
+                        max_epochs=self.refinement_epochs,
+                        lr=self.refinement_lr,
                         name=f"{name}refinement",
                     )
                 elif self._trains_representation():
@@ -266,7 +266,7 @@ class ProFeatClustering(BaseSCAN):
 
     def _planned_epochs(self, n_samples: int) -> int:
         clustering = self.max_epochs + self.self_label_epochs
-        refinement = (self.n_rounds - 1) * self.refine_epochs
+        refinement = (self.n_rounds - 1) * self.refinement_epochs
         return self.n_models * (
             self._representation_epochs() + refinement + self.n_rounds * clustering
         )

@@ -20,6 +20,8 @@ from skdeepclust._progress import Bar
 from ._base import check_option
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# of photos, too, but nothing here reads them
+UNREAD_SUFFIXES = (".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef", ".cr2", ".arw")
 # Pillow goes by the content, and would start other programs for some formats.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 PHOTOMETRIC = 262  # TIFF's tag that says what 0 is
@@ -37,8 +39,8 @@ class ImageFolder(Dataset):
     other suffixes are ignored. Links to folders are followed, but no folder is read twice.
 
     Each file is decoded once to begin with. Those that can't be read (truncated, no images in spite
-    of the suffix, larger than ``PIL.Image.MAX_IMAGE_PIXELS`` allows) are left out, and one
-    `UserWarning` names them.
+    of the suffix, larger than ``PIL.Image.MAX_IMAGE_PIXELS`` allows, or of a format that is not
+    read, such as HEIC, AVIF and cameras' raw files) are left out, and one `UserWarning` names them.
 
     Parameters
     ----------
@@ -204,7 +206,7 @@ def _check_size(size: Any) -> tuple[int, int]:
 
 
 def _find(root: Path, problems: list[str]) -> Iterator[str]:
-    """Yield the image files under `root`; folders that can't be read go to `problems`."""
+    """Yield the image files under `root`; what can't be read goes to `problems`."""
 
     def on_error(error: OSError) -> None:
         problems.append(f"{os.path.relpath(error.filename, root)} ({error.strerror})")
@@ -218,8 +220,11 @@ def _find(root: Path, problems: list[str]) -> Iterator[str]:
                 seen.add(place)
                 folders.append(name)
         for name in sorted(files):
+            path = os.path.join(folder, name)
             if name[0] != "." and name.lower().endswith(SUFFIXES):
-                yield os.path.join(folder, name)
+                yield path
+            elif name[0] != "." and name.lower().endswith(UNREAD_SUFFIXES):
+                problems.append(f"{os.path.relpath(path, root)} (convert it to JPEG or PNG)")
 
 
 def _problem(path: str, size: tuple[int, int], mode: str) -> str | None:

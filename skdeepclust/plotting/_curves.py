@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Curve = tuple[np.ndarray, np.ndarray]  # epochs, values
 Span = tuple[str, int, int]  # name, first and last epoch
+DASHES, N_COLORS = ("-", "--", ":", "-."), 10  # of more curves than matplotlib has colours
 MAX_LEVEL_NAMES = 4  # of phases, side by side
 
 
@@ -116,8 +117,12 @@ class TrainingCurvesDisplay:
         for panel, (column, curves) in zip(self.axes_, self.curves.items(), strict=True):
             lines.append(
                 [
-                    panel.plot(*self._parted(*curve), label=label, **options)[0]
-                    for label, curve in curves.items()
+                    panel.plot(
+                        *self._parted(*curve),
+                        label=label,
+                        **{"linestyle": DASHES[number // N_COLORS % len(DASHES)], **options},
+                    )[0]
+                    for number, (label, curve) in enumerate(curves.items())
                 ]
             )
             panel.set_ylabel(column)

@@ -4,7 +4,6 @@ from contextlib import suppress
 from typing import Any
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import check_scoring
 from sklearn.metrics.cluster._supervised import check_clusterings
 from sklearn.model_selection import (
@@ -14,7 +13,6 @@ from sklearn.model_selection import (
     permutation_test_score,
     validation_curve,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import (
     HasMethods,
     InvalidParameterError,
@@ -36,7 +34,6 @@ __all__ = [
     "check_feature_names",
     "check_n_features",
     "fit_context",
-    "fitted",
     "register_scorer",
     "validate_parameter_constraints",
 ]
@@ -48,24 +45,6 @@ class Interval(IntervalOfNumbers):
     def is_satisfied_by(self, val: Any) -> bool:
         """Return whether a value is a number in the interval."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
-
-
-def fitted(model: Any, X: Any) -> Any:
-    """Return a model fitted to `X`, which Ctrl-C hasn't ended early: then there is no such model.
-
-    A fit of ours that Ctrl-C ends early returns what it has learnt; what fits several is to end.
-    """
-    model.fit(X, None)  # a FrozenEstimator asks for both
-    if _was_interrupted(model):
-        raise KeyboardInterrupt
-    return model
-
-
-def _was_interrupted(model: Any) -> bool:
-    if isinstance(model, Pipeline):
-        return any(_was_interrupted(step) for _, step in model.steps)
-    # what is frozen wasn't fitted now
-    return not isinstance(model, FrozenEstimator) and getattr(model, "interrupted_", False)
 
 
 def register_scorer(name: str, scorer: object) -> None:

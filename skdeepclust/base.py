@@ -59,6 +59,7 @@ from skdeepclust.inference import (
     slice_size,
 )
 from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.objective import Objective
 from skdeepclust.outliers import distance_to_references, reference_step
 from skdeepclust.samples import Samples
 
@@ -73,6 +74,11 @@ PRIVATE_STATE = (
     "_sample_dtype",
     "_sample_shape",
 )
+
+
+def is_fitted(attribute: str) -> bool:
+    """Return whether an attribute is what a fit leaves."""
+    return attribute in PRIVATE_STATE or (attribute[-1] == "_" and attribute[0] != "_")
 
 
 def check_out(out: Any, shape: tuple[int, ...], part: np.ndarray) -> None:
@@ -95,6 +101,14 @@ def check_out(out: Any, shape: tuple[int, ...], part: np.ndarray) -> None:
             f"{expected}; got "
             f"{type(out).__name__} of shape {found} and type {dtype}."
         )
+
+
+def own(function: Any, device: Any = None) -> Any:
+    """Return a function of users', of modules a copy: the training changes its mode and device."""
+    if not isinstance(function, nn.Module):
+        return function
+    function = copy.deepcopy(function).train()
+    return function if device is None else function.to(device)
 
 
 class _Fitted:
@@ -199,6 +213,14 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Yield the training phases; what stands after a ``yield`` runs once it has trained."""
         raise TypeError(f"{type(self).__name__} does not define `_phases`")
 
+    def _phase(self, objective: Objective, max_epochs: int, name: str, **settings: Any) -> Phase:
+        """Return a phase with the estimator's batch size, optimiser and learning rate.
+
+        `settings` are what it has besides, or in place of these.
+        """
+        own = {"batch_size": self.batch_size, "optimizer": self.optimizer, "lr": self.lr}
+        return Phase(objective, max_epochs, name, **{**own, **settings})
+
     def _planned_epochs(self, n_samples: int) -> int:
         """Return the epochs of all phases together, for screening and the progress bar."""
         return self.max_epochs
@@ -277,7 +299,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             return
         with LocalRandomState(0, X.device)():
             try:
-                out = augmentation(X[:2].clone())
+                out = own(augmentation, X.device)(X[:2].clone())
             except Exception as error:  # whatever users' code may raise
                 raise ValueError(
                     f"{name}={augmentation!r} does not take samples of shape {self.input_shape_}: "
@@ -362,12 +384,14 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @contextmanager
     def _whole_or_not_at_all(self) -> Iterator[Callable[[], None]]:
-        """Undo what the block has set if it raises.
+        """Forget the fit before within the block, and undo what the block has set if it raises.
 
         The fit before, if any, stays until the block calls what this yields, when the training
         begins; after that, only a ValueError leaves it.
         """
         before = dict(vars(self))
+        for name in filter(is_fitted, before):
+            delattr(self, name)
         keeps: tuple[type[BaseException], ...] = (BaseException,)
 
         def begin() -> None:
@@ -379,8 +403,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         except BaseException as error:
             vars(self).clear()
             for name, value in before.items():
-                is_fitted = name in PRIVATE_STATE or (name[-1] == "_" and name[0] != "_")
-                if isinstance(error, keeps) or not is_fitted:
+                if isinstance(error, keeps) or not is_fitted(name):
                     setattr(self, name, value)
             raise
 
@@ -433,6 +456,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             if (processes := _distributed.current()) is not None:
                 processes.check_input(fingerprint(self, X), len(X))
             best = self._train(X)
+            self.interrupted_ = best.interrupted
         self._warn_of_failure(best)
         return self
 
@@ -468,7 +492,6 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Take over what a run has learnt."""
         self.network_ = run.network.eval()
         self.history_ = run.history
-        self.interrupted_ = run.interrupted
         self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
 
     def _warn_of_failure(self, run: Run) -> None:
@@ -680,7 +703,7 @@ class AugmentationMixin(_Fitted):
         """Return what `augmentation` stands for."""
         if self.augmentation == "auto":
             return RandomAffine() if len(self.input_shape_) == 3 else RandomNoise()
-        return nn.Identity() if self.augmentation is None else self.augmentation
+        return nn.Identity() if self.augmentation is None else own(self.augmentation)
 
 
 @estimator
@@ -753,15 +776,23 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             self.n_clusters = MOST_CLUSTERS
         X = super()._prepared(X)
         if is_open:
-            self.n_clusters = max(2, min(MOST_CLUSTERS, len(X) // LEAST_SIZE))
+            self.n_clusters = self._many(len(X))
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
                 "samples."
             )
         if is_open:
-            self.n_clusters = self._counted(X)
+            self.n_clusters = "auto"  # type: ignore[assignment]  # until the training begins
         return X
+
+    def _many(self, n_samples: int) -> int:
+        """Return how many clusters there are to begin with where their number is to be found."""
+        return max(2, min(MOST_CLUSTERS, n_samples // LEAST_SIZE))
+
+    def _set_n_clusters(self, n_clusters: int, X: Samples) -> None:
+        """Take a number of clusters that was not given."""
+        self.n_clusters = n_clusters
 
     def _counted(self, X: Samples) -> int:
         """Return how many of ``self.n_clusters`` clusters are left, where confused ones merge."""
@@ -799,6 +830,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         return best, runs
 
     def _train(self, X: Samples) -> Run:
+        if self.n_clusters == "auto":
+            self._set_n_clusters(self._many(len(X)), X)
+            self._set_n_clusters(self._counted(X), X)
         best, runs = self._trained(X)
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
@@ -896,8 +930,9 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """
         X = self._checked(X)
         is_far = None if reject is None else self._is_far(X, reject)
-        if is_far is not None and out is not None:
-            check_out(out, (len(X),), np.array([-1, self.n_clusters_ - 1]))
+        if out is not None:
+            lowest = 0 if is_far is None else -1
+            check_out(out, (len(X),), np.array([lowest, self.n_clusters_ - 1]))
         network = self.network_
         labels = self._of_logits(lambda z: self._finite(z.softmax(1)).argmax(1), network, X, out)
         if is_far is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,30 @@ def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
             f"it must return one tensor of shape (n, ...) for n samples; for 2 it gave {got}"
         )
     return features.flatten(1).shape[1]
+
+
+def given_decoder(
+    given: Any, name: str, n_features: int, input_shape: tuple[int, ...]
+) -> nn.Module:
+    """Return a copy of the module that the parameter `name` holds, or what its callable makes.
+
+    Raise a ValueError unless that makes samples of `input_shape` of `n_features` features.
+    """
+    problem = f"{name}={given!r} does not make samples of shape {input_shape} "
+    problem += f"of {n_features} features"
+    try:
+        is_module = isinstance(given, nn.Module)
+        decoder = copy.deepcopy(given) if is_module else given(n_features, input_shape)
+        with torch.no_grad(), evaluation_mode(decoder):
+            device = next(decoder.parameters(), torch.empty(0)).device
+            decoded = decoder(torch.zeros(2, n_features, device=device))
+    except Exception as error:  # whatever users' code may raise
+        raise ValueError(f"{problem}: {error}") from error
+    if not isinstance(decoded, Tensor):
+        raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
+    if decoded.shape[1:] != input_shape:
+        raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
+    return decoder
 
 
 def as_samples(X: Samples | Tensor) -> Samples:

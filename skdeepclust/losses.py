@@ -1,4 +1,4 @@
-r"""Losses: pure functions, tensors in, scalar out.
+r"""Losses: pure functions of tensors.
 
 Products, distances and logits are computed in float32, whatever they are given in; probabilities
 are to be given in float32.
@@ -646,7 +646,8 @@ def negative_elbo(
         Weight of the divergence; 1 in the paper.
     value_range : tuple of two floats, default=None
         With it the likelihood is Bernoulli: the values of `x` and `decoded` that stand for the
-        probabilities 0 and 1.
+        probabilities 0 and 1. What is beyond them in `x`, as an augmentation may make it, counts as
+        these.
 
     Returns
     -------
@@ -668,6 +669,7 @@ def negative_elbo(
     else:
         low, high = value_range
         probability, target = (decoded - low) / (high - low), (x - low) / (high - low)
+        target = target.clamp(0, 1)
         error = 2 * binary_cross_entropy(probability, target).mean()
     return error + 2 * kl_weight * divergence / x[0].numel()
 

@@ -81,6 +81,7 @@ HOOKS = frozenset(name for name in OF_MODULE if name.endswith(("_hooks", "_pre_h
 # Parts of networks that may be of a class that isn't ours, and the parameter that they come from
 GIVEN = {
     "encoder": "network",
+    "critic": "network",
     "decoder": "decoder",
     "generator": "generator",
     "manifold": "manifold",

@@ -17,7 +17,8 @@ from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skdeepclust._progress import Bar
-from skdeepclust._sklearn import fitted
+from skdeepclust._training._parallel import returned_as
+from skdeepclust._training._restarts import fitted
 
 
 @dataclass
@@ -219,7 +220,7 @@ def select_n_clusters(
     )
     found = list(
         Bar(
-            Parallel(n_jobs=n_jobs, return_as="generator")(jobs),
+            Parallel(n_jobs=n_jobs, return_as=returned_as("generator"))(jobs),
             total=len(tasks),
             desc="pairs of models",
             disable=not verbose,

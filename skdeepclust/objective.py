@@ -190,10 +190,16 @@ class ClassPrior(nn.Module):
 class ManyHeadsObjective(Objective):
     """Base of the objectives of several heads, whose losses tell which one to keep.
 
-    A subclass registers the buffer `head_losses`, of shape (n_heads,).
+    Parameters
+    ----------
+    n_heads : int
     """
 
     head_losses: Tensor  # summed over the samples of the epoch
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.register_buffer("head_losses", torch.zeros(n_heads))
 
     def on_epoch_begin(self, network: Any, X: Samples) -> None:
         """Forget the last epoch's losses."""

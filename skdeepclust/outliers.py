@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from skdeepclust.samples import step_to_keep
+
 N_NEIGHBORS = 5
 MAX_SAMPLES, MAX_VALUES = 10_000, 2**22  # that are kept to compare others with
 ITSELF = 1 - 1e-6  # cosine
@@ -12,8 +14,7 @@ ITSELF = 1 - 1e-6  # cosine
 
 def reference_step(n_samples: int, n_features: int) -> int:
     """Return of how many samples one is kept to compare others with."""
-    n_kept = max(1, min(MAX_SAMPLES, MAX_VALUES // n_features))
-    return -(-n_samples // n_kept)
+    return step_to_keep(n_samples, n_features, MAX_SAMPLES, MAX_VALUES)
 
 
 def distance_to_references(z: Tensor, references: Tensor) -> Tensor:

@@ -104,6 +104,30 @@ class Samples(Dataset):
         return low.item(), high.item()
 
 
+def step_to_keep(
+    n_samples: int, n_values: int, max_samples: int, max_values: int, at_least: int = 1
+) -> int:
+    """Return of how many samples one is kept, evenly spaced, where no more are wanted.
+
+    Parameters
+    ----------
+    n_samples, n_values : int
+        Samples, and values of each.
+    max_samples, max_values : int
+        Of what is kept, all in all.
+    at_least : int, default=1
+        Samples that are kept, if there are so many, whatever their size.
+
+    Examples
+    --------
+    >>> from skdeepclust.samples import step_to_keep
+    >>> step_to_keep(70_000, 784, max_samples=10_000, max_values=2**25)
+    7
+    """
+    n_kept = max(1, min(max_samples, max_values // n_values))
+    return max(1, min(-(-n_samples // n_kept), n_samples // at_least))
+
+
 def smallest_batch() -> int:
     """Return how many samples a batch needs: batch normalisation two, each process one."""
     return max(2, n_processes())

@@ -376,3 +376,8 @@ def test_defaults_learn_the_digits(Method, digits):
     labels = Method(10, random_state=0).fit_predict(images)
     # InfoGAN 0.68 to 0.76, CatGAN 0.66 to 0.77 with five random states, beside 0.74 of k-means
     assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y) - 0.1
+
+
+def test_dense_layer_after_joined_layers():
+    with pytest.raises(ValueError, match="n_features must be None with join_layers=True; got 5"):
+        ConvDiscriminator((1, 8, 8), n_features=5, join_layers=True)

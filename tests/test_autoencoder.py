@@ -90,7 +90,8 @@ def test_elbo_is_the_evidence_lower_bound():
     """Up to its constant, and scaled by 2 over the number of values."""
     torch.manual_seed(0)
     network, x = dense_network(variational=True), torch.randn(4, 5)
-    objective = AutoencoderObjective(torch.nn.Identity(), kl_weight=0.7)
+    network.kl_weight = 0.7
+    objective = AutoencoderObjective(torch.nn.Identity())
     torch.manual_seed(1)
     ((player, loss),) = objective.steps(network, x, torch.arange(4))
     assert player == "main"
@@ -130,9 +131,8 @@ def test_augmented_samples_are_decoded_to_what_they_were():
 def test_corrupted_samples_are_decoded_to_what_they_were(decodes_augmented):
     """After the augmentation, which the target may have; in place, too."""
     network, x = dense_network(), torch.randn(4, 5)
-    objective = AutoencoderObjective(
-        lambda x: x.mul_(2), decodes_augmented=decodes_augmented, corruption=lambda x: x.add_(1)
-    )
+    network.decodes_augmented = decodes_augmented
+    objective = AutoencoderObjective(lambda x: x.mul_(2), corruption=lambda x: x.add_(1))
     before = x.clone()
     loss = objective.loss(network, x, torch.arange(4))
     assert torch.equal(x, before)
@@ -404,7 +404,7 @@ def test_autoencoder_is_trained_first_by_its_own_parameters(images):
 
     class Watch(Callback):
         def on_train_begin(self, net, **kwargs):
-            weights.append((net.phase.name, net.lr, net.criterion_.kl_weight))
+            weights.append((net.phase.name, net.lr, net.module_.kl_weight))
 
     vae = VAEClustering(max_epochs=3, lr=5e-3, kl_weight=0.3, batch_size=50, latent_size=5)
     idec = IDECClustering(3, autoencoder=vae, max_epochs=1, tol=0, n_init=1, random_state=0)
@@ -419,6 +419,21 @@ def test_autoencoder_is_trained_first_by_its_own_parameters(images):
     search = GridSearchCV(idec.set_params(callbacks=None), grid, cv=2, error_score="raise")
     sizes = search.fit(images).best_estimator_.transform(images).shape[1]
     assert sizes == search.best_params_["autoencoder__latent_size"]
+
+
+def test_mixing_without_clusters_is_trained_first(images):
+    idec = IDECClustering(
+        3, autoencoder=MCDCClustering(max_epochs=1), max_epochs=1, tol=0, n_init=1
+    )
+    assert idec.fit(images).history_[:, "phase"] == ["pretraining", "clustering"]
+    with pytest.raises(ValueError, match="autoencoder must be one that is trained without clust"):
+        idec.set_params(autoencoder__base="idec").fit(images)
+
+
+def test_size_of_latents_beside_a_network(images):
+    model = AutoencoderClustering(3, network=ConvEncoder, latent_size=4)
+    with pytest.raises(ValueError, match="latent_size must be None where network is given"):
+        model.fit(images)
 
 
 def test_default_autoencoder_has_this_estimators_settings(images):
@@ -437,7 +452,7 @@ def test_given_variational_autoencoder_keeps_its_loss(images):
 
     class Watch(Callback):
         def on_train_begin(self, net, **kwargs):
-            weights.append((net.phase.name, net.criterion_.kl_weight))
+            weights.append((net.phase.name, net.module_.kl_weight))
 
     vae = VAEClustering(3, n_init=1, max_epochs=1, kl_weight=0.3, random_state=0).fit(images)
     idec = IDECClustering(3, autoencoder=vae, max_epochs=1, tol=0, callbacks=[Watch()])

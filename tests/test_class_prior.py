@@ -86,6 +86,13 @@ def test_estimate_is_a_distribution(n, n_clusters, scale):
     assert (found > 0).all()
 
 
+def test_estimate_sees_a_bounded_number_of_values(monkeypatch):
+    monkeypatch.setattr("skdeepclust._training._selection.MAX_VALUES", 300)
+    X = torch.rand(400, 3)
+    assert torch.equal(estimated_shares(X, 3), estimated_shares(X[::4], 3))
+    assert torch.equal(estimated_shares(X, 200), estimated_shares(X[::2], 200))  # one each
+
+
 def test_estimate_draws_nothing():
     X = torch.rand(60, 3)
     torch.manual_seed(0)

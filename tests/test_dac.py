@@ -269,6 +269,19 @@ def test_empty_clusters_warn_and_lose(images):
     assert both.restarts_[1]["selected"]
 
 
+@pytest.mark.parametrize(
+    ("Estimator", "limits", "upper"),
+    [
+        (STDACClustering, {"upper": 0.5}, 0.5),
+        (DACClustering, {"lower": 0.97}, 0.95),
+        (DACClustering, {"pair_selection": "all", "upper": 0.4, "lower": 0.6}, 0.4),
+    ],
+)
+def test_thresholds_in_the_wrong_order(Estimator, limits, upper, images):
+    with pytest.raises(ValueError, match=f"lower must be at most upper={upper}; got 0"):
+        Estimator(3, **limits).fit(images)
+
+
 def test_spatial_transform(images):
     parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "random_state": 0}
     fitted = STDACClustering(**parameters).fit(images)

@@ -166,11 +166,9 @@ def test_augmentation_is_that_of_the_paper(reconstruction_weight):
     net, x = network(), torch.randn(6, 5)
     before = x.clone()
     term = HardeningTerm(Samples(x), 3, 0.3, update_interval=10, tol=0)
+    net.decodes_augmented = True
     objective = AutoencoderObjective(
-        augmentation,
-        reconstruction_weight=reconstruction_weight,
-        term=term,
-        decodes_augmented=True,
+        augmentation, reconstruction_weight=reconstruction_weight, term=term
     )
     objective.before_step(net, 0)
     loss = objective.loss(net, x, torch.arange(6)).item()
@@ -192,7 +190,7 @@ def test_what_is_decoded_is_that_of_the_autoencoder(is_given, images):
 
     class Watch(Callback):
         def on_train_begin(self, net, **kwargs):
-            seen.append((net.phase.name, net.criterion_.decodes_augmented))
+            seen.append((net.phase.name, net.module_.decodes_augmented))
 
     part = AutoencoderClustering(n_init=1, max_epochs=1, reconstruction="augmented", random_state=0)
     model = IDECClustering(3, max_epochs=1, tol=0, n_init=1, callbacks=[Watch()], random_state=0)
@@ -207,7 +205,7 @@ def test_what_is_decoded_is_that_of_a_given_autoencoder(kind, images):
 
     class Watch(Callback):
         def on_train_begin(self, net, **kwargs):
-            seen.append(net.criterion_.decodes_augmented)
+            seen.append(net.module_.decodes_augmented)
 
     part = AutoencoderClustering(n_init=1, max_epochs=1, reconstruction="augmented", random_state=0)
     epochs = {"base": "idec", "finetune_epochs": 1} if kind is MCDCClustering else SHORT_DEPICT

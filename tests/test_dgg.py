@@ -44,9 +44,7 @@ def in_double(tensor):
 def test_objective_is_the_papers_formula(likelihood):
     """Sample by sample, neighbour by neighbour, with the weights 1/2 and 1/(2k)."""
     net, values = network(), torch.rand(7, 5)
-    value_range = (-1.0, 3.0) if likelihood == "bernoulli" else None
-    if value_range:
-        net.decoder = torch.nn.Sequential(net.decoder, torch.nn.Sigmoid())
+    net.value_range = value_range = (-1.0, 3.0) if likelihood == "bernoulli" else None
     X, index = Samples(values), torch.tensor([4, 0, 6])
     neighbors = torch.stack([torch.randperm(7)[:2] for _ in range(7)])
     objective = DGGObjective(
@@ -55,7 +53,6 @@ def test_objective_is_the_papers_formula(likelihood):
         mixture_lr=1e-3,
         augmentation=torch.nn.Identity(),
         kl_weight=0.7,
-        value_range=value_range,
     )
     torch.manual_seed(1)
     loss = objective.loss(net, X[index], index).item()

@@ -493,6 +493,10 @@ def test_negative_elbo_is_the_likelihood_of_distributions(kind):
     expected = -2 / 6 * (nats.mean() - 0.5 * 1.7)
     loss = negative_elbo(decoded, x, torch.tensor(1.7), 0.5, value_range)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    if value_range:  # beyond it there is no probability
+        beyond = negative_elbo(decoded, 20 * x, value_range=value_range)
+        clamped = (20 * x).clamp(*value_range)
+        assert beyond == negative_elbo(decoded, clamped, value_range=value_range)
 
 
 def test_terms_of_mixtures(probabilities):

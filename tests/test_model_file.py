@@ -255,6 +255,12 @@ def test_decoders_and_generators_of_ones_own(images, path):
     check_same(again, fitted, images)
     Z = fitted.transform(images)
     np.testing.assert_array_equal(again.inverse_transform(Z), fitted.inverse_transform(Z))
+    critic = fast(skdeepclust.ACAIClustering, network=LinearEncoder).fit(images)
+    check_same(kept(critic, path, network=LinearEncoder), critic, images)
+    binary = images > 8
+    vae = fast(skdeepclust.VAEClustering, likelihood="bernoulli", decoder=LinearDecoder).fit(binary)
+    again = kept(vae, path, decoder=LinearDecoder)
+    np.testing.assert_array_equal(again.sample(3, random_state=0), vae.sample(3, random_state=0))
     gan = fast(skdeepclust.CatGANClustering, generator=LinearDecoder).fit(images)
     again = kept(gan, path, generator=LinearDecoder)
     np.testing.assert_array_equal(again.sample(3, random_state=0), gan.sample(3, random_state=0))

@@ -51,6 +51,14 @@ def test_order_of_the_numbers_and_jobs_change_nothing():
     np.testing.assert_array_equal(first.stability, second.stability)
 
 
+def test_a_backend_without_generators():
+    X = make_blobs(80, centers=3, random_state=0)[0]
+    alone = select_n_clusters(KMeans(n_init=1), X, [2, 3], random_state=0)
+    with parallel_config("multiprocessing"):
+        found = select_n_clusters(KMeans(n_init=1), X, [2, 3], random_state=0, n_jobs=2)
+    np.testing.assert_array_equal(found.strength, alone.strength)
+
+
 def test_neither_estimator_nor_global_state_change():
     X, _ = make_blobs(100, centers=3, random_state=0)
     model, before = KMeans(8, n_init=1), np.random.get_state()[1].copy()  # noqa: NPY002

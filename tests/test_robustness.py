@@ -485,6 +485,63 @@ def test_ctrl_c_ends_what_fits_several(images, fit):
     assert len(CtrlC.fits) == 1
 
 
+def test_ctrl_c_while_clusters_are_counted_leaves_no_fit(images):
+    model = fast(DeepClustering, n_clusters=3, n_init=1).fit(images)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(n_clusters="auto", callbacks=[CtrlC()]).fit(images)
+    assert model.n_clusters == "auto"
+    with pytest.raises(NotFittedError):
+        model.predict(images)
+
+
+def test_ctrl_c_while_outliers_are_sought_is_an_interruption(images, monkeypatch):
+    interrupting = Interrupting(TEMIClustering._measure_outliers, [1])
+    monkeypatch.setattr(TEMIClustering, "_measure_outliers", lambda *args: interrupting(*args))
+    model = fast(TEMIClustering)
+    with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+        model.fit(images.reshape(200, -1))
+    assert model.interrupted_ and np.isfinite(model.outlier_scores_).all()
+
+
+class Shift(torch.nn.Module):
+    """An augmentation that counts its batches, with a state of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.tensor(0))
+
+    def forward(self, x):
+        assert self.training
+        self.count += 1
+        return x + 0.1
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "name"),
+    [(E, "augmentation") for E in (DeepClustering, STDACClustering, AutoencoderClustering, SimCLR)]
+    + [(SCANClustering, "strong_augmentation"), (AutoencoderClustering, "corruption")],
+)
+def test_modules_that_augment_are_copied(Estimator, name, images, tmp_path):
+    given = Shift().eval()
+    model = fast(Estimator, **{name: given}, checkpoint=tmp_path / "state.pt").fit(images)
+    assert given.count == 0 and not given.training
+    given.train()  # of no effect
+    np.testing.assert_array_equal(model.fit(images).transform(images), model.transform(images))
+
+
+def test_nothing_of_the_fit_before_is_at_hand_in_the_next(images, monkeypatch):
+    model = fast(TEMIClustering).fit(images.reshape(200, -1))
+    trained, seen = TEMIClustering._trained, []
+
+    def watched(self, X):
+        seen.append({"labels_", "outlier_scores_", "network_", "_references"} & set(vars(self)))
+        return trained(self, X)
+
+    monkeypatch.setattr(TEMIClustering, "_trained", watched)
+    model.fit(images.reshape(200, -1))
+    assert seen == [set()]
+
+
 def test_what_was_interrupted_long_ago_is_a_member(images):
     X = images.reshape(200, -1)
     model = fast(AutoencoderClustering, n_clusters=2, callbacks=[CtrlC()])

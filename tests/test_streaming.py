@@ -299,8 +299,12 @@ def test_labels_that_do_not_fit_in_out(blobs):
     fitted = AutoencoderClustering(
         140, n_init=1, max_epochs=1, hidden_sizes=(8,), kmeans_n_init=1, random_state=0
     ).fit(blobs)
-    with pytest.raises(ValueError, match="integers from 0 to 1"):
-        fitted.predict(blobs, out=np.empty(len(blobs), np.int8))
+    out = np.full(len(blobs), -1, np.int8)
+    few = blobs[:1]  # whose own label may fit
+    for X, labels in [(blobs, out), (few, out[:1])]:
+        with pytest.raises(ValueError, match="integers from 0 to 139"):
+            fitted.predict(X, out=labels)
+    assert (out == -1).all()
 
 
 class Different(Pairs):

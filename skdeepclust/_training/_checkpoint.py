@@ -34,6 +34,11 @@ NOT_COMPARED = (
 )  # parameters that may change
 
 
+def is_its_own(attribute: str) -> bool:
+    """Return whether an attribute tells a module from another, as its mode doesn't."""
+    return attribute[0] != "_" and attribute != "training"
+
+
 def described(value: Any, around: frozenset[int] = frozenset()) -> str:
     """Return what tells a parameter's value from another, in any process.
 
@@ -59,7 +64,7 @@ def described(value: Any, around: frozenset[int] = frozenset()) -> str:
         return "{" + ", ".join(sorted(map(of, value))) + "}"
     if isinstance(value, nn.Module):
         modules = [
-            (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if k[0] != "_"})
+            (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if is_its_own(k)})
             for name, m in value.named_modules()
         ]
         everything = of([modules, list(value.state_dict().values())])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import pickle
 import warnings
 from collections.abc import Iterable, Iterator
@@ -28,17 +27,6 @@ from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.engine import resolved_device
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
-
-# What the fit before has left
-NOT_SENT = (
-    "network_",
-    "history_",
-    "labels_",
-    "merge_tree_",
-    "n_clusters_",
-    "outlier_scores_",
-    "restarts_",
-)
 
 
 def count_workers(n_jobs: int | None, n_runs: int) -> int:
@@ -113,7 +101,7 @@ def train_in_workers(
     # joblib shares arrays and memory maps that go with the tasks
     is_shared = not isinstance(X, StreamedSamples) or X.is_mapped
     shared, other = (X, None) if is_shared else (None, X)
-    sent = _pickled((_unfitted(method), criterion, other), n_workers)
+    sent = _pickled((method, criterion, other), n_workers)
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = [
         delayed(_train)(sent, shared, number, run.seed, run.checkpoint, until, n_threads)
@@ -157,23 +145,20 @@ def train_in_workers(
     return {runs[number]: outcomes[number] for number in order}
 
 
+def returned_as(kind: str) -> str:
+    """Return that kind of generator, or "list" where joblib's backend knows none."""
+    backend, _ = get_active_backend()
+    return kind if getattr(backend, "supports_return_generator", False) else "list"
+
+
 def _results(tasks: list[Any], n_workers: int) -> Iterable[tuple[int, Outcome]]:
     """Return what the tasks return, each as soon as it is there if joblib's backend can do so."""
-    backend, _ = get_active_backend()
-    comes_at_once = getattr(backend, "supports_return_generator", False)
     return Parallel(
         n_workers,
         batch_size=1,
         mmap_mode="c",  # large arrays are shared; torch warns of those that are read-only
-        return_as="generator_unordered" if comes_at_once else "list",
+        return_as=returned_as("generator_unordered"),
     )(tasks)
-
-
-def _unfitted(method: Any) -> Any:
-    method = copy.copy(method)
-    for name in NOT_SENT:
-        vars(method).pop(name, None)
-    return method
 
 
 def _pickled(content: Any, n_workers: int) -> np.ndarray:

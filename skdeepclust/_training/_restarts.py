@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 
 from skdeepclust._training._run import Run
 from skdeepclust.engine import Phase
@@ -45,6 +47,24 @@ def despite_interruption(run: Run, judge: Callable[[Run], Quality]) -> Quality:
     except KeyboardInterrupt:
         run.interrupted = True
         return judge(run)
+
+
+def fitted(model: Any, X: Any) -> Any:
+    """Return a model fitted to `X`, which Ctrl-C hasn't ended early: then there is no such model.
+
+    A fit of ours that Ctrl-C ends early returns what it has learnt; what fits several is to end.
+    """
+    model.fit(X, None)  # a FrozenEstimator asks for both
+    if _was_interrupted(model):
+        raise KeyboardInterrupt
+    return model
+
+
+def _was_interrupted(model: Any) -> bool:
+    if isinstance(model, Pipeline):
+        return any(_was_interrupted(step) for _, step in model.steps)
+    # what is frozen wasn't fitted now
+    return not isinstance(model, FrozenEstimator) and getattr(model, "interrupted_", False)
 
 
 def train_restarts(

@@ -10,11 +10,17 @@ from scipy.special import xlogy
 from torch import Tensor
 
 from skdeepclust.neighbors import nearest_neighbors
-from skdeepclust.samples import Samples
+from skdeepclust.samples import Samples, step_to_keep
 
 N_NEIGHBORS = 5
 # For neighbours: more cost time (quadratic), or memory if they are large, and add little.
 MAX_SAMPLES, MAX_VALUES = 10_000, 2**25
+
+
+def evenly_spaced(X: Samples | Tensor, at_least: int = 2) -> slice:
+    """Return the samples whose neighbours are sought."""
+    n_values = math.prod(X.shape[1:])
+    return slice(0, None, step_to_keep(len(X), n_values, MAX_SAMPLES, MAX_VALUES, at_least))
 
 
 class NeighborCriterion:
@@ -31,9 +37,7 @@ class NeighborCriterion:
     """
 
     def __init__(self, X: Samples | Tensor) -> None:
-        n_kept = max(2, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
-        step = -(-len(X) // n_kept)
-        self.samples = slice(0, None, step)
+        self.samples = evenly_spaced(X)
         points = X[self.samples].flatten(1)
         n_neighbors = min(N_NEIGHBORS, len(points) - 1)
         self.neighbors = nearest_neighbors(points, n_neighbors).cpu() if n_neighbors else None

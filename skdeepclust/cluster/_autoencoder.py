@@ -7,11 +7,12 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
 from skdeepclust._sklearn import Interval, StrOptions
 from skdeepclust.augment import RandomMasking, RandomNoise
+from skdeepclust.base import own
 from skdeepclust.cluster._base_autoencoder import (
     BaseLatentKMeans,
     ClusteringTerm,
@@ -22,7 +23,6 @@ from skdeepclust.networks._autoencoder import (
     AutoencoderNetwork,
     Posterior,
     SigmoidNetwork,
-    UnitRange,
 )
 from skdeepclust.objective import Objective, gather
 
@@ -48,7 +48,6 @@ class BaseLikelihood(BaseLatentKMeans):
         if self.likelihood == "bernoulli" and self._given_autoencoder() is None:
             low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
             network.value_range = low, max(high, low + 1e-6)
-            network.decoder = nn.Sequential(network.decoder, UnitRange(*network.value_range))
         return network
 
 
@@ -113,7 +112,7 @@ class AutoencoderClustering(GivenAutoencoderMixin, BaseLikelihood):
         corruption = self.corruption
         if isinstance(corruption, str):
             corruption = CORRUPTIONS[corruption]
-        return super()._objective(network, corruption=corruption, **kwargs)
+        return super()._objective(network, corruption=own(corruption), **kwargs)
 
 
 class SparsityTerm(ClusteringTerm):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import AugmentationMixin, BaseDeepEstimator, EncoderMixin
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode
+from skdeepclust.inference import given_decoder
 from skdeepclust.networks import (
     AdversarialNetwork,
     ConvDiscriminator,
@@ -167,21 +166,7 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
         """Return a new generator; raise where it doesn't suit `X`."""
         if self.generator is None:
             return self._default_generator(latent_size)
-        given: Any = self.generator
-        problem = f"generator={given!r} does not make samples of shape "
-        problem += f"{self.input_shape_} of {latent_size} values"
-        try:
-            is_module = isinstance(given, nn.Module)
-            generator = copy.deepcopy(given) if is_module else given(latent_size, self.input_shape_)
-            with torch.no_grad(), evaluation_mode(generator):
-                device = next(generator.parameters(), torch.empty(0)).device
-                made = generator(torch.zeros(2, latent_size, device=device))
-        except Exception as error:  # whatever users' code may raise
-            raise ValueError(f"{problem}: {error}") from error
-        if not isinstance(made, Tensor) or made.shape[1:] != self.input_shape_:
-            got = f"shape {tuple(made.shape[1:])}" if isinstance(made, Tensor) else repr(made)
-            raise ValueError(f"{problem}, but {got}.")
-        return generator
+        return given_decoder(self.generator, "generator", latent_size, self.input_shape_)
 
     def _build_network(self) -> AdversarialNetwork:
         encoder, n_features = self._build_encoder()
@@ -190,13 +175,10 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
         return AdversarialNetwork(encoder, self._head(n_features), generator, latent)
 
     def _phases(self, network: AdversarialNetwork, X: Samples) -> Iterator[Phase]:
-        yield Phase(
+        yield self._phase(
             self._objective(),
             self._planned_epochs(len(X)),
             "adversarial",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
             drop_last=True,  # a few samples say little of a normalisation that both players have
             optimizer_params=BETAS if self.optimizer is torch.optim.Adam else {},
         )

@@ -21,7 +21,12 @@ from skdeepclust._sklearn import HasMethods
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin, _Fitted
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluation_mode,
+    forward_in_slices,
+    given_decoder,
+    reestimate_batch_norm,
+)
 from skdeepclust.kmeans import KMeansResult
 from skdeepclust.losses import negative_elbo
 from skdeepclust.networks import (
@@ -68,15 +73,9 @@ class AutoencoderObjective(Objective):
     Parameters
     ----------
     augmentation : callable
-    kl_weight : float
-        Weight of the divergence from the prior; variational auto-encoders only.
     reconstruction_weight : float
         0 leaves the decoder out.
     term : ClusteringTerm or None
-    value_range : tuple of two floats or None
-        Of a Bernoulli likelihood; None: a Gaussian one.
-    decodes_augmented : bool
-        Whether the augmented sample is what is to be decoded.
     corruption : callable or None
         What is done to a sample after its augmentation, before it is encoded.
     """
@@ -84,20 +83,14 @@ class AutoencoderObjective(Objective):
     def __init__(
         self,
         augmentation: Callable[[Tensor], Tensor],
-        kl_weight: float = 1.0,
         reconstruction_weight: float = 1.0,
         term: ClusteringTerm | None = None,
-        value_range: tuple[float, float] | None = None,
-        decodes_augmented: bool = False,
         corruption: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.augmentation = augmentation
-        self.kl_weight = kl_weight
         self.reconstruction_weight = reconstruction_weight
         self.term = term
-        self.value_range = value_range
-        self.decodes_augmented = decodes_augmented
         self.corruption = nn.Identity() if corruption is None else corruption
 
     @property
@@ -122,28 +115,30 @@ class AutoencoderObjective(Objective):
         loss = self.clustering_loss(network, posterior, index)
         if self.reconstruction_weight:
             decoded = network.decode(posterior.sample())
-            reconstruction = self.reconstruction(decoded, x, posterior)
+            reconstruction = self.reconstruction(network, decoded, x, posterior)
             loss = loss + self.reconstruction_weight * reconstruction
         return cast(Tensor, loss)
 
     def encode(self, network: AutoencoderNetwork, x: Tensor) -> tuple[Posterior, Tensor]:
         """Return the posterior, and what is to be decoded."""
-        given, target = self.given_and_target(x)
+        given, target = self.given_and_target(network, x)
         return network.encode(given), target
 
-    def given_and_target(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def given_and_target(self, network: AutoencoderNetwork, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is to be encoded, and what is to be decoded."""
         # The augmented sample is encoded and the sample as it is decoded: what the augmentation
         # does to a sample leaves the latents. Without augmentation these are the papers' losses.
         # Copies: what works in place would change the target too.
         augmented = self.augmentation(x.clone())
-        if self.decodes_augmented:
+        if network.decodes_augmented:
             return self.corruption(augmented.clone()), augmented
         return self.corruption(augmented), x
 
-    def reconstruction(self, decoded: Tensor, x: Tensor, posterior: Posterior) -> Tensor:
+    def reconstruction(
+        self, network: AutoencoderNetwork, decoded: Tensor, x: Tensor, posterior: Posterior
+    ) -> Tensor:
         divergence = posterior.divergence()
-        return negative_elbo(decoded, x, divergence, self.kl_weight, self.value_range)
+        return negative_elbo(decoded, x, divergence, network.kl_weight, network.value_range)
 
     def clustering_loss(
         self, network: AutoencoderNetwork, posterior: Posterior, index: Tensor
@@ -171,6 +166,9 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _is_variational(self) -> bool:
         return False
 
+    def _trains_clusters(self) -> bool:
+        return False
+
     def _given_autoencoder(self) -> BaseAutoencoderClusterer | None:
         """Return the fitted estimator behind `autoencoder`, if there is one."""
         return self._fitted_part("autoencoder", BaseAutoencoderClusterer)
@@ -190,16 +188,6 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         network = copy.deepcopy(network)
         network.head = self._head(network.head.n_features)
         return network
-
-    def _phase(self, objective: Objective, max_epochs: int, name: str, lr: float) -> Phase:
-        return Phase(
-            objective,
-            max_epochs,
-            name,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=lr,
-        )
 
     # ------------------------------------------------------------------ latents
 
@@ -374,10 +362,11 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         n_features and the input shape. None: :class:`~skdeepclust.networks.ConvDecoder` for
         images, and the default encoder's mirror image for tabular data.
     hidden_sizes : sequence of int
-        Widths of the layers between input and latents, tabular data only.
+        Widths of the layers between input and latents, of the default networks for tabular data.
     latent_size : int
-        Size of the latents. None: 10 for tabular data; for images a quarter of the values of a
-        grey image (256 at 32x32, 16 at 8x8), as the encoder's last maps have them.
+        Size of the latents of the default encoder. None: 10 for tabular data; for images a quarter
+        of the values of a grey image (256 at 32x32, 16 at 8x8), as the encoder's last maps have
+        them. A given `network` has its own, beside which there can be none here.
     network : torch.nn.Module or callable
         The encoder. A module from (n, *input_shape) to features is copied with its weights; a
         callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
@@ -422,37 +411,23 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         if self.decoder is None:
             decoder = self._default_decoder(n_features)
         else:
-            decoder = self._given_decoder(n_features)
+            decoder = given_decoder(self.decoder, "decoder", n_features, self.input_shape_)
         posterior = first_posterior(n_features) if self._is_variational() else None
         network = self._network_class(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)
         network.decodes_augmented = getattr(self, "reconstruction", "sample") == "augmented"
         return network
 
-    def _given_decoder(self, n_features: int) -> nn.Module:
-        """Return a copy of `decoder`, or what it makes; raise where it doesn't suit `X`."""
-        given: Any = self.decoder
-        problem = f"decoder={self.decoder!r} does not make samples of shape {self.input_shape_} "
-        problem += f"of {n_features} features"
-        try:
-            is_module = isinstance(given, nn.Module)
-            decoder = copy.deepcopy(given) if is_module else given(n_features, self.input_shape_)
-            with torch.no_grad(), evaluation_mode(decoder):
-                device = next(decoder.parameters(), torch.empty(0)).device
-                decoded = decoder(torch.zeros(2, n_features, device=device))
-        except Exception as error:  # whatever users' code may raise
-            raise ValueError(f"{problem}: {error}") from error
-        if not isinstance(decoded, Tensor):
-            raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
-        if decoded.shape[1:] != self.input_shape_:
-            raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
-        return decoder
-
     def _check_parameters(self) -> None:
         sizes = self.hidden_sizes
         is_list = np.ndim(sizes) == 1  # an array of no dimension is array-like, too
         if not is_list or not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(f"hidden_sizes must hold positive integers; got {sizes!r}.")
+        if self.latent_size is not None and self.network is not None:
+            raise ValueError(
+                "latent_size must be None where network is given, which has a size of its own; got "
+                f"latent_size={self.latent_size}."
+            )
         given = getattr(self, "autoencoder", None)
         if given is None:
             return
@@ -468,17 +443,11 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
 
     def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
         """Return what the auto-encoder is trained on."""
-        return AutoencoderObjective(
-            self._augmentation(),
-            network.kl_weight,
-            value_range=network.value_range,
-            decodes_augmented=network.decodes_augmented,
-            **kwargs,
-        )
+        return AutoencoderObjective(self._augmentation(), **kwargs)
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         if self._given_autoencoder() is None:
-            yield self._phase(self._objective(network), self.max_epochs, "auto-encoder", self.lr)
+            yield self._phase(self._objective(network), self.max_epochs, "auto-encoder")
 
     def _planned_epochs(self, n_samples: int) -> int:
         return self.max_epochs if self._given_autoencoder() is None else 0

@@ -12,7 +12,6 @@ from skdeepclust.cluster._autoencoder import AutoencoderClustering
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseAutoencoderClusterer,
-    BaseAutoencoderTrainer,
     BaseKMeansClusterer,
     ClusteringTerm,
     DecodedAugmentationMixin,
@@ -58,6 +57,9 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
 
     _reconstruction_weight = 1.0
 
+    def _trains_clusters(self) -> bool:
+        return True
+
     def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         """Return what shapes the clusters, given k-means' centres in the network's head."""
         raise TypeError(f"{type(self).__name__} does not define `_term`")
@@ -66,12 +68,8 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
         """Return what the clustering phase minimises."""
         return AutoencoderObjective(
             self._augmentation(),
-            # a variational auto-encoder goes on with the loss that it was trained on
-            kl_weight=network.kl_weight,
             reconstruction_weight=self._reconstruction_weight,
             term=self._term(network, X),
-            value_range=network.value_range,
-            decodes_augmented=network.decodes_augmented,
         )
 
     def _autoencoder(self) -> Any:
@@ -91,8 +89,7 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
 
     def _check_parameters(self) -> None:
         part = self._autoencoder()
-        trains_clusters = not isinstance(part, BaseAutoencoderTrainer) or hasattr(part, "tol")
-        if self._given_autoencoder() is None and trains_clusters:
+        if self._given_autoencoder() is None and part._trains_clusters():
             raise ValueError(
                 "autoencoder must be one that is trained without clusters, such as "
                 f"AutoencoderClustering or VAEClustering, or a fitted one; got {part!r}."
@@ -114,7 +111,7 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
         self._fit_head(network, X)
         network.head.is_learning = True
         objective = self._objective(network, X)
-        yield self._phase(objective, self.max_epochs, "clustering", self.lr)
+        yield self._phase(objective, self.max_epochs, "clustering")
 
     def _planned_epochs(self, n_samples: int) -> int:
         given = self._given_autoencoder()

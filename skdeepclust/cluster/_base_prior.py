@@ -11,14 +11,13 @@ from torch import Tensor
 from skdeepclust._distributed import agreed
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import StrOptions
-from skdeepclust._training._selection import N_NEIGHBORS, merge_clusters
+from skdeepclust._training._selection import N_NEIGHBORS, evenly_spaced, merge_clusters
 from skdeepclust.base import _Fitted
 from skdeepclust.cluster._latents import k_means_of
 from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.objective import ClassPrior
 from skdeepclust.samples import Samples
 
-MAX_SAMPLES = 10_000  # evenly spaced: so many are enough for shares
 N_ESTIMATES = 5  # which are averaged: the fifth largest of each, and so on
 FINENESS = 10  # centres of k-means, in multiples of the clusters that they are merged to
 
@@ -42,7 +41,7 @@ def estimated_shares(X: Samples | Tensor, n_clusters: int) -> Tensor:
     """
     if n_clusters == 1:
         return torch.ones(1, dtype=torch.float64)
-    points = X[:: -(-len(X) // MAX_SAMPLES)].flatten(1)
+    points = X[evenly_spaced(X, at_least=n_clusters)].flatten(1)
     n = len(points)
     neighbors = nearest_neighbors(points, min(N_NEIGHBORS, n - 1)).cpu()
     n_centers = max(n_clusters, min(FINENESS * n_clusters, n // FINENESS))
@@ -94,17 +93,18 @@ class ClassPriorMixin(_Fitted):
 
     def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)  # type: ignore[misc]
-        self.class_prior_ = self._shares(X)
-        return X
-
-    def _counted(self, X: Samples) -> int:
-        if not isinstance(self.class_prior, str):
+        if self.n_clusters != "auto":
+            self.class_prior_ = self._shares(X)
+        elif not isinstance(self.class_prior, str):
             raise ValueError(
                 "class_prior must be 'uniform' or 'estimate' where n_clusters is 'auto'; got "
                 f"{self.class_prior!r}."
             )
+        return X
+
+    def _set_n_clusters(self, n_clusters: int, X: Samples) -> None:
+        super()._set_n_clusters(n_clusters, X)  # type: ignore[misc]
         self.class_prior_ = self._shares(X)
-        return super()._counted(X)  # type: ignore[misc]
 
     def _shares(self, X: Samples) -> np.ndarray:
         """Return the shares that `class_prior` stands for; raise a ValueError if it has none."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust.augment import RandomNoise, strong_augmentation
-from skdeepclust.base import BaseDeepClusterer
+from skdeepclust.base import BaseDeepClusterer, own
 from skdeepclust.cluster._simclr import SimCLR, value_range
 from skdeepclust.networks import RepresentationNetwork
 from skdeepclust.networks._contrastive import PrecomputedRepresentation
@@ -100,7 +100,7 @@ class BaseRepresentationClusterer(BaseDeepClusterer):
         if self.strong_augmentation is None or self._is_precomputed():
             return nn.Identity()
         if self.strong_augmentation != "auto":
-            return self.strong_augmentation
+            return own(self.strong_augmentation)
         if len(self.input_shape_) == 1:
             return RandomNoise(std=0.2, dropout=0.2)
         return strong_augmentation(self.input_shape_, value_range(X))

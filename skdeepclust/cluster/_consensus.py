@@ -21,8 +21,9 @@ class ConsensusMixin(AugmentationMixin, BaseDeepClusterer):
     ----------
     consensus : bool
         Whether the restart that goes on first learns, for 4 epochs, the average of the better
-        half of the restarts, their clusters matched one-to-one. Not in the paper; it corrects
-        many of the mistakes that a single restart would make final.
+        half of the restarts, their clusters matched one-to-one; with ``screening=1``, that is the
+        end of its training. Not in the paper; it corrects many of the mistakes that a single
+        restart would make final.
     """
 
     consensus: bool = param(True, "boolean")
@@ -31,11 +32,4 @@ class ConsensusMixin(AugmentationMixin, BaseDeepClusterer):
         if not self.consensus:
             return None
         objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
-        return Phase(
-            objective,
-            CONSENSUS_EPOCHS,
-            "consensus",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
+        return self._phase(objective, CONSENSUS_EPOCHS, "consensus")

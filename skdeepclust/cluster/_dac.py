@@ -173,13 +173,20 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
     max_epochs: int = 24
     lr: float = 3e-4
 
+    def _limits(self) -> tuple[float, float]:
+        """Return what `upper` and `lower` stand for."""
+        assert self.upper is not None and self.lower is not None
+        return self.upper, self.lower
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        upper, lower = self._limits()
+        if lower > upper:
+            raise ValueError(f"lower must be at most upper={upper}; got {lower}.")
+
     def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
         """Return the upper and the lower threshold of an epoch, counted from 0."""
         raise TypeError(f"{type(self).__name__} does not define `_thresholds`")
-
-    def _planned_epochs(self, n_samples: int) -> int:
-        warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
-        return warm + self.max_epochs
 
     def _auto_n_init(self, n_samples: int) -> int:
         return 1 if self._starts_from_kmeans() else 8
@@ -202,15 +209,7 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             shuffle=self.shuffle,
             chunk_size=chunk_size,
         )
-        yield Phase(
-            objective,
-            self.max_epochs,
-            "dac",
-            batch_size=self.batch_size,
-            chunk_size=chunk_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
+        yield self._phase(objective, self.max_epochs, "dac", chunk_size=chunk_size)
 
 
 @estimator
@@ -303,16 +302,20 @@ class DACClustering(BaseDAC):
             return DenseEncoder(self.input_shape_)
         return AllConvEncoder(self.input_shape_, self.n_clusters)
 
+    def _limits(self) -> tuple[float, float]:
+        upper, lower = (0.95, 0.455) if self.pair_selection == "adaptive" else (0.99, 0.8)
+        return (
+            upper if self.upper is None else self.upper,
+            lower if self.lower is None else self.lower,
+        )
+
     def _head(self, n_features: int) -> nn.Module:
         return identity_head(n_features, self.n_clusters)
 
     def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
-        is_adaptive = self.pair_selection == "adaptive"
-        upper, lower = (0.95, 0.455) if is_adaptive else (0.99, 0.8)
-        upper = upper if self.upper is None else self.upper
-        lower = lower if self.lower is None else self.lower
+        upper, lower = self._limits()
         share = epoch / max(1, self.max_epochs - 1)
-        if not is_adaptive:
+        if self.pair_selection == "all":
             return linear_threshold(upper, lower, share)
         # up to u = l in the last epoch, whatever their number; the paper's step is 0.0099
         lambda_ = (upper - lower) / 1.1 * share

@@ -181,7 +181,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
             start: float = 0.5,
         ) -> Phase:
             decay = cosine_to(0.0, max_epochs)
-            return Phase(
+            return self._phase(
                 NeighborObjective(
                     X,
                     neighbors,
@@ -192,9 +192,6 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                 ),
                 max_epochs,
                 name,
-                batch_size=self.batch_size,
-                optimizer=self.optimizer,
-                lr=self.lr,
                 lr_factor=lambda epoch: scale * decay(epoch),
                 drop_last=True,
             )

@@ -184,11 +184,5 @@ class DeepClusterClustering(BaseFeatureClusterer):
         )
 
     def _phases(self, network: DeepClusterNetwork, X: Samples) -> Iterator[Phase]:
-        yield Phase(
-            DeepClusterObjective(len(X), self.n_clusters, self._augmentation()),
-            self._main_epochs(len(X)),
-            "deepcluster",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
+        objective = DeepClusterObjective(len(X), self.n_clusters, self._augmentation())
+        yield self._phase(objective, self._main_epochs(len(X)), "deepcluster")

@@ -156,4 +156,4 @@ class DENClustering(BaseLatentKMeans):
             n_groups=self.n_groups or min(self.n_clusters, network.head.n_features),
             augmentation=self._augmentation(),
         )
-        yield self._phase(objective, self.max_epochs, "auto-encoder", self.lr)
+        yield self._phase(objective, self.max_epochs, "auto-encoder")

@@ -280,6 +280,9 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
             return LayeredConvDecoder(n_features, self.input_shape_)
         return LayeredDenseNetwork([n_features, *self._hidden_sizes()[::-1], *self.input_shape_])
 
+    def _trains_clusters(self) -> bool:
+        return True
+
     def _head(self, n_features: int) -> SoftmaxHead:
         return SoftmaxHead(n_features, self.n_clusters)
 
@@ -309,7 +312,6 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
         return DEPICTObjective(
             self.layer_weight,
             augmentation=self._augmentation(),
-            decodes_augmented=network.decodes_augmented,
             **kwargs,
         )
 
@@ -329,7 +331,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
             labels = forward_in_slices(network, X).argmax(1).clone()
         network.head.normalize()
         objective = self._objective(network, term=LabelTerm(labels, self.clustering_weight))
-        yield self._phase(objective, self.label_epochs, "labels", self.lr)
+        yield self._phase(objective, self.label_epochs, "labels")
         term = BalancedTargetTerm(
             self.target_power,
             X=X,
@@ -339,7 +341,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
             tol=self.tol,
         )
         objective = self._objective(network, term=term)
-        yield self._phase(objective, self.finetune_epochs, "clustering", self.lr)
+        yield self._phase(objective, self.finetune_epochs, "clustering")
 
     def _planned_epochs(self, n_samples: int) -> int:
         pretraining = super()._planned_epochs(n_samples)

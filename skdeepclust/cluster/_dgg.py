@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,9 +111,8 @@ class DGGObjective(VaDEObjective):
                 mean[rows], log_variance[rows], log_q[rows], log_prior, centers, log_variances
             )
             wanted = target[:n].repeat_interleave(times, 0)
-            halves.append(
-                negative_elbo(decoded[rows], wanted, divergence, self.kl_weight, self.value_range)
-            )
+            of_prior = divergence, self.kl_weight
+            halves.append(negative_elbo(decoded[rows], wanted, *of_prior, network.value_range))
         return (halves[0] + halves[1]) / 2
 
 
@@ -208,14 +206,14 @@ class DGGClustering(VaDEClustering):
         neighbors = nearest_neighbors(X[:].flatten(1), min(N_NEAREST, len(X) - 1))
         network.siamese = copy.deepcopy(network.encoder)
         objective = SiameseObjective(X, neighbors)
-        phase = super()._phase(objective, self.siamese_epochs, "siamese", self.siamese_lr)
-        yield dataclasses.replace(phase, lr_factor=None, network=network.siamese)
+        settings = {"lr": self.siamese_lr, "lr_factor": None, "network": network.siamese}
+        yield self._phase(objective, self.siamese_epochs, "siamese", **settings)
 
     def _objective(self, network: Any, X: Samples) -> Objective:
         self._make_variational(network)
         neighbors = self._neighbors(network.siamese, X)
         del network.siamese  # what it has learnt is in the neighbours
-        return DGGObjective(X, neighbors, **self._of_objective(network))
+        return DGGObjective(X, neighbors, **self._of_objective())
 
     def _neighbors(self, siamese: nn.Module, X: Samples) -> Tensor:
         """Return the neighbours that are drawn for each sample."""

@@ -15,7 +15,8 @@ from sklearn.utils import Bunch, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust._sklearn import BaseComposition, Interval, fit_context, fitted
+from skdeepclust._sklearn import BaseComposition, Interval, fit_context
+from skdeepclust._training._restarts import fitted
 from skdeepclust.hierarchy import merge_tree
 
 

@@ -12,11 +12,11 @@ from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase
 from skdeepclust.losses import invariant_information
-from skdeepclust.objective import ClassPrior, Objective
+from skdeepclust.objective import ClassPrior, ManyHeadsObjective
 from skdeepclust.samples import Samples
 
 
-class IICObjective(Objective):
+class IICObjective(ManyHeadsObjective):
     """-I(z, z'), of the clusters z of samples and z' of augmented copies, mean over the heads.
 
     Parameters
@@ -34,7 +34,6 @@ class IICObjective(Objective):
         Of the heads that predict.
     """
 
-    head_losses: Tensor  # of those that predict, summed over the samples of their last epoch
     n_epochs: Tensor
 
     def __init__(
@@ -46,13 +45,12 @@ class IICObjective(Objective):
         alternation: int | None,
         prior: ClassPrior,
     ) -> None:
-        super().__init__()
+        super().__init__(n_heads)
         self.augmentation = augmentation
         self.n_copies = n_copies
         self.entropy_weight = entropy_weight
         self.alternation = alternation
         self.in_turn = [True, True]  # heads that predict, heads that over-cluster
-        self.register_buffer("head_losses", torch.zeros(n_heads))
         self.register_buffer("n_epochs", torch.tensor(0))
         self.prior = prior
 
@@ -62,7 +60,7 @@ class IICObjective(Objective):
             is_over = int(self.n_epochs) % (self.alternation + 1) == self.alternation
             self.in_turn = [not is_over, is_over]
         if self.in_turn[0]:
-            self.head_losses.zero_()
+            super().on_epoch_begin(network, X)
         self.n_epochs += 1
         self.prior.next_epoch()
 
@@ -79,7 +77,7 @@ class IICObjective(Objective):
             losses = -invariant_information(p, mean, self.entropy_weight, prior)
             total = total + losses.mean()
             if number == 0:
-                self.head_losses += losses.detach() * p.shape[-2]
+                self.count_losses(losses, p.shape[-2])
         return total
 
     def after_step(self, network: MergingNetwork, x: Tensor, index: Tensor) -> None:
@@ -173,12 +171,4 @@ class IICClustering(BaseOverclusterer):
             alternation=self.alternation,
             prior=self._prior(self._main_epochs(len(X))),
         )
-        yield Phase(
-            objective,
-            self._main_epochs(len(X)),
-            "iic",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            drop_last=True,
-        )
+        yield self._phase(objective, self._main_epochs(len(X)), "iic", drop_last=True)

@@ -186,16 +186,6 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
         # so small that all clusters are alike at first
         return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(0.01))
 
-    def _phase(self, objective: InformationObjective, name: str) -> Phase:
-        return Phase(
-            objective,
-            self.max_epochs,
-            name,
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
-
 
 @estimator
 class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
@@ -267,7 +257,7 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
             entropy_weight=self.entropy_weight,
             prior=self._prior(self.max_epochs),
         )
-        yield self._phase(objective, "imsat")
+        yield self._phase(objective, self.max_epochs, "imsat")
 
 
 @estimator
@@ -335,13 +325,9 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     def _auto_n_init(self, n_samples: int) -> int:
         return 4
 
-    def _planned_epochs(self, n_samples: int) -> int:
-        warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
-        return warm + self.max_epochs
-
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         if self._starts_from_kmeans():
             yield self._warm_start(X, nn.Identity())
         prior = self._prior(self.max_epochs)
         objective = WeightDecayObjective(prior, self.weight_decay, self.entropy_weight)
-        yield self._phase(objective, "rim")
+        yield self._phase(objective, self.max_epochs, "rim")

@@ -60,10 +60,10 @@ class MixingObjective(AutoencoderObjective):
         # of a variational one the means; the authors' code mixes the draws
         mixed = own_share(mixture(gather(posterior.mean), gather(share)))
         decoded = network.decode(torch.cat([code, mixed]))  # one pass for both
-        reconstruction, decoded_mixture = decoded[:n], decoded[n:]
+        decoded, decoded_mixture = decoded[:n], decoded[n:]
 
         # equation 6
-        loss = self.reconstruction(reconstruction, x, posterior)
+        loss = self.reconstruction(network, decoded, x, posterior)
         loss = loss + self.clustering_loss(network, posterior, index)
         if self.consistency_weight:
             consistency = mixing_consistency(gather(decoded_mixture), gather(x))
@@ -76,7 +76,7 @@ class MixingObjective(AutoencoderObjective):
         yield "main", loss
 
         # equation 4, with the samples decoded before the step
-        unmixed = self.gamma * x + (1 - self.gamma) * reconstruction.detach()
+        unmixed = self.gamma * x + (1 - self.gamma) * decoded.detach()
         estimates = network.estimate(torch.cat([decoded_mixture.detach(), unmixed]))
         yield "critic", critic_loss(estimates[:n], share.flatten(), estimates[n:])
 
@@ -114,9 +114,6 @@ class BaseMixing(BaseLatentKMeans):
             self.consistency_weight,
             self.gamma,
             augmentation=self._augmentation(),
-            kl_weight=network.kl_weight,
-            value_range=network.value_range,
-            decodes_augmented=network.decodes_augmented,
             **kwargs,
         )
 
@@ -270,10 +267,14 @@ class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
             network.head.is_learning = True
             term = self._hardening(X, self.clustering_weight)
             objective = self._objective(network, term=term)
-            yield self._phase(objective, self.finetune_epochs, "clustering", self.finetune_lr)
+            epochs, lr = self.finetune_epochs, self.finetune_lr
+            yield self._phase(objective, epochs, "clustering", lr=lr)
 
     def _auto_n_init(self, n_samples: int) -> int:
         return 1
+
+    def _trains_clusters(self) -> bool:
+        return self.base == "idec"
 
     def _whitens(self) -> bool:
         return self.whiten and self.base != "idec"

@@ -215,16 +215,18 @@ class ProFeatClustering(BaseSCAN):
                 if self.n_models > 1:
                     name = f"round {round_ + 1}, model {number + 1}: "
                 if round_ > 0:
-                    yield simclr._phase(
+                    yield simclr._contrastive(
                         model.representation,
                         X,
+                        self.refinement_epochs,
+                        f"{name}refinement",
                         self._pairs(network),
-                        max_epochs=self.refinement_epochs,
                         lr=self.refinement_lr,
-                        name=f"{name}refinement",
                     )
                 elif self._trains_representation():
-                    yield simclr._phase(model.representation, X, name=f"{name}simclr")
+                    yield simclr._contrastive(
+                        model.representation, X, simclr.max_epochs, f"{name}simclr"
+                    )
                 yield from self._clustering_phases(model, X, name)
             self._end_round(network, X, round_)
 

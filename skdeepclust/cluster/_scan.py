@@ -69,13 +69,12 @@ class SCANObjective(ManyHeadsObjective, ClusteringObjective):
         n_heads: int,
         prior: ClassPrior,
     ) -> None:
-        super().__init__()
+        super().__init__(n_heads)
         self.X = X
         self.augmentation = augmentation
         self.entropy_weight = entropy_weight
         self.register_buffer("neighbors", neighbors)
         self.prior = prior
-        self.register_buffer("head_losses", torch.zeros(n_heads))
 
     def on_epoch_begin(self, network: SCANNetwork, X: Samples) -> None:
         """Forget the last epoch's losses; see to the prior."""
@@ -180,26 +179,16 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
             self.n_heads,
             self._prior(self.max_epochs),
         )
-        yield Phase(
-            objective,
-            self.max_epochs,
-            f"{name}scan",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            drop_last=True,
-            network=model,
-        )
+        yield self._phase(objective, self.max_epochs, f"{name}scan", drop_last=True, network=model)
         # Of the last epoch, on the training samples. The authors' code keeps the epoch and the head
         # with the lowest loss on validation samples, which there are none of here.
         model.head.select(objective.head_losses)
         if self.self_label_epochs:
-            yield Phase(
+            yield self._phase(
                 SelfLabelObjective(strong, self.confidence),
                 self.self_label_epochs,
                 f"{name}self-labelling",
                 batch_size=self.self_label_batch_size,
-                optimizer=self.optimizer,
                 lr=self.self_label_lr,
                 network=model,
             )

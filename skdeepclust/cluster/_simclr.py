@@ -168,20 +168,19 @@ class SimCLR(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
             return RandomNoise(std=0.2, dropout=0.2)
         return simclr_augmentation(self.input_shape_, value_range(X))
 
-    def _phase(
-        self, network: nn.Module, X: Samples, pairs: nn.Module | None = None, **changed: Any
+    def _contrastive(
+        self,
+        network: nn.Module,
+        X: Samples,
+        max_epochs: int,
+        name: str = "simclr",
+        pairs: nn.Module | None = None,
+        **settings: Any,
     ) -> Phase:
         """Return a phase of contrastive training, of views alone or of pairs too."""
-        max_epochs = changed.setdefault("max_epochs", self.max_epochs)
-        settings = {"name": "simclr", "lr": self.lr, **changed}
-        return Phase(
-            ContrastiveObjective(self._views(X), self.temperature, pairs),
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr_factor=cosine_to(LAST_LR_FACTOR, max_epochs),
-            network=network,
-            **settings,
-        )
+        objective = ContrastiveObjective(self._views(X), self.temperature, pairs)
+        settings |= {"lr_factor": cosine_to(LAST_LR_FACTOR, max_epochs), "network": network}
+        return self._phase(objective, max_epochs, name, **settings)
 
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
-        yield self._phase(network, X)
+        yield self._contrastive(network, X, self.max_epochs)

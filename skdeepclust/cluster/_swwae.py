@@ -47,11 +47,11 @@ class WhatWhereObjective(AutoencoderObjective):
         if parts is None:
             return super().loss(network, x, index)
         encoder, decoder = parts
-        given, target = self.given_and_target(x)
+        given, target = self.given_and_target(network, x)
         what, where = encoder.levels(given)
         z = what[-1].flatten(1)
         decoded, *layers = decoder.levels(z, where)
-        loss = self.reconstruction(decoded, target, Posterior(z))
+        loss = self.reconstruction(network, decoded, target, Posterior(z))
         # of maps that the encoder made before the last, and that the decoder makes of those
         for own, other in zip(what[:-1], layers, strict=False):
             loss = loss + self.layer_weight * F.mse_loss(other.float(), own.float())
@@ -140,9 +140,4 @@ class SWWAEClustering(BaseLatentKMeans):
         return network
 
     def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
-        return WhatWhereObjective(
-            self.layer_weight,
-            augmentation=self._augmentation(),
-            decodes_augmented=network.decodes_augmented,
-            **kwargs,
-        )
+        return WhatWhereObjective(self.layer_weight, augmentation=self._augmentation(), **kwargs)

@@ -71,12 +71,11 @@ class TEMIObjective(ManyHeadsObjective):
         beta: float,
         teacher_momentum: float,
     ) -> None:
-        super().__init__()
+        super().__init__(n_heads)
         self.X = X
         self.beta = beta
         self.teacher_momentum = teacher_momentum
         self.register_buffer("neighbors", neighbors)
-        self.register_buffer("head_losses", torch.zeros(n_heads))
         self.register_buffer("sizes", torch.full((n_heads, n_clusters), 1 / n_clusters))
 
     def loss(self, network: TEMINetwork, x: Tensor, index: Tensor) -> Tensor:
@@ -214,12 +213,4 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
             self.teacher_momentum,
         )
         del directions  # as large as all samples
-        yield Phase(
-            objective,
-            self.max_epochs,
-            "temi",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            drop_last=True,
-        )
+        yield self._phase(objective, self.max_epochs, "temi", drop_last=True)

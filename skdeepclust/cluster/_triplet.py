@@ -91,11 +91,5 @@ class TripletClustering(BaseFeatureClusterer):
     _EFFORT = 2000
 
     def _phases(self, network: FeatureNetwork, X: Samples) -> Iterator[Phase]:
-        yield Phase(
-            TripletObjective(self._augmentation(), self.margin),
-            self._main_epochs(len(X)),
-            "triplets",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-        )
+        objective = TripletObjective(self._augmentation(), self.margin)
+        yield self._phase(objective, self._main_epochs(len(X)), "triplets")

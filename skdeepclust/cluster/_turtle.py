@@ -238,12 +238,4 @@ class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClus
             self.entropy_weight,
             self._prior(self._planned_epochs(len(X))),
         )
-        yield Phase(
-            objective,
-            self._planned_epochs(len(X)),
-            "turtle",
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            drop_last=True,
-        )
+        yield self._phase(objective, self._planned_epochs(len(X)), "turtle", drop_last=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -40,13 +39,16 @@ class VaDEObjective(AutoencoderObjective):
     ----------
     mixture_lr : float
         Learning rate of the mixture.
+    kl_weight : float
+        Of the divergence from the mixture.
     **kwargs
         Of AutoencoderObjective.
     """
 
-    def __init__(self, mixture_lr: float, **kwargs: Any) -> None:
+    def __init__(self, mixture_lr: float, kl_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mixture_lr = mixture_lr
+        self.kl_weight = kl_weight
 
     def players(self, network: AutoencoderNetwork) -> Mapping[str, Parameters]:
         mixture = list(network.head.parameters())
@@ -61,7 +63,8 @@ class VaDEObjective(AutoencoderObjective):
         assert log_variance is not None
         z = posterior.sample()  # one draw, for the decoder and for p(c | z)
         divergence = gaussian_mixture_kl(mean, log_variance, z, *network.head.mixture())
-        return negative_elbo(network.decode(z), x, divergence, self.kl_weight, self.value_range)
+        decoded = network.decode(z)
+        return negative_elbo(decoded, x, divergence, self.kl_weight, network.value_range)
 
 
 @estimator
@@ -159,7 +162,7 @@ class VaDEClustering(BasePretrainThenCluster):
 
     def _objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
         self._make_variational(network)
-        return VaDEObjective(**self._of_objective(network))
+        return VaDEObjective(**self._of_objective())
 
     @torch.no_grad()
     def _make_variational(self, network: AutoencoderNetwork) -> None:
@@ -171,18 +174,16 @@ class VaDEClustering(BasePretrainThenCluster):
             network.posterior = posterior.to(log_weights.device)
         network.kl_weight = 0.0  # whoever takes it over has another prior
 
-    def _of_objective(self, network: AutoencoderNetwork) -> dict[str, Any]:
+    def _of_objective(self) -> dict[str, Any]:
         """Return the parameters of VaDE's objective."""
         return {
             "mixture_lr": self.lr if self.mixture_lr is None else self.mixture_lr,
             "augmentation": self._augmentation(),
             "kl_weight": self.kl_weight,
-            "value_range": network.value_range,
-            "decodes_augmented": network.decodes_augmented,
         }
 
-    def _phase(self, *args: Any) -> Phase:
-        return dataclasses.replace(super()._phase(*args), lr_factor=decayed)
+    def _phase(self, *args: Any, **settings: Any) -> Phase:
+        return super()._phase(*args, **{"lr_factor": decayed, **settings})
 
     def sample(
         self, n_samples: int = 1, cluster: int | None = None, random_state: Any = None

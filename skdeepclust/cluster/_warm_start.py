@@ -16,7 +16,7 @@ from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.objective import PseudoLabels
-from skdeepclust.samples import Samples
+from skdeepclust.samples import Samples, step_to_keep
 
 # That k-means sees at once, evenly spaced: so many are enough for its centres.
 MAX_SAMPLES, MAX_VALUES = 100_000, 2**26
@@ -45,13 +45,18 @@ class WarmStartMixin(BaseDeepClusterer):
         n_steps = -(-n_samples // (self.batch_size * n_processes()))
         return max(5, -(-100 // n_steps))
 
+    def _planned_epochs(self, n_samples: int) -> int:
+        warm = self._warm_epochs(n_samples) if self._starts_from_kmeans() else 0
+        return warm + self.max_epochs
+
     def _warm_start(self, X: Samples, augmentation: Callable[[Tensor], Tensor]) -> Phase:
         """Return the phase that learns k-means' clusters; with settings of its own, no paper's."""
         seed = int(torch.randint(2**31 - 1, ()))
         kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
-        n_kept = max(1, min(MAX_SAMPLES, MAX_VALUES // math.prod(X.shape[1:])))
-        step = max(1, min(-(-len(X) // n_kept), len(X) // self.n_clusters))
+        n_values = math.prod(X.shape[1:])
+        step = step_to_keep(len(X), n_values, MAX_SAMPLES, MAX_VALUES, at_least=self.n_clusters)
         kmeans.fit(X[::step].flatten(1).cpu().numpy())
-        labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in X.slices(n_kept)]
+        slices = X.slices(-(-len(X) // step))
+        labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in slices]
         objective = PseudoLabels(torch.from_numpy(np.concatenate(labels)).long(), augmentation)
         return Phase(objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)

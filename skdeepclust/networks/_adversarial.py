@@ -147,6 +147,11 @@ class ConvDiscriminator(nn.Module):
         Whether the maps of all layers, max-pooled to 4x4, are the features, as for k-means on
         DCGAN; those of the last layer come last, and are `n_last` features.
 
+    Raises
+    ------
+    ValueError
+        If there is to be a dense layer, and the layers before it are to be joined.
+
     References
     ----------
     .. [1] Radford, Metz and Chintala (2016). Unsupervised Representation Learning with Deep
@@ -171,6 +176,8 @@ class ConvDiscriminator(nn.Module):
         join_layers: bool = False,
     ) -> None:
         super().__init__()
+        if join_layers and n_features is not None:
+            raise ValueError(f"n_features must be None with join_layers=True; got {n_features}.")
         channels = input_shape[0]
         self.join_layers = join_layers
         self.pooled = [[min(s, MAX_SIDE) for s in sides] for sides in _sides(input_shape, n_layers)]

@@ -81,7 +81,7 @@ class AutoencoderNetwork(ClusterNetwork):
         self.critic = critic
         # of the loss that it is trained on, which whoever takes it over goes on with
         self.kl_weight = 1.0
-        self.value_range: tuple[float, float] | None = None
+        self.value_range: tuple[float, float] | None = None  # of a Bernoulli likelihood
         self.decodes_augmented = False
 
     def features(self, x: Tensor) -> Tensor:
@@ -102,7 +102,8 @@ class AutoencoderNetwork(ClusterNetwork):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the samples, of shape (n, *input_shape), that latents stand for."""
-        return self.decoder(z)
+        decoded = self.decoder(z)
+        return decoded if self.value_range is None else squash(decoded, *self.value_range)
 
     def estimate(self, x: Tensor) -> Tensor:
         """Return the critic's estimate of the share in each mixture, of shape (n,)."""
@@ -118,8 +119,13 @@ class SigmoidNetwork(AutoencoderNetwork):
         return super().features(x).float().sigmoid()
 
 
+def squash(x: Tensor, low: float, high: float) -> Tensor:
+    """Return values of a range for any numbers, by the logistic function."""
+    return low + (high - low) * x.float().sigmoid()
+
+
 class UnitRange(nn.Module):
-    """Squashes what a decoder gives to a range of values, for a Bernoulli likelihood.
+    """Squashes what a generator gives to a range of values.
 
     Parameters
     ----------
@@ -133,7 +139,7 @@ class UnitRange(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values of the range."""
-        return self.low + (self.high - self.low) * x.float().sigmoid()
+        return squash(x, self.low, self.high)
 
 
 class DenseNetwork(nn.Sequential):

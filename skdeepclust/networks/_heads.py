@@ -175,7 +175,7 @@ class MultiHead(nn.Module):
     selected : Tensor, a scalar
         Index of the head that :meth:`forward` applies.
     loss : Tensor, a scalar
-        Its training loss.
+        Its loss, summed over the samples of the last epoch.
 
     Examples
     --------

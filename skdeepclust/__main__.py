@@ -21,6 +21,7 @@ import warnings
 from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from skdeepclust.datasets import ImageFolder, export_folder
 from skdeepclust.engine import resolved_device
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
-FLAGSHIP = "flagship"
 FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
 OPTIONS = {
     "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
@@ -47,14 +47,14 @@ def _methods() -> dict[str, Any]:
         cls = getattr(skdeepclust, name)
         if isinstance(cls, type) and issubclass(cls, BaseDeepClusterer):
             found[name.removesuffix("Clustering").lower()] = cls
-    return {FLAGSHIP: skdeepclust.DeepClustering, **found}
+    return found
 
 
 def _setting(text: str) -> tuple[str, Any]:
     """Return the name and the value of NAME=VALUE; what is no literal of Python's is a string."""
     name, _, value = text.partition("=")
     if not (name and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE; the folder comes first")
     try:
         return name, literal_eval(value)
     except (ValueError, SyntaxError):
@@ -86,8 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--out", type=_path, default=Path("result"), help="default: result")
     parser.add_argument(
-        "--method", choices=_methods(), default=FLAGSHIP, metavar="NAME",
-        help=f"{', '.join(_methods())}; default: {FLAGSHIP}, which is deep",
+        "--method", choices=_methods(), metavar="NAME",
+        help=f"{', '.join(_methods())}; default: deep; with --features scan, or temi if the number "
+        "of clusters is auto",
     )  # fmt: skip
     parser.add_argument(
         "--features", metavar="NAME",
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--random-state", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--version", action="version", version=skdeepclust.__version__)
     return parser
 
 
@@ -130,16 +132,28 @@ def _shown() -> Iterator[None]:
 
 def _estimator(arguments: argparse.Namespace) -> Any:
     """Return the estimator that is asked for; raise a ValueError if there is none such."""
-    for name in dict(arguments.set):
+    method, settings = arguments.method or "deep", dict(arguments.set)
+    if arguments.features is not None:
+        default = "temi" if arguments.n_clusters == "auto" else "scan"
+        method = arguments.method or default
+        if method == "scan":
+            settings.setdefault("representation", "precomputed")
+    cls = _methods()[method]
+    for name in settings:
         if name in OPTIONS:
             raise ValueError(f"--set {name}=... must be given as {OPTIONS[name]}")
-    estimator = _methods()[arguments.method](
+        names = list(cls().get_params())
+        if name.split("__")[0] not in names:
+            near = get_close_matches(name, names)
+            hint = f"; it has {', '.join(near)}" if near else ""
+            raise ValueError(f"--set {name}=...: {cls.__name__} has no such parameter{hint}")
+    estimator = cls(
         n_clusters=arguments.n_clusters,
         random_state=arguments.random_state,
         device=arguments.device,
         checkpoint=arguments.out / "checkpoint.pt",
         verbose=int(not arguments.quiet),
-    ).set_params(**dict(arguments.set))
+    ).set_params(**settings)
     estimator._validate_params()  # before the images are read
     resolved_device(arguments.device)
     return estimator
@@ -236,7 +250,7 @@ def main(argv: list[str] | None = None) -> int:
         return FILE_PROBLEM
     except (ImportError, TypeError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        if re.search(r"\b(checkpoint|out)=", str(error)):  # of another folder or setting
+        if re.match("(checkpoint|out)=", str(error)):  # of another folder or setting
             print(f"Remove it from {arguments.out}, or give another --out.", file=sys.stderr)
         return NO_GOOD
 

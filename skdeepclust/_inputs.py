@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from skdeepclust._sklearn import check_feature_names, check_n_features
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import (
+    FOLDERS,
     Source,
     StreamedSamples,
     as_source,
@@ -115,7 +116,17 @@ def as_array(X: Any) -> Any:
         X = np.asarray(X)
     check_not_masked(X)
     if isinstance(X, str | bytes | PathLike):
-        raise ValueError(f"X must hold the samples themselves; got {X!r}.")
+        raise ValueError(f"X must hold the samples themselves; got {X!r}. {FOLDERS}")
+    if isinstance(X, Mapping):  # such as files of h5py's or NumPy's that hold several arrays
+        names = ", ".join(map(repr, list(X)[:5]))
+        raise ValueError(
+            f"X must be one of the arrays in {type(X).__name__}, X[name]; it has {names}."
+        )
+    if hasattr(X, "iloc") and X.ndim == 2 and X.shape[1] == 1:
+        column = X.iloc[:, 0]
+        X = column if column.dtype == object else X
+    if hasattr(X, "iloc") and X.ndim == 1:
+        X = X.to_numpy()  # of arrays, say
     if isinstance(X, Sequence):
         X = [_as_sample(sample, number) for number, sample in enumerate(X)]
     elif hasattr(X, "shape"):
@@ -164,6 +175,13 @@ def _check_kind(X: Any) -> None:
         check_numbers(np.asarray(column[:1]))
 
 
+def _shape_of_one(input_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape of an image that can't be one of several images; None for tables."""
+    if len(input_shape) == 1:
+        return None
+    return input_shape[1:] if input_shape[0] == 1 else input_shape
+
+
 def check_X(
     estimator: Any,
     X: Any,
@@ -189,6 +207,10 @@ def check_X(
         X = source.read(slice(0, 2))  # shows what all are like
     _check_kind(X)
     ndim = len(X.shape)
+    if not reset and tuple(X.shape) == _shape_of_one(estimator.input_shape_):
+        raise ValueError(
+            f"X must hold samples; got one, of shape {tuple(X.shape)}: X[None] is an array of it."
+        )
     if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
         image_shape = None
     elif ndim <= 2:

@@ -126,6 +126,9 @@ def check_not_masked(X: Any) -> None:
         raise ValueError("X has values that are masked. Fill them, or leave these samples out.")
 
 
+FOLDERS = "Files of images are read by skdeepclust.datasets.ImageFolder."
+
+
 def check_numbers(X: np.ndarray) -> np.ndarray:
     """Return an array; raise a ValueError if it holds names or dates.
 
@@ -139,10 +142,9 @@ def check_numbers(X: np.ndarray) -> np.ndarray:
     if X.dtype.kind in "OSU":
         for value in X.flat:
             if isinstance(value, str | bytes | PathLike) and not _is_number(value):
-                raise ValueError(
-                    f"X must hold numbers; got {value!r}. Files of images are read by "
-                    "skdeepclust.datasets.ImageFolder."
-                )
+                is_file = isinstance(value, PathLike) or "." in str(value)[-5:]
+                hint = f" {FOLDERS}" if is_file else ""
+                raise ValueError(f"X must hold numbers; got {value!r}.{hint}")
     return X
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -308,6 +309,51 @@ def test_dates_beside_numbers_in_a_table_of_polars():
 def test_names_of_files_are_not_samples(X):
     with pytest.raises(ValueError, match=r"must hold numbers; got .*photos/1\.jpg.*ImageFolder"):
         AutoencoderClustering(2, max_epochs=1).fit(X)
+
+
+@pytest.mark.parametrize("table", [pd.Series, lambda rows: pd.DataFrame({"embedding": rows})])
+def test_a_column_of_arrays(table, images):
+    X = images.reshape(200, -1).astype("float32")
+    expected = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(X)
+    found = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(table(list(X)))
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    np.testing.assert_array_equal(found.predict(table(list(X[:5]))), expected.predict(X[:5]))
+
+
+def test_a_column_of_numbers_keeps_its_name():
+    frame = pd.DataFrame({"size": np.arange(20.0)})
+    model = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(frame)
+    assert model.feature_names_in_.tolist() == ["size"]
+
+
+def test_texts_are_not_numbers(tmp_path):
+    frame = pd.DataFrame({"size": [1.0, 2.0], "colour": ["red", "blue"]})
+    with pytest.raises(ValueError, match=r"X must hold numbers; got 'red'\.$"):
+        AutoencoderClustering(2).fit(frame)
+    with pytest.raises(ValueError, match=r"samples themselves; got 'photos'.*ImageFolder"):
+        AutoencoderClustering(2).fit("photos")
+
+
+def test_files_that_hold_several_arrays(images, tmp_path):
+    np.savez(tmp_path / "all.npz", X=images, y=images[:, 0, 0])
+    with np.load(tmp_path / "all.npz") as file, h5py.File(tmp_path / "all.h5", "w") as other:
+        other["X"] = images
+        for found in (file, other):
+            with pytest.raises(ValueError, match=r"one of the arrays in .*X\[name\]; it has 'X'"):
+                AutoencoderClustering(2).fit(found)
+
+
+def test_one_image_is_no_array_of_images(images):
+    grey = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(images)
+    with pytest.raises(
+        ValueError, match=r"got one, of shape \(8, 8\): X\[None\] is an array of it"
+    ):
+        grey.predict(images[0])
+    colours = np.stack([images] * 3, 1)
+    model = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(colours)
+    with pytest.raises(ValueError, match=r"got one, of shape \(3, 8, 8\)"):
+        model.predict(colours[0])
+    assert model.predict(colours[:1]).shape == grey.predict(images[None, 0]).shape == (1,)
 
 
 class Records(Dataset):

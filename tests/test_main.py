@@ -110,7 +110,8 @@ def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):
         ((tmp_path / "empty", tmp_path / "out"), "there are none"),
         ((tmp_path / "text", tmp_path / "out"), "none can be read: a.png (no image that Pillow"),
         ((photos, tmp_path / "out", "lr=-1"), "The 'lr' parameter of DeepClustering must be"),
-        ((photos, tmp_path / "out", "kittens=3"), "Invalid parameter 'kittens'"),
+        ((photos, tmp_path / "out", "kittens=3"), "DeepClustering has no such parameter\n"),
+        ((photos, tmp_path / "out", "max_epoch=3"), "no such parameter; it has max_epochs"),
         ((photos, tmp_path / "out", "n_clusters=5"), "must be given as --n-clusters"),
     ]:
         assert run(*arguments) == 2
@@ -123,6 +124,10 @@ def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):
             main(words)
         assert info.value.code == 2
     assert "must be an integer or auto; got 'foo'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as info:
+        main(["--version"])
+    assert info.value.code == 0
+    assert capsys.readouterr().out.strip() == skdeepclust.__version__
 
 
 def test_what_can_not_be_had_is_said_before_images_are_read(photos, tmp_path, capsys, monkeypatch):
@@ -230,11 +235,20 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
     assert network == "timm:resnet18" and parameters["out"] == tmp_path / "features.npy"
     model = skdeepclust.load(tmp_path / "model.skdc")
     assert model.input_shape_ == (32,)
+    assert isinstance(model, skdeepclust.SCANClustering)
+    assert set(model.history_[:, "phase"]) == {
+        "scan",
+        "self-labelling",
+    }  # of the features as they are
     page = (tmp_path / "report" / "index.html").read_text()
     assert "data:image/png" in page  # the images, not their features
     words = [str(photos), "--n-clusters", "3", "--features", "timm:resnet18", "--quiet"]
     assert main([*words, "--out", str(tmp_path / "size"), "--set", "max_epochs=1", "n_init=1"]) == 0
     assert asked[-1][2] == (3, 224, 224)  # such networks have seen images of about that size
+    words[words.index("3")] = "auto"
+    assert main([*words, "--out", str(tmp_path / "auto"), "--set", "max_epochs=1"]) == 0
+    found = skdeepclust.load(tmp_path / "auto" / "model.skdc")
+    assert isinstance(found, skdeepclust.TEMIClustering)
 
 
 def test_example(digits, tmp_path, monkeypatch, capsys):

@@ -64,6 +64,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--render", action="store_true", help="run nothing, write the tables")
     parser.add_argument("--figures", action="store_true", help="draw those that need models, too")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument(
+        "--results", type=Path,
+        help="folder of the records, in place of those of the repository, which stay as they are",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     if args.table == "queue" and args.budget_minutes is None:
         parser.error("queue: --budget-minutes is missing")
@@ -98,6 +102,8 @@ def jobs(args: argparse.Namespace) -> list[Job]:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    if args.results is not None:
+        records.RESULTS = args.results
     threads = args.threads
     if threads is None and args.table == "queue" and args.device == "cpu":
         threads = 1
@@ -124,7 +130,8 @@ def main(argv: list[str] | None = None) -> int:
         TABLES[args.table].draw(jobs(args), records.RESULTS / "figures")
     for name in [args.table] if args.table else TABLES:
         print(report.render(TABLES[name]))
-    readme.write()
+    if args.results is None:
+        readme.write()
     return failed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +38,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def commit() -> str | None:
+    """Return the commit of the code, "-dirty" if it was changed since; None without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
 def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
     """Return the machine and the versions, for the record."""
     device = torch.device(device)
@@ -52,6 +63,7 @@ def environment(device: str | torch.device = "cpu") -> dict[str, Any]:
         "scikit-learn": sklearn.__version__,
         "numpy": np.__version__,
         "skdeepclust": skdeepclust.__version__,
+        "commit": commit(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
 

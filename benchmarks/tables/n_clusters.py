@@ -4,10 +4,11 @@
 
 Ten mixtures of normal distributions with correlated features, scikit-learn's digits as pixels and
 in a UMAP space, and 10,000 images of MNIST and Fashion-MNIST in such a space (of 10 components,
-20 neighbours and no least distance, made in the peers' environment: benchmarks/peers/recipes.py).
+20 neighbours and no least distance, made in the peers' environment: benchmarks/peers/recipes.py);
+these images, USPS and silhouettes of animals as images.
 2 to 30 clusters are tried; by k-means with 5 starts, but for X-, G- and Dip-means, which are
-ClustPy's with its defaults, and TEMIClustering("auto") with features scaled one by one and 50
-epochs. Nothing was chosen on these data but thresholds: the paper's, and that of confusion by
+ClustPy's with its defaults, TEMIClustering("auto") with features scaled one by one and 50 epochs,
+and DeepClustering("auto"). Nothing was chosen on these data but thresholds: the paper's, and that of confusion by
 chance, after a look at the trees of the digits.
 """
 
@@ -27,7 +28,7 @@ from benchmarks.peers.estimator import Peer
 from benchmarks.run import CACHE, Fit, Job, Wanted
 from benchmarks.tables.tabular import mixture
 from benchmarks.tables.time_to_accuracy import DATA as IMAGES
-from skdeepclust import TEMIClustering, select_n_clusters
+from skdeepclust import DeepClustering, TEMIClustering, select_n_clusters
 
 NUMBERS = range(2, 31)
 N_SAMPLES = 10_000  # of the images
@@ -35,15 +36,21 @@ N_SAMPLES = 10_000  # of the images
 MIXTURES = [(2, 2), (3, 4), (4, 8), (5, 3), (6, 16), (8, 8), (9, 20), (11, 16), (12, 32), (15, 16)]
 
 
-def in_umap_space(name: str, data_home: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return UMAP's embedding of at most 10,000 images, made once, and their classes."""
+def sampled(name: str, data_home: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most 10,000 images and their classes."""
     images, y = records.digits() if name == "digits" else IMAGES[name](data_home=data_home)
     chosen = np.random.RandomState(0).permutation(len(images))[:N_SAMPLES]
+    return images[chosen], y[chosen]
+
+
+def in_umap_space(name: str, data_home: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return UMAP's embedding of these images, made once, and their classes."""
+    images, y = sampled(name, data_home)
     path = CACHE / "n_clusters" / f"umap-{name}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, Peer("umap").fit(images[chosen]).embedding_)
-    return np.load(path), y[chosen]
+        np.save(path, Peer("umap").fit(images).embedding_)
+    return np.load(path), y
 
 
 DATA: dict[str, Callable[..., Any]] = {
@@ -55,9 +62,14 @@ DATA: dict[str, Callable[..., Any]] = {
     "digits, UMAP": partial(in_umap_space, "digits"),
     "MNIST, UMAP": partial(in_umap_space, "mnist"),
     "Fashion-MNIST, UMAP": partial(in_umap_space, "fashion-mnist"),
+    "MNIST": partial(sampled, "mnist"),
+    "USPS": partial(sampled, "usps"),
+    "Fashion-MNIST": partial(sampled, "fashion-mnist"),
+    "animals": partial(sampled, "animals"),
 }
 SIZES = dict.fromkeys(DATA, 1000) | {"digits": 1797, "digits, UMAP": 1797}
 SIZES |= {"MNIST, UMAP": N_SAMPLES, "Fashion-MNIST, UMAP": N_SAMPLES}
+SIZES |= {"MNIST": N_SAMPLES, "USPS": 9298, "Fashion-MNIST": N_SAMPLES, "animals": N_SAMPLES}
 STATES = range(3)
 
 
@@ -122,6 +134,7 @@ class FoundNumber(ClusterMixin, BaseEstimator):
 
 
 ROWS = {
+    'DeepClustering, "auto"': lambda job: DeepClustering("auto"),
     'TEMI, "auto"': lambda job: FoundNumber(by_confusion),
     "prediction strength": lambda job: FoundNumber(by_strength),
     "silhouette": lambda job: FoundNumber(by_silhouette),
@@ -132,7 +145,7 @@ ROWS = {
 }
 WANTED = [
     Wanted(
-        ['TEMI, "auto"', "prediction strength", "silhouette", "gap"],
+        ['DeepClustering, "auto"', 'TEMI, "auto"', "prediction strength", "silhouette", "gap"],
         DATA,
         STATES,
         value=8,

@@ -59,9 +59,11 @@ class Benchmark(SphinxDirective):
                 and options.get("device") in (None, line["environment"]["device"])
             )
 
+        name = self.arguments[0]
         grid = report.grid(table, report.read_all(table), keep, options.get("columns"))
         if not grid:
             return [nodes.paragraph("", "Not run yet.")]
+        grid += f"\n\n{{doc}}`How this was measured </benchmarks/records/{name}>`"
         parent = nodes.container(classes=["benchmark"])
         self.state.nested_parse(StringList(grid.splitlines(), source=table.__file__), 0, parent)
         return [parent]

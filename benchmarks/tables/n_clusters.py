@@ -8,8 +8,8 @@ in a UMAP space, and 10,000 images of MNIST and Fashion-MNIST in such a space (o
 these images, USPS and silhouettes of animals as images.
 2 to 30 clusters are tried; by k-means with 5 starts, but for X-, G- and Dip-means, which are
 ClustPy's with its defaults, TEMIClustering("auto") with features scaled one by one and 50 epochs,
-and DeepClustering("auto"). Nothing was chosen on these data but thresholds: the paper's, and that of confusion by
-chance, after a look at the trees of the digits.
+and DeepClustering("auto"). Nothing was chosen on these data but thresholds: the paper's, and that
+of confusion by chance, after a look at the trees of the digits.
 """
 
 from __future__ import annotations

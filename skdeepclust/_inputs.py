@@ -205,38 +205,74 @@ def check_X(
         X, source = _read_whole(source), None
     else:
         X = source.read(slice(0, 2))  # shows what all are like
-    _check_kind(X)
-    ndim = len(X.shape)
-    if not reset and tuple(X.shape) == _shape_of_one(estimator.input_shape_):
-        raise ValueError(
-            f"X must hold samples; got one, of shape {tuple(X.shape)}: X[None] is an array of it."
+    X, input_shape = _validated(estimator, X, reset, scaled_as)
+    if reset:
+        estimator.input_shape_, estimator._sample_shape = input_shape, X.shape[1:]
+        low, high = _remember_scale(estimator, X, source, scaled_as)
+    elif source is not None:  # no pass for this alone
+        low, high = _extremes(
+            source.read(np.unique(np.linspace(0, source.shape[0] - 1, N_LOOKED_AT).astype(int)))
         )
-    if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
-        image_shape = None
-    elif ndim <= 2:
-        image_shape = check_image_shape(estimator.image_shape) if reset else estimator.input_shape_
-    elif ndim <= 4:
-        image_shape = check_image_shape(X.shape[1:], "X")
-        if reset and ndim == 4 and estimator.image_shape is None:
-            _warn_of_channels_last(image_shape)
     else:
+        low, high = _extremes(X)
+    if not reset or scaled_as is not None:
+        _warn_of_another_range(scaled_as or estimator, low, high)
+    how, widths = estimator._feature_scaling() if features else (None, ())
+    if reset and hasattr(estimator, "scaling"):
+        estimator.feature_mean_ = estimator.feature_scale_ = None
+        if how is not None:
+            parts = _slices(X) if source is None else _blocks(source, estimator)
+            estimator.feature_mean_, estimator.feature_scale_ = _by_feature(parts)
+    standardisation = _standardisation(estimator, how, widths or (math.prod(input_shape),))
+    if source is None:
+        return _standardised(X, input_shape, standardisation).to(device)
+    wrap = partial(_wrapped, input_shape, standardisation, type(estimator).__name__)
+    mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
+    extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
+    return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
+
+
+def _image_shape(estimator: Any, X: Any, reset: bool) -> tuple[int, int, int] | None:
+    """Return (channels, height, width) of the images that `X` holds; None for tables."""
+    ndim = len(X.shape)
+    if ndim <= 2 and estimator.image_shape is None and (reset or len(estimator.input_shape_) == 1):
+        return None
+    if ndim <= 2:
+        return check_image_shape(estimator.image_shape) if reset else estimator.input_shape_
+    if ndim > 4:
         raise ValueError(
             "X must have 2 dimensions (n_samples, n_features), 3 (n_samples, height, width) or 4 "
             f"(n_samples, channels, height, width); got {ndim}, of shape {X.shape}."
         )
+    image_shape = check_image_shape(X.shape[1:], "X")
+    if reset and ndim == 4 and estimator.image_shape is None:
+        _warn_of_channels_last(image_shape)
+    return image_shape
+
+
+def _validated(
+    estimator: Any, X: Any, reset: bool, scaled_as: Any
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return an array that torch takes and the shape of a sample; raise where they don't suit."""
+    _check_kind(X)
+    if not reset and tuple(X.shape) == _shape_of_one(estimator.input_shape_):
+        raise ValueError(
+            f"X must hold samples; got one, of shape {tuple(X.shape)}: X[None] is an array of it."
+        )
+    image_shape = _image_shape(estimator, X, reset)
     options = {
         "dtype": DTYPES,
         "allow_nd": True,
         "ensure_min_samples": 2 if reset else 1,  # batch normalisation trains on two or more
     }
-    if ndim <= 2:
+    if len(X.shape) <= 2:
         if reset and scaled_as is not None:
             check_feature_names(scaled_as, X, reset=False)
         X = validate_data(estimator, X, reset=reset, **options)
     else:
         X = check_array(X, estimator=estimator, input_name="X", **options)
-    n_features = X.shape[1] if image_shape is None else math.prod(image_shape)
-    input_shape = (n_features,) if image_shape is None else image_shape
+    input_shape = (X.shape[1],) if image_shape is None else image_shape
+    n_features = math.prod(input_shape)
     if X.ndim == 2 and X.shape[1] != n_features:
         raise ValueError(
             f"X has {X.shape[1]} features a sample, but image_shape={estimator.image_shape!r} "
@@ -254,52 +290,37 @@ def check_X(
             f"X holds samples of shape {input_shape}, but {type(estimator).__name__} was "
             f"fitted on samples of shape {estimator.input_shape_}."
         )
+    if reset and X.ndim > 2:  # as if the images had been given flat
+        check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
     if not X.flags.writeable or not X.flags.c_contiguous or not X.dtype.isnative:
         # torch takes neither read-only arrays, negative strides nor another order of bytes
         X = np.array(X, X.dtype.newbyteorder("="), order="C")
-    low, high = float(X.min()), float(X.max())
-    if reset:
-        if ndim > 2:  # as if the images had been given flat
-            check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
-            if hasattr(estimator, "feature_names_in_"):
-                del estimator.feature_names_in_
-        estimator.input_shape_ = input_shape
-        estimator._sample_shape = X.shape[1:]
-        if source is not None:
-            mean, scale, low, high = _streamed_statistics(source, estimator)
-        elif scaled_as is None:
-            mean, scale = _mean_and_scale(X)
+    return X, input_shape
+
+
+def _remember_scale(
+    estimator: Any, X: np.ndarray, source: Source | None, scaled_as: Any
+) -> tuple[float, float]:
+    """Set mean, deviation and range of the training samples; return their extremes."""
+    if source is not None:
+        mean, scale, low, high = _streamed_statistics(source, estimator)
+    else:
+        low, high = _extremes(X)
         if scaled_as is None:
-            estimator.input_mean_, estimator.input_scale_ = mean, scale
-            estimator._input_range = low, high
-        else:
-            estimator.input_mean_ = scaled_as.input_mean_
-            estimator.input_scale_ = scaled_as.input_scale_
-            estimator._input_range = scaled_as._input_range
-        # what decoded samples are given in: rounding is to be far below the deviation
-        largest = max(map(abs, estimator._input_range))
-        is_fine = (
-            largest < 1e38 and np.spacing(np.float32(largest)) <= estimator.input_scale_ / 1000
-        )
-        estimator._sample_dtype = np.float32 if is_fine else np.float64
-    elif source is not None:  # no pass for this alone
-        some = source.read(np.unique(np.linspace(0, source.shape[0] - 1, N_LOOKED_AT).astype(int)))
-        low, high = float(some.min()), float(some.max())
-    if not reset or scaled_as is not None:
-        _warn_of_another_range(scaled_as or estimator, low, high)
-    how, widths = estimator._feature_scaling() if features else (None, ())
-    if reset and hasattr(estimator, "scaling"):
-        estimator.feature_mean_ = estimator.feature_scale_ = None
-        if how is not None:
-            parts = _slices(X) if source is None else _blocks(source, estimator)
-            estimator.feature_mean_, estimator.feature_scale_ = _by_feature(parts)
-    standardisation = _standardisation(estimator, how, widths or (n_features,))
-    if source is None:
-        return _standardised(X, input_shape, standardisation).to(device)
-    wrap = partial(_wrapped, input_shape, standardisation, type(estimator).__name__)
-    mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
-    extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
-    return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
+            mean, scale = _mean_and_scale(X)
+    if scaled_as is not None:
+        mean, scale = scaled_as.input_mean_, scaled_as.input_scale_
+    estimator.input_mean_, estimator.input_scale_ = mean, scale
+    estimator._input_range = (low, high) if scaled_as is None else scaled_as._input_range
+    # what decoded samples are given in: rounding is to be far below the deviation
+    largest = max(map(abs, estimator._input_range))
+    is_fine = largest < 1e38 and np.spacing(np.float32(largest)) <= scale / 1000
+    estimator._sample_dtype = np.float32 if is_fine else np.float64
+    return low, high
+
+
+def _extremes(X: np.ndarray) -> tuple[float, float]:
+    return float(X.min()), float(X.max())
 
 
 def _standardisation(estimator: Any, how: str | None, spaces: tuple[int, ...]) -> Standardisation:

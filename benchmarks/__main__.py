@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import queue, readme, records, report
+from benchmarks import papers, queue, readme, records, report
 from benchmarks.run import Job, run_if_missing
 from benchmarks.tables import TABLES
 
@@ -130,6 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         TABLES[args.table].draw(jobs(args), records.RESULTS / "figures")
     for name in [args.table] if args.table else TABLES:
         print(report.render(TABLES[name]))
+    papers.write(TABLES)
     if args.results is None:
         readme.write()
     return failed

@@ -73,6 +73,18 @@ def speed(group: list[dict]) -> str:
     return f"{np.mean(found):,.0f}" if found else ""
 
 
+def keys_of(table: ModuleType) -> dict[str, Callable[[dict], Any]]:
+    """Return what tells runs of a table apart, by the names of the columns."""
+    return {
+        "data": lambda r: r["data"],
+        "images": images,
+        "row": lambda r: r["row"],
+        **getattr(table, "COLUMNS", {}),
+        "precision": lambda r: r["precision"],
+        "set": further,
+    }
+
+
 def grid(
     table: ModuleType,
     found: list[dict[str, Any]],
@@ -86,14 +98,7 @@ def grid(
     seconds where others are there; a table of times has them in lines of their own.
     """
     order = list(getattr(table, "ORDER", table.ROWS))
-    keys: dict[str, Callable[[dict], Any]] = {
-        "data": lambda r: r["data"],
-        "images": images,
-        "row": lambda r: r["row"],
-        **getattr(table, "COLUMNS", {}),
-        "precision": lambda r: r["precision"],
-        "set": further,
-    }
+    keys = keys_of(table)
     lines = getattr(table, "lines", lambda record: [record])
     where = machine if getattr(table, "BY_DEVICE", False) else place
     groups: dict[tuple, list[dict]] = {}

@@ -608,3 +608,15 @@ def test_what_has_commands_of_its_own_can_be_imported(name):
     folder = Path(running.__file__).parent / name
     for path in sorted(folder.glob("*.py")):
         importlib.import_module(f"benchmarks.{name}.{path.stem}")
+
+
+def test_records_elsewhere_leave_the_readme_alone(folders, images, tmp_path, monkeypatch, capsys):
+    table = make_table("fake", {"a": k_means}, [], images)
+    monkeypatch.setitem(TABLES, "fake", table)
+    monkeypatch.setattr(command.readme, "write", lambda: pytest.fail("the repository's README"))
+    words = ["fake", "--random-states", "0", "--results", str(tmp_path / "mine")]
+    assert not command.main(words)
+    assert (tmp_path / "mine" / "fake" / "few-a-0.json").exists()
+    record = records.read(tmp_path / "mine" / "fake" / "few-a-0.json")
+    assert record["environment"]["commit"] is None or record["environment"]["commit"].strip()
+    capsys.readouterr()

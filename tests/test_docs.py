@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import skdeepclust
-from benchmarks import readme, report
+from benchmarks import papers, readme, records, report
+from benchmarks.tables import TABLES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -78,6 +79,14 @@ def test_api_lists_all_that_is_public():
             )
         }
     assert public <= listed
+
+
+def test_the_page_of_papers_is_that_of_the_records():
+    text = papers.text(TABLES)
+    assert text == (records.RESULTS / "papers.md").read_text()
+    n_figures = sum(len(getattr(table, "PAPER", {})) for table in TABLES.values())
+    assert text.startswith(f"Of {n_figures} rows")
+    assert text.count("| none |") + int(text.split(", ")[1].split()[0]) == n_figures
 
 
 def test_readme_has_the_records_figures():

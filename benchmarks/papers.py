@@ -1,0 +1,69 @@
+"""The papers' figures beside the runs of all of their data, of every table: `results/papers.md`.
+
+`python -m benchmarks --render` writes it. Nothing is chosen: runs with other settings than the
+paper's have lines of their own, and a figure without a run says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from benchmarks import records, report
+
+NONE = "none"
+HEADER = ["table", "data", "row", "paper", "runs", "ACC", "NMI", "with"]
+
+
+def is_full(table: ModuleType, record: dict[str, Any]) -> bool:
+    """Return whether a run had all images."""
+    n_samples: int = record["n_samples"] + (record["n_test"] or 0)
+    return n_samples >= table.SIZES[record["data"]]
+
+
+def settings(table: ModuleType, record: dict[str, Any]) -> str:
+    """Return what tells a run from others of its row."""
+    found = []
+    for name, column in report.keys_of(table).items():
+        value = column(record)
+        if name not in (*HEADER, "images") and value and (name, value) != ("precision", "float32"):
+            found.append(f"{name} {value}".removeprefix("set "))
+    return ", ".join(found)
+
+
+def lines(name: str, table: ModuleType) -> list[list[Any]]:
+    """Return a line for each of a table's figures and settings, those without a run included."""
+    found = [r for r in report.read_all(table) if is_full(table, r)]
+    rows: list[list[Any]] = []
+    for (data, row), figures in table.PAPER.items():
+        paper = " / ".join("" if value is None else f"{value:.3f}" for value in figures)
+        groups: dict[str, list[dict]] = {}
+        for record in found:
+            if (record["data"], record["row"]) == (data, row):
+                groups.setdefault(settings(table, record), []).append(record)
+        if not groups:
+            rows.append([name, data, row, paper, NONE, "", "", ""])
+        for text, group in sorted(groups.items()):
+            scores = [records.mean_std(r["scores"][m] for r in group) for m in ("acc", "nmi")]
+            rows.append([name, data, row, paper, len(group), *scores, text])
+    return rows
+
+
+def text(tables: Mapping[str, ModuleType]) -> str:
+    """Return the page."""
+    of_papers = {name: table for name, table in tables.items() if getattr(table, "PAPER", None)}
+    rows = [line for name, table in of_papers.items() for line in lines(name, table)]
+    figures = {tuple(line[:3]) for line in rows}
+    run = {tuple(line[:3]) for line in rows if line[4] != NONE}
+    return (
+        f"Of {len(figures)} rows that the papers have figures of, {len(run)} were run on all of "
+        "their data; runs on fewer images stand in the tables alone, which also say what the "
+        "papers' figures are (means or best runs; ACC / NMI / ARI).\n\n"
+        f"{records.table(HEADER, rows)}\n"
+    )
+
+
+def write(tables: Mapping[str, ModuleType]) -> None:
+    """Write the page."""
+    (records.RESULTS / "papers.md").write_text(text(tables))

@@ -457,7 +457,9 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 processes.check_input(fingerprint(self, X), len(X))
             best = self._train(X)
             self.interrupted_ = best.interrupted
-        self._warn_of_failure(best)
+        for message in self._failures(best):
+            # from where fit was called, behind scikit-learn's wrapper
+            warnings.warn(f"{type(self).__name__}: {message}", ConvergenceWarning, stacklevel=3)
         return self
 
     def _train(self, X: Samples) -> Run:
@@ -494,20 +496,17 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.history_ = run.history
         self._n_features_out = n_output_features(self.network_.encoder, self.input_shape_)
 
-    def _warn_of_failure(self, run: Run) -> None:
+    def _failures(self, run: Run) -> Iterator[str]:
+        """Yield what a fit has to warn of."""
         if run.interrupted:
-            warnings.warn(
-                f"{type(self).__name__}: the fit was interrupted after {len(run.history)} epochs "
-                "of the best restart. The estimator is usable, with the state reached then.",
-                ConvergenceWarning,
-                stacklevel=4,
+            yield (
+                f"the fit was interrupted after {len(run.history)} epochs of the best restart. The "
+                "estimator is usable, with the state reached then."
             )
         for name in run.unconverged:
-            warnings.warn(
-                f"{type(self).__name__}: phase {name!r} did not converge: it reached its last "
-                "epoch before its criterion. Try more epochs or a larger tol.",
-                ConvergenceWarning,
-                stacklevel=4,
+            yield (
+                f"phase {name!r} did not converge: it reached its last epoch before its criterion. "
+                "Try more epochs or a larger tol."
             )
 
     def _build_network(self) -> nn.Module:
@@ -541,6 +540,11 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"{high:.4g}, that what {type(self).__name__} makes of them is not finite."
             )
         return values
+
+    def _standardised_range(self) -> tuple[float, float]:
+        """Return what the lowest and the highest value of the training samples became."""
+        low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
+        return low, high
 
     def _in_units_of_X(self, standardised: np.ndarray) -> np.ndarray:
         """Return standardised values as they were before, in float64 where `X` needed that."""
@@ -873,16 +877,13 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         used = len(np.unique(run.probabilities.argmax(1)))
         return used - self.n_clusters, _distributed.agreed(criterion(run.probabilities))
 
-    def _warn_of_failure(self, run: Run) -> None:
-        super()._warn_of_failure(run)
+    def _failures(self, run: Run) -> Iterator[str]:
+        yield from super()._failures(run)
         n_empty = -run.quality[0]
         if n_empty:
-            warnings.warn(
-                f"{type(self).__name__}: {n_empty} of n_clusters={self.n_clusters} clusters are "
-                "empty in the best restart. Try a larger n_init or max_epochs, fewer "
-                "clusters, or another lr.",
-                ConvergenceWarning,
-                stacklevel=3,
+            yield (
+                f"{n_empty} of n_clusters={self.n_clusters_} clusters are empty in the best "
+                "restart. Try a larger n_init or max_epochs, fewer clusters, or another lr."
             )
 
     def _of_logits(

@@ -494,6 +494,13 @@ def test_ctrl_c_while_clusters_are_counted_leaves_no_fit(images):
         model.predict(images)
 
 
+@pytest.mark.parametrize("Estimator", [SimCLR, STDACClustering])
+def test_warnings_are_of_the_line_that_fits(Estimator, images):
+    with pytest.warns(ConvergenceWarning, match="was interrupted after") as caught:
+        fast(Estimator, callbacks=[CtrlC()]).fit(images)
+    assert {w.filename for w in caught if "was interrupted" in str(w.message)} == {__file__}
+
+
 def test_ctrl_c_while_outliers_are_sought_is_an_interruption(images, monkeypatch):
     interrupting = Interrupting(TEMIClustering._measure_outliers, [1])
     monkeypatch.setattr(TEMIClustering, "_measure_outliers", lambda *args: interrupting(*args))

@@ -3,7 +3,7 @@
     python -m benchmarks.drills.folder --data-home DATA [--only animals textiles]
 
 animals: 10,000 silhouettes of 28 x 28, written as PNG files, a folder a class; the default method
-on the images. textiles: 2,000 photos in three folders; TEMI on EfficientNet's features, which has
+on the images. textiles: 2,000 photos in three folders; SCAN on EfficientNet's features, which has
 learnt with the labels of ImageNet. The folders' names serve to compare, after the fact. Writes
 benchmarks/results/folder.json and .md.
 """
@@ -47,7 +47,7 @@ def run(name: str, data_home: Path, home: Path, out: Path) -> dict[str, Any]:
         n_clusters, X = 10, np.stack(list(ImageFolder(folder, (28, 28), "L")))
     else:
         folder, n_clusters = data_home / "textiles", 3
-        words = ["--features", "efficientnet:lite0", "--method", "temi", "--size", "250"]
+        words = ["--features", "efficientnet:lite0", "--size", "250"]
     start = time.perf_counter()
     status = command(
         [str(folder), "--n-clusters", str(n_clusters), "--out", str(out), "--quiet", *words]

@@ -46,7 +46,7 @@ class BaseLikelihood(BaseLatentKMeans):
     def _build_network(self) -> AutoencoderNetwork:
         network = super()._build_network()
         if self.likelihood == "bernoulli" and self._given_autoencoder() is None:
-            low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
+            low, high = self._standardised_range()
             network.value_range = low, max(high, low + 1e-6)
         return network
 

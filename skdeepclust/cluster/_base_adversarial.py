@@ -152,14 +152,10 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
             return ConvDiscriminator(self.input_shape_)
         return DenseDiscriminator(self.input_shape_)
 
-    def _value_range(self) -> tuple[float, float]:
-        """Return the standardised values of the lowest and the highest one in the samples."""
-        low, high = ((v - self.input_mean_) / self.input_scale_ for v in self._input_range)
-        return low, high
-
     def _default_generator(self, latent_size: int) -> nn.Module:
         if len(self.input_shape_) == 3:
-            return ConvGenerator(latent_size, self.input_shape_, value_range=self._value_range())
+            value_range = self._standardised_range()
+            return ConvGenerator(latent_size, self.input_shape_, value_range=value_range)
         return DenseGenerator(latent_size, self.input_shape_)
 
     def _new_generator(self, latent_size: int) -> nn.Module:

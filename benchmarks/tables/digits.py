@@ -97,8 +97,8 @@ PAPER: dict[tuple[str, str], tuple] = {}
 REMARKS = (
     "Mean ± standard deviation over the random states, defaults throughout (KMeans: n_init=10). "
     "DCGAN, and InfoGAN on unequal classes, were measured before the rest of each epoch, 5 images "
-    "in place of 128 and 56 of 128, was left out; since then, ACC on all digits is 0.05 higher with "
-    "SCAN and InfoGAN, 0.03 with ProFeat and 0.02 with CatGAN."
+    "in place of 128 and 56 of 128, was left out; since then, ACC on all digits is 0.05 higher "
+    "with SCAN and InfoGAN, 0.03 with ProFeat and 0.02 with CatGAN."
 )
 WANTED = [
     Wanted(ROWS, ["digits"], STATES, value=10, seconds=(200, 60)),

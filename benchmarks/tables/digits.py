@@ -97,8 +97,8 @@ PAPER: dict[tuple[str, str], tuple] = {}
 REMARKS = (
     "Mean ± standard deviation over the random states, defaults throughout (KMeans: n_init=10). "
     "SCAN, ProFeat, InfoGAN, CatGAN and DCGAN leave out the rest of each epoch, fewer images than "
-    "a batch; while they trained on it, too, ACC on all digits was lower by 0.05 (SCAN, InfoGAN), "
-    "0.03 (ProFeat) and 0.02 (CatGAN; DCGAN, two runs each), but InfoGAN's on unequal classes "
+    "a batch; while they trained on it, too, ACC on all digits was lower by 0.05 (SCAN, InfoGAN; "
+    "DCGAN, two runs each), 0.03 (ProFeat) and 0.02 (CatGAN), but InfoGAN's on unequal classes "
     "higher by 0.11 (two runs each)."
 )
 WANTED = [

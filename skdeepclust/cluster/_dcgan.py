@@ -60,10 +60,10 @@ class DCGANFeatures(BaseAdversarial):
     Notes
     -----
     With the defaults and k-means, random states 0 to 2, on scikit-learn's 1,797 digits: ACC 0.89,
-    0.90 and 0.81, beside 0.79 of k-means on pixels. Nothing was chosen on them but Adam's betas and the length of the training, on InfoGAN. Maps of
-    less than 4x4, of images below 32x32, stay as they are. DCGAN's own width is 128 and its
-    learning rate 2e-4 for both, as in ``benchmarks/tables/adversarial.py``; the augmentation is
-    ours.
+    0.90 and 0.81, beside 0.79 of k-means on pixels. Nothing was chosen on them but Adam's betas and
+    the length of the training, on InfoGAN. Maps of less than 4x4, of images below 32x32, stay as
+    they are. DCGAN's own width is 128 and its learning rate 2e-4 for both, as in
+    ``benchmarks/tables/adversarial.py``; the augmentation is ours.
 
     References
     ----------

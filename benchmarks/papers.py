@@ -66,4 +66,5 @@ def text(tables: Mapping[str, ModuleType]) -> str:
 
 def write(tables: Mapping[str, ModuleType]) -> None:
     """Write the page."""
+    records.RESULTS.mkdir(parents=True, exist_ok=True)
     (records.RESULTS / "papers.md").write_text(text(tables))

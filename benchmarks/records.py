@@ -40,12 +40,18 @@ def processor() -> str:
 
 def commit() -> str | None:
     """Return the commit of the code, "-dirty" if it was changed since; None without git."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
+    code = ["skdeepclust", "benchmarks", ":!benchmarks/results"]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent.parent), *words]
         found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return found.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *code)
+        return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
 
 
 def environment(device: str | torch.device = "cpu") -> dict[str, Any]:

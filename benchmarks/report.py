@@ -151,7 +151,7 @@ def text(table: ModuleType) -> str:
     """Return a table with its remarks."""
     found = read_all(table)
     if not found:
-        return f"No records yet.\n\n{table.REMARKS}\n"
+        return f"No records yet.\n\n{getattr(table, 'REMARKS', '')}\n"
     if hasattr(table, "report"):
         body = table.report(found)
     else:

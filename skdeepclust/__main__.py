@@ -143,7 +143,7 @@ def _estimator(arguments: argparse.Namespace) -> Any:
         if name in OPTIONS:
             raise ValueError(f"--set {name}=... must be given as {OPTIONS[name]}")
         names = list(cls().get_params())
-        if name.split("__")[0] not in names:
+        if name not in names:
             near = get_close_matches(name, names)
             hint = f"; it has {', '.join(near)}" if near else ""
             raise ValueError(f"--set {name}=...: {cls.__name__} has no such parameter{hint}")
@@ -210,8 +210,7 @@ def _run(arguments: argparse.Namespace) -> int:
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any = folder if extractor is None else extractor.transform(folder)
-    with _shown():
-        estimator.fit(X)
+    estimator.fit(X)
     if estimator.interrupted_:
         raise KeyboardInterrupt
     estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's

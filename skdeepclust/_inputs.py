@@ -124,9 +124,10 @@ def as_array(X: Any) -> Any:
         )
     if hasattr(X, "iloc") and X.ndim == 2 and X.shape[1] == 1:
         column = X.iloc[:, 0]
-        X = column if column.dtype == object else X
+        holds_arrays = len(column) and np.ndim(column.iloc[0]) > 0
+        X = column if holds_arrays else X
     if hasattr(X, "iloc") and X.ndim == 1:
-        X = X.to_numpy()  # of arrays, say
+        X = X.to_numpy()
     if isinstance(X, Sequence):
         X = [_as_sample(sample, number) for number, sample in enumerate(X)]
     elif hasattr(X, "shape"):
@@ -292,6 +293,8 @@ def _validated(
         )
     if reset and X.ndim > 2:  # as if the images had been given flat
         check_n_features(estimator, np.empty((1, n_features), dtype=bool), reset=True)
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
     if not X.flags.writeable or not X.flags.c_contiguous or not X.dtype.isnative:
         # torch takes neither read-only arrays, negative strides nor another order of bytes
         X = np.array(X, X.dtype.newbyteorder("="), order="C")

@@ -104,10 +104,13 @@ def check_out(out: Any, shape: tuple[int, ...], part: np.ndarray) -> None:
 
 
 def own(function: Any, device: Any = None) -> Any:
-    """Return a function of users', of modules a copy: the training changes its mode and device."""
+    """Return a function of users', of a module a copy: the training changes its mode and device."""
     if not isinstance(function, nn.Module):
         return function
-    function = copy.deepcopy(function).train()
+    try:
+        function = copy.deepcopy(function).train()
+    except Exception as error:  # whatever users' code may raise
+        raise ValueError(f"{function!r} is a module that can't be copied: {error}") from error
     return function if device is None else function.to(device)
 
 
@@ -297,9 +300,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Raise a ValueError if a given augmentation makes something else than such samples."""
         if augmentation is None or isinstance(augmentation, str):
             return
+        augmentation = own(augmentation, X.device)
         with LocalRandomState(0, X.device)():
             try:
-                out = own(augmentation, X.device)(X[:2].clone())
+                out = augmentation(X[:2].clone())
             except Exception as error:  # whatever users' code may raise
                 raise ValueError(
                     f"{name}={augmentation!r} does not take samples of shape {self.input_shape_}: "
@@ -384,14 +388,12 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @contextmanager
     def _whole_or_not_at_all(self) -> Iterator[Callable[[], None]]:
-        """Forget the fit before within the block, and undo what the block has set if it raises.
+        """Undo what the block has set if it raises.
 
         The fit before, if any, stays until the block calls what this yields, when the training
         begins; after that, only a ValueError leaves it.
         """
         before = dict(vars(self))
-        for name in filter(is_fitted, before):
-            delattr(self, name)
         keeps: tuple[type[BaseException], ...] = (BaseException,)
 
         def begin() -> None:
@@ -696,7 +698,8 @@ class AugmentationMixin(_Fitted):
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
         to one of the same shape. "auto":
         :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation.
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation. A module
+        is copied for each phase.
     """
 
     augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(

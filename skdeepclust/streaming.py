@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Real
@@ -126,6 +127,7 @@ def check_not_masked(X: Any) -> None:
         raise ValueError("X has values that are masked. Fill them, or leave these samples out.")
 
 
+IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".JPG", ".PNG"}  # what a path may end in
 FOLDERS = "Files of images are read by skdeepclust.datasets.ImageFolder."
 
 
@@ -142,7 +144,7 @@ def check_numbers(X: np.ndarray) -> np.ndarray:
     if X.dtype.kind in "OSU":
         for value in X.flat:
             if isinstance(value, str | bytes | PathLike) and not _is_number(value):
-                is_file = isinstance(value, PathLike) or "." in str(value)[-5:]
+                is_file = isinstance(value, PathLike) or os.path.splitext(value)[1] in IMAGES
                 hint = f" {FOLDERS}" if is_file else ""
                 raise ValueError(f"X must hold numbers; got {value!r}.{hint}")
     return X

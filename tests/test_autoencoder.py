@@ -31,7 +31,7 @@ from skdeepclust.networks import (
     Posterior,
     StudentTHead,
 )
-from skdeepclust.networks._autoencoder import SigmoidNetwork
+from skdeepclust.networks._autoencoder import SigmoidNetwork, UnitRange
 
 FAST = {"n_clusters": 3, "max_epochs": 2, "n_init": 1, "kmeans_n_init": 3, "random_state": 0}
 SMALL = {"hidden_sizes": (64, 64), "random_state": 0}
@@ -287,6 +287,15 @@ def test_bernoulli_likelihood_decodes_to_the_range_of_the_samples(images):
     assert idec.fit(X).inverse_transform(idec.transform(X)).max() <= 12
 
 
+def test_what_0_2_has_kept_is_not_squashed_twice(images):
+    vae = VAEClustering(3, likelihood="bernoulli", max_epochs=1, n_init=1, random_state=0)
+    vae.fit(images > 8)
+    expected = vae.sample(3, random_state=0)
+    network = vae.network_
+    network.decoder = torch.nn.Sequential(network.decoder, UnitRange(*network.value_range))
+    np.testing.assert_allclose(vae.sample(3, random_state=0), expected, rtol=1e-6)
+
+
 def test_only_generative_models_can_sample():
     assert hasattr(VAEClustering(), "sample")
     assert hasattr(MCDCClustering(base="vae"), "sample")
@@ -434,6 +443,8 @@ def test_size_of_latents_beside_a_network(images):
     model = AutoencoderClustering(3, network=ConvEncoder, latent_size=4)
     with pytest.raises(ValueError, match="latent_size must be None where network is given"):
         model.fit(images)
+    given = AutoencoderClustering(3, max_epochs=1, n_init=1, random_state=0).fit(images)
+    assert model.set_params(autoencoder=given).fit(images).transform(images).shape == (200, 16)
 
 
 def test_default_autoencoder_has_this_estimators_settings(images):

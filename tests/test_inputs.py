@@ -320,8 +320,9 @@ def test_a_column_of_arrays(table, images):
     np.testing.assert_array_equal(found.predict(table(list(X[:5]))), expected.predict(X[:5]))
 
 
-def test_a_column_of_numbers_keeps_its_name():
-    frame = pd.DataFrame({"size": np.arange(20.0)})
+@pytest.mark.parametrize("dtype", [float, object])
+def test_a_column_of_numbers_keeps_its_name(dtype):
+    frame = pd.DataFrame({"size": np.arange(20.0)}, dtype=dtype)
     model = AutoencoderClustering(2, max_epochs=1, random_state=0).fit(frame)
     assert model.feature_names_in_.tolist() == ["size"]
 
@@ -329,6 +330,9 @@ def test_a_column_of_numbers_keeps_its_name():
 def test_texts_are_not_numbers(tmp_path):
     frame = pd.DataFrame({"size": [1.0, 2.0], "colour": ["red", "blue"]})
     with pytest.raises(ValueError, match=r"X must hold numbers; got 'red'\.$"):
+        AutoencoderClustering(2).fit(frame)
+    frame["colour"] = "Mr. X"
+    with pytest.raises(ValueError, match=r"X must hold numbers; got 'Mr. X'\.$"):
         AutoencoderClustering(2).fit(frame)
     with pytest.raises(ValueError, match=r"samples themselves; got 'photos'.*ImageFolder"):
         AutoencoderClustering(2).fit("photos")

@@ -112,6 +112,7 @@ def test_arguments_and_folders_that_are_no_good(photos, tmp_path, capsys):
         ((photos, tmp_path / "out", "lr=-1"), "The 'lr' parameter of DeepClustering must be"),
         ((photos, tmp_path / "out", "kittens=3"), "DeepClustering has no such parameter\n"),
         ((photos, tmp_path / "out", "max_epoch=3"), "no such parameter; it has max_epochs"),
+        ((photos, tmp_path / "out", "lr__foo=3"), "DeepClustering has no such parameter"),
         ((photos, tmp_path / "out", "n_clusters=5"), "must be given as --n-clusters"),
     ]:
         assert run(*arguments) == 2

@@ -262,6 +262,11 @@ def test_memory_limit_of_what_is_read_whole_may_change(images, on_disk, tmp_path
     fitted = AutoencoderClustering(**parameters).fit(images)
     again = AutoencoderClustering(**parameters, memory_limit=2**20).fit(on_disk(images))
     np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
+    saved = torch.load(parameters["checkpoint"], weights_only=True)
+    del saved["fingerprint"]["samples read at once"]  # a file of version 0.2
+    torch.save(saved, parameters["checkpoint"])
+    again = AutoencoderClustering(**parameters).fit(images)
+    np.testing.assert_array_equal(again.transform(images), fitted.transform(images))
 
 
 def test_results_go_to_where_they_are_to_be(images, on_disk, tmp_path):

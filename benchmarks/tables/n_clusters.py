@@ -165,6 +165,7 @@ def evaluate(job: Job, fit: Fit) -> dict[str, Any]:
 def report(found: list[dict]) -> str:
     """Return the numbers, how often they are right, and how far off."""
     found = [r for r in found if not r["set"]]
+    rows = [row for row in ROWS if any(r["row"] == row for r in found)]
     lines, summary = [], []
     for data in DATA:
         of_data = [r for r in found if r["data"] == data]
@@ -173,18 +174,18 @@ def report(found: list[dict]) -> str:
         by_row = [
             [r["scores"]["found"] for r in sorted(of_data, key=lambda r: r["random_state"])
              if r["row"] == row]
-            for row in ROWS
+            for row in rows
         ]  # fmt: skip
         cells = [", ".join(map(str, numbers)) for numbers in by_row]
         lines.append([data, of_data[0]["scores"]["classes"], *cells])
-    for row in ROWS:
+    for row in rows:
         off = [abs(r["scores"]["found"] - r["scores"]["classes"]) for r in found if r["row"] == row]
         if off:
             right = f"{sum(d == 0 for d in off)} of {len(off)}"
             summary.append([row, right, f"{np.median(off):g}", f"{np.mean(off):.1f}"])
     return "\n\n".join(
         [
-            records.table(["number of clusters found in", "classes", *ROWS], lines),
+            records.table(["number of clusters found in", "classes", *rows], lines),
             "One number for each random state. The classes of images need not be clusters: 1,797 "
             "digits have more than ten ways to be written.",
             records.table(["", "right", "median distance", "mean distance"], summary),

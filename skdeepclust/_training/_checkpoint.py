@@ -23,6 +23,7 @@ from skdeepclust._files import put_in_place
 from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
+ALL = "all"
 NOT_COMPARED = (
     "callbacks",
     "checkpoint",
@@ -130,7 +131,7 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
         "device": X.device.type,
         "number of processes": str(n_processes()),
         "shape of X": str(X.shape),
-        "samples read at once": str(X.window),
+        "samples read at once": str(X.window or ALL),
         "mean of X": str(estimator.input_mean_),
         "scale of X": str(estimator.input_scale_),
         "X": f"array {digest.hexdigest()[:16]}",
@@ -192,7 +193,7 @@ class Checkpoint:
                 f"holds a {type(saved).__name__}. Use another path."
             )
         for name, value in self.fingerprint.items():
-            was = saved["fingerprint"].get(name)
+            was = saved["fingerprint"].get(name, ALL)  # of before there was that of the samples
             if was != value:
                 raise ValueError(
                     f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from collections.abc import Iterable, Iterator
@@ -27,6 +28,21 @@ from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.engine import resolved_device
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
+
+# What the fit before has left
+NOT_SENT = (
+    "_n_features_out",
+    "_references",
+    "history_",
+    "interrupted_",
+    "labels_",
+    "merge_tree_",
+    "n_clusters_",
+    "network_",
+    "outlier_scores_",
+    "restarts_",
+    "round_labels_",
+)
 
 
 def count_workers(n_jobs: int | None, n_runs: int) -> int:
@@ -101,6 +117,9 @@ def train_in_workers(
     # joblib shares arrays and memory maps that go with the tasks
     is_shared = not isinstance(X, StreamedSamples) or X.is_mapped
     shared, other = (X, None) if is_shared else (None, X)
+    method = copy.copy(method)
+    for name in NOT_SENT:
+        vars(method).pop(name, None)
     sent = _pickled((method, criterion, other), n_workers)
     n_threads = max(1, torch.get_num_threads() // n_workers)
     tasks = [

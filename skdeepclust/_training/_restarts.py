@@ -54,7 +54,9 @@ def fitted(model: Any, X: Any) -> Any:
 
     A fit of ours that Ctrl-C ends early returns what it has learnt; what fits several is to end.
     """
-    model.fit(X, None)  # a FrozenEstimator asks for both
+    if isinstance(model, FrozenEstimator):  # which asks for both
+        return model.fit(X, None)
+    model.fit(X)
     if _was_interrupted(model):
         raise KeyboardInterrupt
     return model
@@ -63,8 +65,7 @@ def fitted(model: Any, X: Any) -> Any:
 def _was_interrupted(model: Any) -> bool:
     if isinstance(model, Pipeline):
         return any(_was_interrupted(step) for _, step in model.steps)
-    # what is frozen wasn't fitted now
-    return not isinstance(model, FrozenEstimator) and getattr(model, "interrupted_", False)
+    return getattr(model, "interrupted_", False) and not isinstance(model, FrozenEstimator)
 
 
 def train_restarts(

@@ -423,12 +423,12 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         is_list = np.ndim(sizes) == 1  # an array of no dimension is array-like, too
         if not is_list or not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(f"hidden_sizes must hold positive integers; got {sizes!r}.")
-        if self.latent_size is not None and self.network is not None:
+        given = getattr(self, "autoencoder", None)
+        if given is None and self.latent_size is not None and self.network is not None:
             raise ValueError(
                 "latent_size must be None where network is given, which has a size of its own; got "
                 f"latent_size={self.latent_size}."
             )
-        given = getattr(self, "autoencoder", None)
         if given is None:
             return
         if self._given_autoencoder() is None:

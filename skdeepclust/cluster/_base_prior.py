@@ -67,18 +67,18 @@ class ClassPriorMixin(_Fitted):
         Shares of the samples that the clusters are drawn to, instead of the like ones that the
         entropy of the mean probabilities favours: with other shares, log n_clusters less the
         divergence of the mean from them takes its place. "estimate": shares of small clusters of
-        k-means, merged by their neighbours in input space; on pixels of photographs they say
-        little, and they lean towards like ones. An array: these, positive and summing to 1. They
-        are matched with the clusters by size, so their order is of no effect, and count from
-        halfway through the epochs: clusters that are drawn to unlike sizes from the start settle
-        in worse places. Heads with more outputs than `n_clusters` are left alone. Worth trying
-        where classes are very unlike: of 400 samples of normal distributions, with shares of 0.6
-        to 0.08, IMSAT, RIM and TURTLE had ARI 0.31 to 0.54 with "uniform", 0.48 to 0.94 with
-        "estimate" and 0.87 to 0.99 with the true shares (one state; in another one IMSAT lost with
-        both). On scikit-learn's digits, thinned out to 1 to 0.2 of a class, neither helped
-        reliably: two or three states each, from "uniform" to "estimate" and the true shares ACC
-        0.85 to 0.87 and 0.86 with SCAN, 0.87 to 0.86 and 0.85 with `DeepClustering`, 0.79 to 0.75
-        and 0.76 with IMSAT.
+        k-means, merged by their neighbours in input space, of at most 10,000 samples and 128 MiB;
+        on pixels of photographs they say little, and they lean towards like ones. An array: these,
+        positive and summing to 1. They are matched with the clusters by size, so their order is of
+        no effect, and count from halfway through the epochs: clusters that are drawn to unlike
+        sizes from the start settle in worse places. Heads with more outputs than `n_clusters` are
+        left alone. Worth trying where classes are very unlike: of 400 samples of normal
+        distributions, with shares of 0.6 to 0.08, IMSAT, RIM and TURTLE had ARI 0.31 to 0.54 with
+        "uniform", 0.48 to 0.94 with "estimate" and 0.87 to 0.99 with the true shares (one state; in
+        another one IMSAT lost with both). On scikit-learn's digits, thinned out to 1 to 0.2 of a
+        class, neither helped reliably: two or three states each, from "uniform" to "estimate" and
+        the true shares ACC 0.85 to 0.87 and 0.86 with SCAN, 0.87 to 0.86 and 0.85 with
+        `DeepClustering`, 0.79 to 0.75 and 0.76 with IMSAT.
 
     Attributes
     ----------

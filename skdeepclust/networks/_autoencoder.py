@@ -103,7 +103,16 @@ class AutoencoderNetwork(ClusterNetwork):
     def decode(self, z: Tensor) -> Tensor:
         """Return the samples, of shape (n, *input_shape), that latents stand for."""
         decoded = self.decoder(z)
-        return decoded if self.value_range is None else squash(decoded, *self.value_range)
+        if self.value_range is None or self._is_of_0_2():
+            return decoded
+        return squash(decoded, *self.value_range)
+
+    def _is_of_0_2(self) -> bool:
+        """Return whether the decoder does the squashing, as in what that version has kept."""
+        decoder = self.decoder
+        if not isinstance(decoder, nn.Sequential) or not len(decoder):
+            return False
+        return isinstance(decoder[-1], UnitRange)
 
     def estimate(self, x: Tensor) -> Tensor:
         """Return the critic's estimate of the share in each mixture, of shape (n,)."""

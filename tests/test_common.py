@@ -651,6 +651,7 @@ OTHERS = {
 WHERE = {
     "screening": {"n_init": 2, "screening": 1.0},
     "consensus": {"n_init": 2},
+    "upper": {"lower": 0.1},  # half of the upper default is below the lower one
     "tol": {"update_interval": 1},
     "kmeans_n_init": {"n_clusters": 12, "kmeans_n_init": 1},
     "mixture_n_init": {"n_clusters": 12, "mixture_n_init": 1},

@@ -39,3 +39,12 @@ def he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             assert module.bias is not None
             nn.init.zeros_(module.bias)
+
+
+def glorot_uniform(network: nn.Module) -> None:
+    """Draw the weights as Glorot and Bengio (2010) do, from a uniform distribution."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from skdeepclust.networks._base import glorot_uniform
+
 SLOPE = 0.01  # of the leaky ReLU
 # of DEPICT's two convolutions on MNIST and USPS
 KERNELS, STRIDE, PADDINGS = (4, 5), 2, (0, 2)
@@ -39,15 +41,6 @@ class LayeredNetwork(nn.Sequential):
             x = layer(x)
             results.append(x)
         return results
-
-
-def _glorot(network: nn.Module) -> None:
-    """Draw the weights as the authors' code does, with biases of zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(module.weight)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
 
 
 def _noise(dropout: float) -> list[nn.Module]:
@@ -84,7 +77,7 @@ class LayeredDenseNetwork(LayeredNetwork):
         ]
         end = [nn.Tanh()] if is_bounded else []
         super().__init__(*layers, nn.Sequential(nn.Linear(*last), *end))
-        _glorot(self)
+        glorot_uniform(self)
 
 
 def _sides(input_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
@@ -142,7 +135,7 @@ class LayeredConvEncoder(LayeredNetwork):
         n_values = channels * math.prod(_sides(input_shape)[-1])
         layers.append(nn.Sequential(nn.Flatten(), nn.Linear(n_values, latent_size), nn.Tanh()))
         super().__init__(*layers)
-        _glorot(self)
+        glorot_uniform(self)
 
 
 class LayeredConvDecoder(LayeredNetwork):
@@ -177,7 +170,7 @@ class LayeredConvDecoder(LayeredNetwork):
             _upwards(channels, input_shape[0], middle, image, 0),
         ]
         super().__init__(*layers)
-        _glorot(self)
+        glorot_uniform(self)
 
 
 def _upwards(

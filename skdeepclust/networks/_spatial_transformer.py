@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.augment import _sample_at
+from skdeepclust.networks._base import glorot_uniform
 
 
 class SpatialTransformer(nn.Module):
@@ -23,8 +24,8 @@ class SpatialTransformer(nn.Module):
 
     Notes
     -----
-    In ST-DAC's released code the layers of the localisation network start from Glorot's
-    distribution, where torch's default is kept here. Its sampler has the image from -1 to 1 at the
+    As in ST-DAC's released code, the layers of the localisation network start from Glorot's
+    distribution, but for the last. The sampler there has the image from -1 to 1 at the
     pixels 0 to W, for an output grid whose outer pixels lie at -1 and 1: half a pixel to the side,
     W / (W - 1) times as large, and 0 beyond the edge. Here -1 and 1 are the image's sides, for both
     grids, and beyond them it is the edge's value.
@@ -49,8 +50,7 @@ class SpatialTransformer(nn.Module):
         channels, height, width = input_shape
         layers: list[nn.Module] = []
         # Padded convolutions: the table's input is 28x28, but the inner layers' maps are too
-        # small for two unpadded ones. The authors' code draws the weights as Glorot does; torch's
-        # own are kept.
+        # small for two unpadded ones.
         for _ in range(2):
             if min(height, width) >= 2:
                 layers.append(nn.MaxPool2d(2))
@@ -58,11 +58,13 @@ class SpatialTransformer(nn.Module):
             layers += [nn.Conv2d(channels, 20, 5, padding=2), nn.Tanh()]
             channels = 20
         last = nn.Linear(50, 6)
+        layers += [nn.Flatten(), nn.Linear(20 * height * width, 50), nn.Tanh(), last, nn.Tanh()]
+        self.localization = nn.Sequential(*layers)
+        # torch's own weights are half as large: with a last layer of zeros it learnt much later
+        glorot_uniform(self.localization)
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
-        layers += [nn.Flatten(), nn.Linear(20 * height * width, 50), nn.Tanh(), last, nn.Tanh()]
-        self.localization = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Resample maps of shape (n, channels, height, width)."""

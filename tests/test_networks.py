@@ -54,6 +54,16 @@ def test_spatial_transformer_starts_as_a_zoom_into_the_middle():
     torch.testing.assert_close(layer(ramp)[..., 5:-5], zoom * ramp[..., 5:-5])
 
 
+def test_localisation_network_starts_from_glorots_distribution():
+    for m in SpatialTransformer((8, 28, 28)).localization[:-2]:
+        if isinstance(m, nn.Conv2d | nn.Linear):
+            fan_out, fan_in = m.weight.shape[0], m.weight[0].numel()
+            fan_out *= m.weight[0, 0].numel()
+            expected = (2 / (fan_in + fan_out)) ** 0.5
+            assert m.weight.std().item() == pytest.approx(expected, rel=0.05)
+            assert not m.bias.any()
+
+
 def test_spatial_transformer_identity_leaves_images_as_they_are():
     layer = SpatialTransformer((2, 9, 12))
     layer.localization[-1] = nn.Identity()  # no tanh: the bias is the identity

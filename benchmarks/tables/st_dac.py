@@ -16,8 +16,8 @@ Where the settings come from:
   augmentation, pool_last=False leaves out the pooling after block 3.
 - Ours: the threshold reaches its end in the last epoch (there the last of ten has 0.819 on MNIST
   and 0.909 on Fashion-MNIST), images are divided by their deviation, label features are computed
-  in groups of 167, the sampler and the initial weights of the spatial transformers are torch's,
-  and the augmentation interpolates.
+  in groups of 167, the sampler of the spatial transformers is torch's, and the augmentation
+  interpolates.
 - Not known: DAC* in table 3. There is no script of it; here it has ST-DAC's loss, one pass over
   each chunk, and the network of DAC's script for MNIST.
 
@@ -168,7 +168,7 @@ batches, chunks, the auxiliary term, where the threshold \
 ends, dropout. DAC* has network and optimiser of DAC's script for MNIST; how it was trained for \
 table 3 isn't known. Ours: the threshold reaches its end in the last \
 epoch (there the last of ten has 0.819 on MNIST and 0.909 on Fashion-MNIST), images are \
-divided by their deviation, torch's sampler and initial weights in the spatial transformers, \
+divided by their deviation, torch's sampler in the spatial transformers, \
 interpolation in the augmentation (there the nearest pixel, as with interpolation=nearest), a \
 pooling after block 3 (there none, as with pool_last=False), the rest of a chunk (there 8 of 1,000 \
 are left out, as with chunk_size=992), and label features in groups of 167 unless "label batch" \
@@ -177,6 +177,9 @@ says otherwise (32 there).
 label_groups=in order: samples whose label features are computed together stood beside each other \
 in the batches, too, as was so here until 28 November 2026. In the released code, and here since, \
 they are drawn anew from the chunk.
+
+localization=torch's: the localisation networks began with torch's weights, which are half as \
+large as Glorot's; as in the released code they begin with these since 28 November 2026.
 
 DAC, released script: all pairs, squared errors and one threshold from 0.9 to 0.52, from \
 DAC's own code for MNIST; there with 5 passes over each chunk, whose log begins with an ACC of \

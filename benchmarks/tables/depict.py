@@ -42,9 +42,9 @@ REMARKS = (
     "paper's figure is of another set, 11,000 images (here 9,298, whose classes differ in size), "
     "and from the clusters of an agglomerative method (AC-PIC), ours from those of k-means, as on "
     "MNIST. DEPICT, code's target: p^2 / f in place of p / sqrt(f). "
-    "In the runs with 10 epochs of labels, the pixels that were lost became the mean, nearly black, "
-    "the inner layers counted 1.7 times as much as they should, and pixels were not bounded by tanh; "
-    "since then all three are as in the released code."
+    "In the runs with 10 epochs of labels, the pixels that were lost became the mean, nearly "
+    "black, the inner layers counted 1.7 times as much as they should, and pixels were not bounded "
+    "by tanh; since then all three are as in the released code."
 )
 WANTED = [
     Wanted(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skdeepclust._sklearn import check_feature_names, check_n_features
+from skdeepclust._warnings import warn
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import (
     FOLDERS,
@@ -99,12 +99,10 @@ def _warn_of_channels_last(shape: tuple[int, int, int]) -> None:
     """Warn if what was read as (channels, height, width) looks like (height, width, channels)."""
     first, second, last = shape
     if MIN_SIDE <= last < min(first, second):
-        warnings.warn(
+        warn(
             f"X was read as images of {second}x{last} with {first} channels, since channels come "
             f"first. If they are images of {first}x{second} with {last} channels, pass "
             f"X.transpose(0, 3, 1, 2); if not, image_shape={shape} says so.",
-            UserWarning,
-            stacklevel=2,
         )
 
 
@@ -416,11 +414,9 @@ def _warn_of_another_range(fitted: Any, low: float, high: float) -> None:
     # of images only: one sample of a table can well be much smaller than the largest of all
     is_narrow = len(fitted.input_shape_) == 3 and 0 < high - low < span / NARROW
     if is_outside or is_narrow:
-        warnings.warn(
+        warn(
             f"X has values from {low:.4g} to {high:.4g}, but {type(fitted).__name__} was fitted on "
             f"values from {first:.4g} to {last:.4g}. Are they scaled alike?",
-            UserWarning,
-            stacklevel=2,
         )
 
 

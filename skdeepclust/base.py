@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import field
@@ -48,6 +47,7 @@ from skdeepclust._training._parallel import count_workers, train_in_workers
 from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
+from skdeepclust._warnings import warn
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
 from skdeepclust.hierarchy import count_clusters, merge_tree
@@ -251,7 +251,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = resolved_device(self.device)
         self._check_callbacks()
-        self._check_optimizer()
+        self._check_optimizer(device)
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)
         self._check_parameters()
         for name in ("augmentation", "strong_augmentation", "corruption"):
@@ -276,20 +276,20 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     f"'train_loss_best') must take the place of {monitor!r}; got {callback!r}."
                 )
 
-    def _check_optimizer(self) -> None:
-        """Raise a ValueError if `optimizer` doesn't make an optimiser of parameters."""
+    def _check_optimizer(self, device: torch.device) -> None:
+        """Raise a ValueError unless `optimizer` makes an optimiser that trains parameters."""
+        shapes = (2,), (2, 2), (2, 2, 3, 3)  # of biases, dense layers and convolutions
+        parameters = [nn.Parameter(torch.zeros(shape, device=device)) for shape in shapes]
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
         try:
-            made = self.optimizer([nn.Parameter(torch.zeros(1, 1))], lr=self.lr)
+            made = self.optimizer(parameters, lr=self.lr)
+            if isinstance(made, torch.optim.Optimizer):
+                made.step()
         except Exception as error:  # whatever users' code may raise
             raise ValueError(
-                f"optimizer={self.optimizer!r} can't be called with parameters and "
-                f"lr={self.lr}: {error}"
+                f"optimizer={self.optimizer!r} can't train parameters with lr={self.lr}: {error}"
             ) from error
-        if isinstance(made, torch.optim.LBFGS):
-            raise ValueError(
-                "optimizer can't be LBFGS, which goes over a batch several times; got "
-                f"{self.optimizer!r}."
-            )
         if not isinstance(made, torch.optim.Optimizer):
             raise ValueError(
                 f"optimizer must make an optimiser of torch's of parameters and lr=; "
@@ -460,8 +460,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             best = self._train(X)
             self.interrupted_ = best.interrupted
         for message in self._failures(best):
-            # from where fit was called, behind scikit-learn's wrapper
-            warnings.warn(f"{type(self).__name__}: {message}", ConvergenceWarning, stacklevel=3)
+            warn(f"{type(self).__name__}: {message}", ConvergenceWarning)
         return self
 
     def _train(self, X: Samples) -> Run:
@@ -581,7 +580,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Returns
         -------
         embedding : ndarray of shape (n_samples, n_features_out), float32
-            `out`, if it is given.
+            `out`, if it is given. After ``set_output``, a data frame, also of `out`.
         """
         X = self._checked(X)
         return self._forward(lambda x: self._finite(self.network_.embed(x)), X, out)
@@ -611,8 +610,7 @@ class EncoderMixin(_Fitted):
     network : torch.nn.Module or callable
         The encoder. A module from (n, *input_shape) to features is copied, with its weights; a
         callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),
-        and returns a new module. None: the paper's :class:`~skdeepclust.networks.AllConvEncoder`,
-        or :class:`~skdeepclust.networks.DenseEncoder` for tabular data.
+        and returns a new module. None: what the method has by default.
     """
 
     network: Callable[..., Any] | None = param(None, None, callable)

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.cluster.hierarchy import is_valid_linkage
 from sklearn.utils import check_array, check_scalar, gen_batches
 
+from skdeepclust._inputs import as_array
+
 BLOCK = 2**14  # samples
 LEAST = 1e-100  # the size of a cluster without any probability, for its square to be above 0
 
@@ -71,7 +73,9 @@ def merge_tree(probabilities: Any) -> np.ndarray:
     array([[0.  , 1.  , 0.43, 2.  ],
            [2.  , 3.  , 0.92, 3.  ]])
     """
-    P = check_array(probabilities, dtype=[np.float64, np.float32], input_name="probabilities")
+    P = check_array(
+        as_array(probabilities), dtype=[np.float64, np.float32], input_name="probabilities"
+    )
     if P.min() < 0:
         raise ValueError(f"probabilities must not be negative; got {P.min()}.")
     n_clusters = P.shape[1]

@@ -90,11 +90,16 @@ def in_slices(
     function: Callable[[Tensor], Tensor], X: Samples | Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield ``function(X)`` slice by slice, and where each belongs; without gradients."""
-    of_slice, X, slices = _in_whole_slices(function, X)
-    for part, x in zip(slices, X.parts(slices), strict=True):
+    yield from _in_parts(*_in_whole_slices(function, X))
+
+
+def _in_parts(
+    function: Callable[[Tensor], Tensor], X: Samples, parts: list[slice]
+) -> Iterator[tuple[slice, Tensor]]:
+    for part, x in zip(parts, X.parts(parts), strict=True):
         with torch.inference_mode():
-            result = of_slice(x)
-        yield part, result
+            result = function(x)
+        yield part, result.float() if result.is_floating_point() else result
 
 
 def forward_in_slices(
@@ -116,14 +121,10 @@ def forward_in_parts(
     Where several processes fit together, each computes some of the parts.
     """
     whole = None
-    own = parts[own_parts(len(parts))]
-    for part, x in zip(own, as_samples(X).parts(own), strict=True):
-        with torch.inference_mode():
-            result = function(x)
-            result = result.float() if result.is_floating_point() else result
-            if whole is None:
-                whole = result.new_zeros(len(X), *result.shape[1:])
-            whole[part] = result
+    for part, result in _in_parts(function, as_samples(X), parts[own_parts(len(parts))]):
+        if whole is None:
+            whole = result.new_zeros(len(X), *result.shape[1:])
+        whole[part] = result
     return torch.empty(0) if whole is None else joined_parts(whole, len(parts))
 
 

@@ -860,7 +860,7 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
     True
     """
     safetensors = _safetensors()
-    path = Path(path)
+    path = Path(path).expanduser()
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator):
         raise ValueError(f"estimator must be an estimator of skdeepclust; got {estimator!r}.")
     writer = _Writer(estimator)
@@ -931,7 +931,7 @@ def load(path: str | PathLike[str], **given: Any) -> Any:
     save : The way here, and an example.
     """
     safetensors = _safetensors()
-    path = Path(path)
+    path = Path(path).expanduser()
     with open(path, "rb"):
         pass  # whose errors say what is wrong with the path
     try:

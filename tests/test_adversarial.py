@@ -297,11 +297,11 @@ def test_samples_of_a_cluster(Method, digits):
     images = digits[0][digits[1] < 3]
     model = small(Method, max_epochs=15).fit(images)
     for cluster in range(3):
-        drawn = model.sample(40, cluster, random_state=0)
+        drawn = model.sample(40, cluster=cluster, random_state=0)
         assert drawn.shape == (40, 8, 8)
         # of CatGAN all; its predictions are what they are chosen by
         assert (model.predict(drawn) == cluster).mean() > 0.8
-        np.testing.assert_array_equal(drawn, model.sample(40, cluster, random_state=0))
+        np.testing.assert_array_equal(drawn, model.sample(40, cluster=cluster, random_state=0))
     model.set_params(n_clusters=9, noise_size=3)  # of no effect on what is fitted
     for wrong in (3, -1, 0.5):
         with pytest.raises(ValueError, match=r"cluster must be .* in \[0, 3\); got"):

@@ -184,7 +184,7 @@ def test_sparse_objective_is_the_papers_formula():
     network, x = SigmoidNetwork(*layers, StudentTHead(3, 2)), torch.randn(4, 5)
     model = SparseAutoencoderClustering(sparsity=0.1, sparsity_weight=0.7, augmentation=None)
     model.input_shape_ = (5,)
-    loss = model._objective(network).loss(network, x, torch.arange(4)).item()
+    loss = model._objective().loss(network, x, torch.arange(4)).item()
 
     codes = 1 / (1 + np.exp(-layers[0](x).detach().double().numpy()))
     decoded = layers[1](torch.from_numpy(codes).float()).detach().double().numpy()
@@ -505,3 +505,13 @@ def test_learns_digits(model, digits):
     labels = model.set_params(n_init=1, random_state=0).fit_predict(images)
     # 0.77 to 0.81, and 0.76 to 0.82 (sparse), with three random states, beside 0.74
     assert normalized_mutual_info_score(y, labels) > kmeans_nmi(images, y)
+
+
+def test_latents_may_be_tensors_of_any_kind(images):
+    model = AutoencoderClustering(n_clusters=3, max_epochs=1, random_state=0).fit(images)
+    z = torch.from_numpy(model.transform(images[:5]))
+    expected = model.inverse_transform(z.numpy())
+    np.testing.assert_array_equal(model.inverse_transform(z.clone().requires_grad_()), expected)
+    z = z.bfloat16()
+    expected = model.inverse_transform(z.float().numpy())
+    np.testing.assert_array_equal(model.inverse_transform(z), expected)

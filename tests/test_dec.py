@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 
 from skdeepclust import (
@@ -345,3 +346,13 @@ def test_dcn_centers_are_not_trained_by_gradients(images):
     means = [model.transform(images)[model.labels_ == k].mean(0) for k in range(3)]
     centers = model.network_.head.centers + model.network_.head.offset
     np.testing.assert_allclose(centers, means, atol=0.05)
+
+
+def test_the_scale_of_an_autoencoder_within_an_autoencoder(images):
+    first = AutoencoderClustering(n_clusters=3, max_epochs=2, random_state=0).fit(images)
+    second = AutoencoderClustering(n_clusters=3, autoencoder=FrozenEstimator(first))
+    for given in (FrozenEstimator(first), second, FrozenEstimator(second)):
+        dec = DECClustering(**{**FAST, "autoencoder": given}, max_epochs=1, tol=0)
+        with pytest.warns(UserWarning, match="scaled alike"):
+            dec.fit(7 + 100.0 * images)
+        assert (dec.input_mean_, dec.input_scale_) == (first.input_mean_, first.input_scale_)

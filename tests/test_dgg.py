@@ -200,7 +200,7 @@ def test_samples_of_a_cluster_are_assigned_to_it(digits):
         atol=1e-4,
     )
     for cluster in range(3):
-        of_one = model.sample(50, cluster, random_state=0)
+        of_one = model.sample(50, cluster=cluster, random_state=0)
         assert (model.predict(of_one) == cluster).mean() > 0.8
     idec = IDECClustering(3, autoencoder=model, max_epochs=1, tol=0, random_state=0).fit(images)
     assert idec.network_.kl_weight == 0

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from scipy.cluster.hierarchy import fcluster, is_monotonic, is_valid_linkage
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, load_iris, make_blobs
@@ -247,3 +248,8 @@ def test_clusters_above_a_height():
     tree = [[0, 1, 0.2, 2], [2, 4, 0.5, 3], [3, 5, 0.7, 4]]
     assert [count_clusters(tree, height=h) for h in (0, 0.2, 0.5, 0.7)] == [4, 3, 2, 1]
     assert count_clusters(np.empty((0, 4))) == 1
+
+
+def test_probabilities_that_have_a_gradient():
+    P = torch.rand(20, 4, dtype=torch.float64).softmax(1)
+    np.testing.assert_array_equal(merge_tree(P.clone().requires_grad_()), merge_tree(P.numpy()))

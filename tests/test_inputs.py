@@ -404,6 +404,24 @@ def test_a_dataset_that_was_made_a_list(X, expected):
     np.testing.assert_array_equal(STDACClustering(**FAST).fit(listed).predict_proba(X), expected)
 
 
-def test_optimiser_that_takes_a_closure(X):
-    with pytest.raises(ValueError, match="optimizer can't be LBFGS"):
-        STDACClustering(**FAST, optimizer=torch.optim.LBFGS).fit(X)
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (torch.optim.LBFGS, "closure"),  # goes over a batch several times
+        (torch.optim.SparseAdam, "dense gradients"),
+    ],
+)
+def test_optimiser_that_does_not_train_the_network(X, optimizer, message):
+    model = STDACClustering(**FAST).fit(X)
+    with pytest.raises(ValueError, match=f"optimizer=.* can't train parameters.*{message}"):
+        model.set_params(optimizer=optimizer).fit(X)
+    assert hasattr(model, "labels_")  # of the fit before
+
+
+def test_warnings_are_of_the_users_line(X):
+    with pytest.warns(UserWarning, match="Are they scaled alike") as caught:
+        STDACClustering(**FAST).fit(X).predict(1000 + X)
+    assert {w.filename for w in caught} == {__file__}
+    with pytest.warns(UserWarning, match="channels come first") as caught:
+        STDACClustering(**FAST).fit(np.random.default_rng(0).random((40, 12, 12, 8)))
+    assert {w.filename for w in caught} == {__file__}

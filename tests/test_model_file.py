@@ -124,9 +124,11 @@ def test_shared_parts_stay_shared(images, path):
 
 def test_autoencoders_decode_and_generators_draw(images, path):
     vae = skdeepclust.VAEClustering(**DENSE).fit(images)
-    np.testing.assert_array_equal(kept(vae, path).sample(3, 0), vae.sample(3, 0))
+    again = kept(vae, path)
+    np.testing.assert_array_equal(again.sample(3, random_state=0), vae.sample(3, random_state=0))
     infogan = fast(skdeepclust.InfoGANClustering).fit(images)
-    np.testing.assert_array_equal(kept(infogan, path).sample(3, 1, 0), infogan.sample(3, 1, 0))
+    one = {"cluster": 1, "random_state": 0}
+    np.testing.assert_array_equal(kept(infogan, path).sample(3, **one), infogan.sample(3, **one))
 
 
 def test_names_of_columns_and_set_output(images, path):
@@ -335,6 +337,15 @@ def test_what_can_not_be_saved(images, path):
 
 
 # ---------------------------------------------------------------------- files
+
+
+def test_the_users_home(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    model = skdeepclust.VAEClustering(**DENSE).fit(images)
+    skdeepclust.save(model, "~/model.skdc")
+    assert (tmp_path / "model.skdc").exists()
+    check_same(skdeepclust.load("~/model.skdc"), model, images)
 
 
 def test_files(images, path, tmp_path):

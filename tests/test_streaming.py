@@ -16,12 +16,13 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from skdeepclust import AutoencoderClustering, DeepClustering, SimCLR, STDACClustering
 from skdeepclust._inputs import check_X
 from skdeepclust.datasets import ImageFolder
-from skdeepclust.inference import forward_in_slices
+from skdeepclust.inference import forward_in_slices, in_slices
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.samples import Chunks
 from skdeepclust.streaming import ArraySource, DatasetSource, StreamedSamples
@@ -298,6 +299,13 @@ def test_out_of_another_kind(images, out, got):
     fitted = AutoencoderClustering(**{**FAST, "max_epochs": 1}).fit(images)
     with pytest.raises(ValueError, match=rf"out must be .*\(200,\) .*integers.*; got .*{got}"):
         fitted.predict(images, out=out)
+
+
+def test_bf16_becomes_a_type_that_numpy_has(blobs):
+    x = torch.from_numpy(blobs)
+    expected = x.bfloat16().float()
+    assert forward_in_slices(Tensor.bfloat16, x).equal(expected)
+    assert all(result.equal(expected[part]) for part, result in in_slices(Tensor.bfloat16, x))
 
 
 def test_labels_that_do_not_fit_in_out(blobs):

@@ -173,7 +173,7 @@ def test_samples_of_a_cluster_are_assigned_to_it(digits):
     shares = np.bincount(model.predict(drawn), minlength=3) / 200
     np.testing.assert_allclose(shares, np.bincount(model.labels_) / 500, atol=0.15)
     for cluster in range(3):
-        of_one = model.sample(50, cluster, random_state=0)
+        of_one = model.sample(50, cluster=cluster, random_state=0)
         assert (model.predict(of_one) == cluster).mean() > 0.8
     for wrong in (3, -1, 0.5):
         with pytest.raises(ValueError, match=r"cluster must be .* in \[0, 3\); got"):

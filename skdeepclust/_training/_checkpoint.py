@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from skdeepclust._distributed import is_first, n_processes
 from skdeepclust._files import put_in_place
+from skdeepclust._warnings import warn
 from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
@@ -218,10 +218,8 @@ class Checkpoint:
             put_in_place(self.partial, self.path)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
             if not self._has_failed:
-                warnings.warn(
+                warn(
                     f"checkpoint={str(self.path)!r} could not be written: {error}. The training "
                     "goes on without.",
-                    UserWarning,
-                    stacklevel=2,
                 )
             self._has_failed = True

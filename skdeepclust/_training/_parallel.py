@@ -25,6 +25,7 @@ from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust._training._restarts import despite_interruption
 from skdeepclust._training._run import Run
 from skdeepclust._training._selection import NeighborCriterion
+from skdeepclust._warnings import warn
 from skdeepclust.engine import resolved_device
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import StreamedSamples
@@ -146,11 +147,10 @@ def train_in_workers(
                 train(missing())
             except BrokenExecutor as error:  # which doesn't tell whose process it was
                 numbers = ", ".join(str(number + 1) for number in missing())
-                warnings.warn(
+                warn(
                     f"A process was killed. Of {len(runs)} restarts, these are trained once more, "
                     f"one at a time: {numbers}. {error}",
                     ConvergenceWarning,
-                    stacklevel=6,
                 )
                 for number in missing():
                     try:

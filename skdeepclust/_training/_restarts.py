@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skdeepclust._training._run import Run
+from skdeepclust._warnings import warn
 from skdeepclust.engine import Phase
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def train_restarts(
                 run.quality, failure = None, error
                 if len(candidates) > 1:
                     message = f"One of {len(runs)} restarts failed and is left out: {error}"
-                    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+                    warn(message, ConvergenceWarning)
                 continue
             except KeyboardInterrupt as error:  # before its first epoch, or a second one
                 run.quality, run.interrupted, failure = None, True, error

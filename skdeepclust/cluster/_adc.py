@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -225,10 +224,10 @@ class ADCClustering(BaseAugmentedClusterer):
         )  # fmt: skip
 
     def _phases(self, network: ADCNetwork, X: Samples) -> Iterator[Phase]:
-        phase = partial(Phase, batch_size=self.batch_size, optimizer=self.optimizer, lr=self.lr)
-        yield phase(self._objective(1.0, 0.0), self.warmup_epochs, "copies")
+        yield self._phase(self._objective(1.0, 0.0), self.warmup_epochs, "copies")
         reestimate_batch_norm(network, X, network.embed)
         with evaluation_mode(network):
             z = forward_in_slices(network.embedding, X)
         network.head.set_centers(k_means_of(z, self.n_clusters, n_init=10).centers)
-        yield phase(self._objective(self.copies_weight, 1.0), self._main_epochs(len(X)), "adc")
+        objective = self._objective(self.copies_weight, 1.0)
+        yield self._phase(objective, self._main_epochs(len(X)), "adc")

@@ -108,11 +108,11 @@ class AutoencoderClustering(GivenAutoencoderMixin, BaseLikelihood):
         None, None, StrOptions(set(CORRUPTIONS)), callable
     )
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+    def _objective(self, **kwargs: Any) -> Objective:
         corruption = self.corruption
         if isinstance(corruption, str):
             corruption = CORRUPTIONS[corruption]
-        return super()._objective(network, corruption=own(corruption), **kwargs)
+        return super()._objective(corruption=own(corruption), **kwargs)
 
 
 class SparsityTerm(ClusteringTerm):
@@ -182,11 +182,11 @@ class SparseAutoencoderClustering(BaseLikelihood):
 
     _network_class = SigmoidNetwork
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+    def _objective(self, **kwargs: Any) -> Objective:
         # The paper's weight is beside half the sum of the squared errors, ours are their mean.
         weight = 2 * self.sparsity_weight / math.prod(self.input_shape_)
         term = SparsityTerm(self.sparsity, weight)
-        return super()._objective(network, term=term, **kwargs)
+        return super()._objective(term=term, **kwargs)
 
 
 @estimator

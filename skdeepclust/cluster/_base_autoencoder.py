@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, cast
@@ -16,8 +15,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from skdeepclust._inputs import as_array
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust._sklearn import HasMethods
+from skdeepclust._warnings import warn
 from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin, _Fitted
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
 from skdeepclust.engine import Phase
@@ -196,11 +197,10 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
         if not latents.std(0).any():
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}: the latents of all samples are the same, so that there is "
                 "nothing to cluster. Check X and the network, or try a smaller lr.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return latents
 
@@ -229,7 +229,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
         check_is_fitted(self, "network_")
-        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        Z = check_array(as_array(Z), dtype=np.float32, input_name="Z")
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Z has {Z.shape[1]} features a sample, but the latents of this "
@@ -266,7 +266,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         return decoded.reshape(len(first), n_steps, *self._sample_shape)
 
     @available_if(lambda self: self._is_variational())
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Draw samples from the generative model: decoded draws from the prior N(0, I).
 
         Parameters
@@ -441,13 +441,13 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
 
     # ------------------------------------------------------------------ phases
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+    def _objective(self, **kwargs: Any) -> Objective:
         """Return what the auto-encoder is trained on."""
         return AutoencoderObjective(self._augmentation(), **kwargs)
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         if self._given_autoencoder() is None:
-            yield self._phase(self._objective(network), self.max_epochs, "auto-encoder")
+            yield self._phase(self._objective(), self.max_epochs, "auto-encoder")
 
     def _planned_epochs(self, n_samples: int) -> int:
         return self.max_epochs if self._given_autoencoder() is None else 0

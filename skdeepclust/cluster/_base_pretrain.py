@@ -64,7 +64,7 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
         """Return what shapes the clusters, given k-means' centres in the network's head."""
         raise TypeError(f"{type(self).__name__} does not define `_term`")
 
-    def _objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
+    def _clustering_objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
         """Return what the clustering phase minimises."""
         return AutoencoderObjective(
             self._augmentation(),
@@ -78,6 +78,12 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
             augmentation=self.augmentation, batch_size=self.batch_size, optimizer=self.optimizer
         )
         return self._part("autoencoder", BaseAutoencoderClusterer, default)
+
+    def _scaled_as(self) -> BaseAutoencoderClusterer | None:
+        given = super()._scaled_as()
+        if given is None and self.autoencoder is not None:  # which may have been given one itself
+            return getattr(self.autoencoder, "estimator", self.autoencoder)._scaled_as()
+        return given
 
     def _prepared(self, X: Any) -> Samples:
         X = super()._prepared(X)
@@ -110,7 +116,7 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
         yield from self._pretraining(network, X)
         self._fit_head(network, X)
         network.head.is_learning = True
-        objective = self._objective(network, X)
+        objective = self._clustering_objective(network, X)
         yield self._phase(objective, self.max_epochs, "clustering")
 
     def _planned_epochs(self, n_samples: int) -> int:

@@ -102,7 +102,7 @@ class DCGANFeatures(BaseAdversarial):
     def _objective(self) -> DCGANObjective:
         return DCGANObjective(self._augmentation(), self.generator_lr)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Generate samples.
 
         Parameters

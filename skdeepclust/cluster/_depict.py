@@ -308,7 +308,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
         latents = self._latents(network, X)
         network.head.set_centers(self._k_means(latents).centers)
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> DEPICTObjective:
+    def _objective(self, **kwargs: Any) -> DEPICTObjective:
         return DEPICTObjective(
             self.layer_weight,
             augmentation=self._augmentation(),
@@ -330,7 +330,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
         with evaluation_mode(network):
             labels = forward_in_slices(network, X).argmax(1).clone()
         network.head.normalize()
-        objective = self._objective(network, term=LabelTerm(labels, self.clustering_weight))
+        objective = self._objective(term=LabelTerm(labels, self.clustering_weight))
         yield self._phase(objective, self.label_epochs, "labels")
         term = BalancedTargetTerm(
             self.target_power,
@@ -340,7 +340,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
             update_interval=n_batches(len(X), self.batch_size * n_processes()),
             tol=self.tol,
         )
-        objective = self._objective(network, term=term)
+        objective = self._objective(term=term)
         yield self._phase(objective, self.finetune_epochs, "clustering")
 
     def _planned_epochs(self, n_samples: int) -> int:

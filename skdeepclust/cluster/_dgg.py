@@ -209,7 +209,7 @@ class DGGClustering(VaDEClustering):
         settings = {"lr": self.siamese_lr, "lr_factor": None, "network": network.siamese}
         yield self._phase(objective, self.siamese_epochs, "siamese", **settings)
 
-    def _objective(self, network: Any, X: Samples) -> Objective:
+    def _clustering_objective(self, network: Any, X: Samples) -> Objective:
         self._make_variational(network)
         neighbors = self._neighbors(network.siamese, X)
         del network.siamese  # what it has learnt is in the neighbours

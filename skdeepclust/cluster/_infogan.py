@@ -117,7 +117,7 @@ class InfoGANClustering(BaseAdversarial, BaseDeepClusterer):
         )
 
     def sample(
-        self, n_samples: int = 1, cluster: int | None = None, random_state: Any = None
+        self, n_samples: int = 1, *, cluster: int | None = None, random_state: Any = None
     ) -> np.ndarray:
         """Generate samples.
 

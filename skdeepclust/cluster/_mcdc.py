@@ -108,7 +108,7 @@ class BaseMixing(BaseLatentKMeans):
             network.critic = self._new_encoder()  # the same layers as the encoder's
         return network
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+    def _objective(self, **kwargs: Any) -> Objective:
         return MixingObjective(
             self.adversarial_weight,
             self.consistency_weight,
@@ -266,7 +266,7 @@ class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
             self._fit_head(network, X)
             network.head.is_learning = True
             term = self._hardening(X, self.clustering_weight)
-            objective = self._objective(network, term=term)
+            objective = self._objective(term=term)
             epochs, lr = self.finetune_epochs, self.finetune_lr
             yield self._phase(objective, epochs, "clustering", lr=lr)
 

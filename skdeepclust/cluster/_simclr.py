@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
+from skdeepclust._warnings import warn
 from skdeepclust.augment import RandomNoise, simclr_augmentation
 from skdeepclust.base import AugmentationMixin, BaseDeepEstimator, EncoderMixin
 from skdeepclust.engine import Phase, cosine_to
@@ -64,11 +64,10 @@ class ContrastiveObjective(CountingObjective):
             return {}
         share = self.share()
         if share == 0:
-            warnings.warn(
+            warn(
                 "No sample is confident, so that the representation is not refined. Try a lower "
                 "threshold (or min_connections), or more epochs of clustering.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return {"confident": share}
 

@@ -139,5 +139,5 @@ class SWWAEClustering(BaseLatentKMeans):
                 )
         return network
 
-    def _objective(self, network: AutoencoderNetwork, **kwargs: Any) -> Objective:
+    def _objective(self, **kwargs: Any) -> Objective:
         return WhatWhereObjective(self.layer_weight, augmentation=self._augmentation(), **kwargs)

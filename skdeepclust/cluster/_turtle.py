@@ -124,8 +124,8 @@ class TURTLEClustering(ClassPriorMixin, ScalingMixin, EncoderMixin, BaseDeepClus
     entropy_weight : float
         Weight of the entropy of the mean labels, which favours clusters of like size: gamma.
     n_inner_steps : int
-        Steps of the classifiers in each step of the task encoder. They go on from where they are:
-        the paper's warm start.
+        Steps of the classifiers in each step of the task encoder. They go on from where they are, a
+        warm start, which the authors' code has as an option: by default they begin anew there.
     inner_lr : float
         Learning rate of the classifiers; 1e-3 in the paper.
     network : torch.nn.Module or callable

@@ -160,7 +160,7 @@ class VaDEClustering(BasePretrainThenCluster):
         found = mixture.weights_, mixture.means_, mixture.covariances_
         network.head.set_mixture(*(torch.from_numpy(a).float() for a in found))
 
-    def _objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
+    def _clustering_objective(self, network: AutoencoderNetwork, X: Samples) -> Objective:
         self._make_variational(network)
         return VaDEObjective(**self._of_objective())
 
@@ -186,7 +186,7 @@ class VaDEClustering(BasePretrainThenCluster):
         return super()._phase(*args, **{"lr_factor": decayed, **settings})
 
     def sample(
-        self, n_samples: int = 1, cluster: int | None = None, random_state: Any = None
+        self, n_samples: int = 1, *, cluster: int | None = None, random_state: Any = None
     ) -> np.ndarray:
         """Draw samples from the generative model: decoded draws from the mixture.
 

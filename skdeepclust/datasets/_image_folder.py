@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import operator
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, overload
@@ -16,6 +15,7 @@ from torch.utils.data import Dataset
 
 from skdeepclust._inputs import MIN_SIDE
 from skdeepclust._progress import Bar
+from skdeepclust._warnings import warn
 
 from ._base import check_option
 
@@ -156,10 +156,8 @@ class ImageFolder(Dataset):
                 + (f"none can be read: {left_out}." if problems else "there are none.")
             )
         if problems:
-            warnings.warn(
+            warn(
                 f"Left out of {str(root)!r}, for they can't be read: {left_out}.",
-                UserWarning,
-                stacklevel=2,
             )
         self.paths = np.array(readable)
         self.labels, self.label_names = _labels(root, readable)

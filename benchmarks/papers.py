@@ -59,9 +59,9 @@ def text(tables: Mapping[str, ModuleType]) -> str:
     return (
         f"Of {len(figures)} rows that the papers have figures of, {len(run)} were run on all of "
         "their data; runs on fewer images stand in the tables alone, which also say what the "
-        "papers' figures are (means or best runs; ACC / NMI / ARI). NMI is divided by the arithmetic "
-        "mean of the entropies here, in scikit-learn before 0.22 by the geometric one, which gives "
-        "more where clusters are of unlike size.\n\n"
+        "papers' figures are (means or best runs; ACC / NMI / ARI). NMI is divided by the "
+        "arithmetic mean of the entropies here, in scikit-learn before 0.22 by the geometric one, "
+        "which gives more where clusters are of unlike size.\n\n"
         f"{records.table(HEADER, rows)}\n"
     )
 

@@ -200,12 +200,10 @@ def _run(arguments: argparse.Namespace) -> int:
         side = 64 if arguments.features is None else FEATURES_SIZE
     folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
     clusters = out / "clusters"
-    if arguments.export and clusters.exists():
-        raise ValueError(f"{str(clusters)!r} exists, and nothing is overwritten")
-    if clusters.exists() and _path(arguments.folder).resolve() in clusters.resolve().parents:
+    if clusters.exists():  # beside other labels it would mislead, within the folder be clustered
         raise ValueError(
-            f"{str(clusters)!r} holds images of a former run and lies in {arguments.folder!r}, so "
-            "that they would be clustered, too: remove it, or have --out elsewhere"
+            f"{str(clusters)!r} holds images of a former run, and nothing is overwritten: remove "
+            "it, or have --out elsewhere"
         )
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)

@@ -167,11 +167,11 @@ def _check_kind(X: Any) -> None:
     shape = tuple(X.shape)
     if len(shape) == 2 and shape[1] == 0:  # of tables scikit-learn says something else
         raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    # of tables, which make numbers of a date beside numbers, or nothing
+    for name in X.columns if hasattr(X, "columns") else []:
+        check_numbers(np.asarray(X[name][:1]), f" in column {name!r}")
     if shape and not issparse(X):
         check_numbers(np.asarray(X[:1]))
-    # of a table of Polars, which makes numbers of a date beside numbers
-    for column in X.get_columns() if hasattr(X, "get_columns") else []:
-        check_numbers(np.asarray(column[:1]))
 
 
 def _shape_of_one(input_shape: tuple[int, ...]) -> tuple[int, ...] | None:

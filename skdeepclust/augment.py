@@ -1,18 +1,66 @@
-"""Augmentation of whole batches, on the device of the data, with one draw per sample."""
+"""Augmentation of whole batches, on the device of the data, with one draw per sample.
+
+A setting out of its range is a ValueError.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._parameters import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    param,
+)
+from skdeepclust._sklearn import Interval, StrOptions, validate_parameter_constraints
 
+
+class _Range(Interval):
+    """Two numbers of an interval, low and high."""
+
+    may_be_equal = True
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        if not isinstance(val, Sequence) or len(val) != 2:
+            return False
+        is_in = all(map(super().is_satisfied_by, val))
+        return is_in and (val[0] < val[1] or (self.may_be_equal and val[0] == val[1]))
+
+    def __str__(self) -> str:
+        order = "low <= high" if self.may_be_equal else "low < high"
+        return f"two numbers, {order}, each {super().__str__()}"
+
+
+class _Levels(_Range):
+    """Those of black and white."""
+
+    may_be_equal = False
+
+
+VALUE_RANGE = _Levels(Real, None, None, closed="neither")
+
+
+@dataclass(eq=False, repr=False)
 class _Augmentation(nn.Module):
-    """Shows its settings when printed."""
+    """Checks its settings, and shows them when printed."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        allowed = {f.name: f.metadata["allowed"] for f in fields(self)}
+        given = {name: getattr(self, name) for name in allowed}
+        validate_parameter_constraints(allowed, given, type(self).__name__)
 
     def extra_repr(self) -> str:
         settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
@@ -66,6 +114,7 @@ def _sample_within(x: Tensor, grid: Tensor, interpolation: str = "bilinear") -> 
     return F.grid_sample(x, grid, interpolation, "zeros", align_corners=False)
 
 
+@dataclass(eq=False, repr=False)
 class RandomAffine(_Augmentation):
     """Random rotation, shift, zoom, flip and brightness of each image of a batch.
 
@@ -81,14 +130,14 @@ class RandomAffine(_Augmentation):
         Largest angle, in degrees, in either direction.
     shift : float, default=0.1
         Largest shift along each axis, as a fraction of the image's side.
-    zoom : float, default=0.05
+    zoom : float in [0, 1), default=0.05
         Each axis is zoomed by a factor of its own in [1 - zoom, 1 + zoom].
     value_shift : float, default=0.16
         Largest amount added to all pixels of an image, in standard deviations of the training
         set (MNIST's is 0.308 of the white level, so that 0.16 is the paper's 0.05). The
         result is clipped to the range that the image had.
     rescale : float, default=0.975
-        Factor that all pixels are multiplied by in the end.
+        Positive factor that all pixels are multiplied by in the end.
     horizontal_flip : bool, default=False
         Whether half of the images are mirrored left to right.
     shear : float, default=0.0
@@ -96,11 +145,6 @@ class RandomAffine(_Augmentation):
         Not in the paper; 0.3 is about that of handwriting.
     interpolation : {"bilinear", "nearest"}, default="bilinear"
         What stands at a place between pixels: their weighted mean, or the nearest one.
-
-    Raises
-    ------
-    ValueError
-        If `interpolation` is neither.
 
     References
     ----------
@@ -115,30 +159,14 @@ class RandomAffine(_Augmentation):
     torch.Size([32, 1, 28, 28])
     """
 
-    def __init__(
-        self,
-        rotation: float = 10,
-        shift: float = 0.1,
-        zoom: float = 0.05,
-        value_shift: float = 0.16,
-        rescale: float = 0.975,
-        horizontal_flip: bool = False,
-        shear: float = 0.0,
-        interpolation: str = "bilinear",
-    ) -> None:
-        if interpolation not in ("bilinear", "nearest"):
-            raise ValueError(
-                f"interpolation must be 'bilinear' or 'nearest'; got {interpolation!r}."
-            )
-        super().__init__()
-        self.rotation = rotation
-        self.shift = shift
-        self.zoom = zoom
-        self.value_shift = value_shift
-        self.rescale = rescale
-        self.horizontal_flip = horizontal_flip
-        self.shear = shear
-        self.interpolation = interpolation
+    rotation: float = param(10, NOT_NEGATIVE)
+    shift: float = param(0.1, NOT_NEGATIVE)
+    zoom: float = param(0.05, BELOW_1)
+    value_shift: float = param(0.16, NOT_NEGATIVE)
+    rescale: float = param(0.975, POSITIVE)
+    horizontal_flip: bool = param(False, "boolean")
+    shear: float = param(0.0, NOT_NEGATIVE)
+    interpolation: str = param("bilinear", StrOptions({"bilinear", "nearest"}))
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -159,6 +187,7 @@ class RandomAffine(_Augmentation):
         return out * self.rescale
 
 
+@dataclass(eq=False, repr=False)
 class RandomNoise(_Augmentation):
     """Gaussian noise and feature dropout, for data without a spatial structure.
 
@@ -166,9 +195,9 @@ class RandomNoise(_Augmentation):
     ----------
     std : float, default=0.1
         Standard deviation of the noise, in standard deviations of the training set.
-    dropout : float, default=0.1
-        Probability with which a feature is replaced by the training set's mean, 0. Data with
-        fewer than 10 features keep them all.
+    dropout : float in [0, 1], default=0.1
+        Probability with which a value is replaced by the training set's mean, 0. Samples of
+        fewer than 10 values keep them all.
 
     Examples
     --------
@@ -178,19 +207,18 @@ class RandomNoise(_Augmentation):
     torch.Size([32, 100])
     """
 
-    def __init__(self, std: float = 0.1, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.std = std
-        self.dropout = dropout
+    std: float = param(0.1, NOT_NEGATIVE)
+    dropout: float = param(0.1, SHARE)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Augment samples of shape (n, n_features)."""
+        """Augment samples of shape (n, ...)."""
         x = x + self.std * torch.randn_like(x)
-        if x.shape[1] < 10:
+        if not self.dropout or x.shape[1:].numel() < 10:
             return x
         return x * (torch.rand_like(x) >= self.dropout)
 
 
+@dataclass(eq=False, repr=False)
 class RandomMasking(_Augmentation):
     """Masking noise: values replaced by the training set's mean, in samples of any shape.
 
@@ -198,7 +226,7 @@ class RandomMasking(_Augmentation):
 
     Parameters
     ----------
-    share : float, default=0.25
+    share : float in [0, 1], default=0.25
         Probability with which a value is replaced by 0, the mean.
 
     Examples
@@ -209,21 +237,20 @@ class RandomMasking(_Augmentation):
     torch.Size([32, 1, 28, 28])
     """
 
-    def __init__(self, share: float = 0.25) -> None:
-        super().__init__()
-        self.share = share
+    share: float = param(0.25, SHARE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment samples of shape (n, ...)."""
         return x * (torch.rand_like(x) >= self.share)
 
 
+@dataclass(eq=False, repr=False)
 class RandomHorizontalFlip(_Augmentation):
     """Mirror images left to right.
 
     Parameters
     ----------
-    p : float, default=0.5
+    p : float in [0, 1], default=0.5
         Probability with which an image is mirrored.
 
     Examples
@@ -234,9 +261,7 @@ class RandomHorizontalFlip(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        self.p = p
+    p: float = param(0.5, SHARE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -244,6 +269,7 @@ class RandomHorizontalFlip(_Augmentation):
         return torch.where(_column(chosen), x.flip(-1), x)
 
 
+@dataclass(eq=False, repr=False)
 class RandomResizedCrop(_Augmentation):
     """Cut a random part out of each image and enlarge it to the image's size.
 
@@ -254,7 +280,7 @@ class RandomResizedCrop(_Augmentation):
     Parameters
     ----------
     scale : tuple of two floats, default=(0.2, 1.0)
-        Range of the part's share of the image's area.
+        Range of the part's share of the image's area, in (0, 1].
     ratio : tuple of two floats, default=(3 / 4, 4 / 3)
         Range of the part's width divided by its height; the logarithm is uniform.
     horizontal_flip : bool, default=True
@@ -270,18 +296,10 @@ class RandomResizedCrop(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(
-        self,
-        scale: tuple[float, float] = (0.2, 1.0),
-        ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        horizontal_flip: bool = True,
-        rotation: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.scale = scale
-        self.ratio = ratio
-        self.horizontal_flip = horizontal_flip
-        self.rotation = rotation
+    scale: tuple[float, float] = param((0.2, 1.0), _Range(Real, 0, 1, closed="right"))
+    ratio: tuple[float, float] = param((3 / 4, 4 / 3), _Range(Real, 0, None, closed="neither"))
+    horizontal_flip: bool = param(True, "boolean")
+    rotation: float = param(0.0, NOT_NEGATIVE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -410,6 +428,7 @@ def _posterize(x: Tensor, bits: Tensor) -> Tensor:
     return ((x * 255).round_() / step).floor_() * step / 255
 
 
+@dataclass(eq=False, repr=False)
 class ColorJitter(_Augmentation):
     """Random brightness, contrast, saturation and hue, in an order of its own for each image.
 
@@ -420,10 +439,9 @@ class ColorJitter(_Augmentation):
     ----------
     brightness, contrast, saturation : float, default=0.4
         The factors are uniform in [max(0, 1 - value), 1 + value].
-    hue : float, default=0.1
-        Largest shift of the hue in either direction, as a share of the colour circle; at most
-        0.5.
-    p : float, default=0.8
+    hue : float in [0, 0.5], default=0.1
+        Largest shift of the hue in either direction, as a share of the colour circle.
+    p : float in [0, 1], default=0.8
         Probability with which an image is changed.
     value_range : tuple of two floats, default=(0.0, 1.0)
         The values of `x` that stand for black and white; `x` is clipped to them.
@@ -436,22 +454,12 @@ class ColorJitter(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(
-        self,
-        brightness: float = 0.4,
-        contrast: float = 0.4,
-        saturation: float = 0.4,
-        hue: float = 0.1,
-        p: float = 0.8,
-        value_range: tuple[float, float] = (0.0, 1.0),
-    ) -> None:
-        super().__init__()
-        self.brightness = brightness
-        self.contrast = contrast
-        self.saturation = saturation
-        self.hue = hue
-        self.p = p
-        self.value_range = value_range
+    brightness: float = param(0.4, NOT_NEGATIVE)
+    contrast: float = param(0.4, NOT_NEGATIVE)
+    saturation: float = param(0.4, NOT_NEGATIVE)
+    hue: float = param(0.1, Interval(Real, 0, 0.5, closed="both"))
+    p: float = param(0.8, SHARE)
+    value_range: tuple[float, float] = param((0.0, 1.0), VALUE_RANGE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -475,6 +483,7 @@ class ColorJitter(_Augmentation):
         return _from_unit_(x, self.value_range)
 
 
+@dataclass(eq=False, repr=False)
 class RandomGrayscale(_Augmentation):
     """Replace the colours of images by their luma (ITU-R 601).
 
@@ -482,7 +491,7 @@ class RandomGrayscale(_Augmentation):
 
     Parameters
     ----------
-    p : float, default=0.2
+    p : float in [0, 1], default=0.2
         Probability with which an image loses its colours.
 
     Examples
@@ -493,9 +502,7 @@ class RandomGrayscale(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(self, p: float = 0.2) -> None:
-        super().__init__()
-        self.p = p
+    p: float = param(0.2, SHARE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -505,6 +512,7 @@ class RandomGrayscale(_Augmentation):
         return torch.where(_column(chosen), _grey(x), x)
 
 
+@dataclass(eq=False, repr=False)
 class Cutout(_Augmentation):
     """Set a random square of each image to 0, the training set's mean.
 
@@ -515,7 +523,8 @@ class Cutout(_Augmentation):
     Parameters
     ----------
     size : int or float, default=16
-        Largest side, in pixels (int) or as a share of the image's shorter side (float).
+        Largest side, in pixels (int, at least 1) or as a share of the image's shorter
+        side (float in (0, 1]).
 
     References
     ----------
@@ -530,15 +539,13 @@ class Cutout(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(self, size: float = 16) -> None:
-        super().__init__()
-        self.size = size
+    size: float = param(16, AT_LEAST_1, Interval(Real, 0, 1, closed="right"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
         n, _, height, width = x.shape
         largest = self.size
-        if isinstance(largest, float):
+        if not isinstance(largest, Integral):
             largest = max(1, round(largest * min(height, width)))
         # SCAN's code has 2 * (side // 2), which is 0 for 1
         side = torch.randint(1, largest + 1, (n, 1), device=x.device)
@@ -552,6 +559,7 @@ class Cutout(_Augmentation):
         return x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
+@dataclass(eq=False, repr=False)
 class RandAugment(_Augmentation):
     """Random operations in a row, drawn for each image with their magnitudes.
 
@@ -584,12 +592,8 @@ class RandAugment(_Augmentation):
     torch.Size([32, 3, 32, 32])
     """
 
-    def __init__(
-        self, n_operations: int = 4, value_range: tuple[float, float] = (0.0, 1.0)
-    ) -> None:
-        super().__init__()
-        self.n_operations = n_operations
-        self.value_range = value_range
+    n_operations: int = param(4, AT_LEAST_0)
+    value_range: tuple[float, float] = param((0.0, 1.0), VALUE_RANGE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import Callback
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -150,8 +150,9 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         A file that the state of the training is written to: at most once a minute between epochs,
         and at the end. A fit that finds it there, with the same parameters and data, goes on from
         it as if it had not been interrupted; after the end it returns the same result at once.
-        Where there are several restarts, their number is appended. Callbacks begin anew. It is of
-        one fit: a search or several members of a consensus can't share it.
+        Where there are several restarts, their number is appended. Callbacks begin anew, but for
+        skorch's ``LRScheduler``. It is of one fit: a search or several members of a consensus
+        can't share it.
     callbacks : list
         Callbacks of skorch, such as ``EarlyStopping("train_loss", threshold_mode="abs")``; each
         phase gets copies. There is no validation set: monitor "train_loss", which may be negative.
@@ -269,6 +270,18 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     "callbacks must be a list of skorch callbacks or of pairs (name, callback), "
                     f"got {given!r} in it."
                 )
+            if isinstance(callback, EpochScoring | BatchScoring):
+                raise ValueError(
+                    f"callbacks: {callback!r} scores predictions of a validation set, and there is "
+                    "none. A callback of your own can record what it likes."
+                )
+            try:
+                copy.deepcopy(callback)
+            except Exception as error:  # whatever users' code may raise
+                raise ValueError(
+                    f"callbacks: each phase has a copy of {callback!r}, and it can't be copied "
+                    f"({error}). With a __deepcopy__ that returns it, all have the same."
+                ) from error
             monitor = getattr(callback, "monitor", None)
             if isinstance(monitor, str) and monitor.startswith("valid"):
                 raise ValueError(

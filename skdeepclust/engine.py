@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer
+from skorch.callbacks import Callback, EpochTimer, LRScheduler
 from skorch.history import History
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
@@ -450,25 +450,36 @@ class Engine(NeuralNet):
     def checkpoint(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs to go on exactly, as tensors and plain values.
 
-        Callbacks are not part of it.
+        Of callbacks, only what schedulers of the learning rate know is part of it.
         """
         return {
+            "schedules": [without_numpy(s.lr_scheduler_.state_dict()) for s in self._schedules()],
             "optimizers": {
                 name: without_numpy(o.state_dict()) for name, o in self.players_.items()
             },
             "history": json.dumps(self.history, default=plain),
+            "rates": [(float(base), float(last)) for _, base, last in self.rates_],
             "best_loss": self.best_loss_,
             "n_steps": self.n_steps_,
             "stopped": self.stopped_,
         }
+
+    def _schedules(self) -> list[LRScheduler]:
+        return [callback for _, callback in self.callbacks_ if isinstance(callback, LRScheduler)]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`checkpoint` returned; network and objective are not part of it."""
         for name, optimizer in self.players_.items():
             optimizer.load_state_dict(state["optimizers"][name])
         groups = [group for o in self.players_.values() for group in o.param_groups]  # new ones
-        bases = [base for _, base, _ in self.rates_]
-        self.rates_ = [(g, base, g["lr"]) for g, base in zip(groups, bases, strict=True)]
+        before = [
+            (base, group["lr"]) for group, (_, base, _) in zip(groups, self.rates_, strict=True)
+        ]
+        rates = state.get("rates", before)  # 0.2 kept none
+        self.rates_ = [(g, base, last) for g, (base, last) in zip(groups, rates, strict=True)]
+        for schedule, known in zip(self._schedules(), state.get("schedules", []), strict=False):
+            schedule.lr_scheduler_.load_state_dict(known)
+            schedule.batch_idx_ = state["n_steps"]
         self.n_steps_ = state["n_steps"]
         self.history_ = History(json.loads(state["history"]))
         self.best_loss_ = state["best_loss"]

@@ -86,6 +86,7 @@ GIVEN = {
     "generator": "generator",
     "manifold": "manifold",
 }
+CACHES = ("_named",)  # the network of a name, which loading would ask for
 NOT_KEPT = ("checkpoint", "out")  # a stranger's model shall write no file of their choice
 
 
@@ -174,7 +175,8 @@ class _UnlistedError(ValueError):
     def __init__(self, value: Any, path: str) -> None:
         super().__init__(
             f"{path} is a {_described(value)}, which a model file can't hold: it holds estimators "
-            "and networks of this package, layers of torch, arrays and plain values."
+            "and networks of this package, layers of torch, arrays and plain values. joblib.dump "
+            "takes more; of a search, save the best_estimator_."
         )
         self.value = value
 
@@ -309,7 +311,7 @@ class _Writer:
         self.numbers[id(estimator)] = len(self.numbers)
         outer, self.owner = self.owner, estimator
         parameters = estimator.get_params(deep=False)
-        state = {k: v for k, v in vars(estimator).items() if k not in parameters}
+        state = {k: v for k, v in vars(estimator).items() if k not in (*parameters, *CACHES)}
         at = f"{path}." if path else ""
 
         def kept(key: str, value: Any) -> Any:

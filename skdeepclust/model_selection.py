@@ -21,7 +21,7 @@ from skdeepclust._training._parallel import returned_as
 from skdeepclust._training._restarts import fitted
 
 
-@dataclass
+@dataclass(repr=False)
 class NClustersSelection:
     """What :func:`select_n_clusters` found.
 
@@ -46,6 +46,11 @@ class NClustersSelection:
     strength: np.ndarray
     stability: np.ndarray
     threshold: float
+
+    def __repr__(self) -> str:
+        mean = dict(zip(self.n_clusters.tolist(), self.strength.mean(1).round(2), strict=True))
+        strengths = ", ".join(f"{k}: {strength}" for k, strength in mean.items())
+        return f"{type(self).__name__}(best={self.best}, strength={{{strengths}}})"
 
     @property
     def best(self) -> int:

@@ -131,22 +131,22 @@ IMAGES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".JPG", ".PNG"}  # what a pa
 FOLDERS = "Files of images are read by skdeepclust.datasets.ImageFolder."
 
 
-def check_numbers(X: np.ndarray) -> np.ndarray:
-    """Return an array; raise a ValueError if it holds names or dates.
+def check_numbers(X: np.ndarray, where: str = "") -> np.ndarray:
+    """Return an array; raise a ValueError if it holds names or dates, which says where.
 
     NumPy makes numbers of dates. Strings that are numbers, as ``"1.5"``, pass.
     """
     if X.dtype.kind in "mMV":
         raise ValueError(
-            f"X must hold numbers; got {X.dtype}. X.astype(float) makes numbers of dates and "
-            "times, but of missing ones, too."
+            f"X must hold numbers; got {X.dtype}{where}. X.astype(float) makes numbers of dates "
+            "and times, but of missing ones, too."
         )
     if X.dtype.kind in "OSU":
         for value in X.flat:
             if isinstance(value, str | bytes | PathLike) and not _is_number(value):
                 is_file = isinstance(value, PathLike) or os.path.splitext(value)[1] in IMAGES
-                hint = f" {FOLDERS}" if is_file else ""
-                raise ValueError(f"X must hold numbers; got {value!r}.{hint}")
+                hint = FOLDERS if is_file else "sklearn.preprocessing encodes categories."
+                raise ValueError(f"X must hold numbers; got {value!r}{where}. {hint}")
     return X
 
 

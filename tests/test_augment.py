@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from skdeepclust import augment
 from skdeepclust.augment import (
     RandomAffine,
     RandomMasking,
@@ -68,8 +70,6 @@ def test_nearest_pixels_are_those_of_the_image(x):
     moved = {**STILL, "rotation": 30, "zoom": 0.2}
     assert torch.isin(RandomAffine(**moved, interpolation="nearest")(x), x).all()
     assert not torch.isin(RandomAffine(**moved)(x), x).all()
-    with pytest.raises(ValueError, match="interpolation must be 'bilinear' or 'nearest'; got 'x'"):
-        RandomAffine(interpolation="x")
 
 
 def test_zoom_has_a_factor_for_each_axis():
@@ -117,6 +117,25 @@ def test_noise():
     assert (RandomNoise(dropout=0.9)(torch.ones(100, 5)) != 0).all()  # few features: keeps all
 
 
+@pytest.mark.parametrize("shape", [(400, 20), (400, 1, 4, 5), (400, 3, 4, 5)])
+def test_noise_drops_values_of_images_too(shape):
+    x = torch.ones(shape)
+    assert 0.22 < (RandomNoise(std=0, dropout=0.25)(x) == 0).float().mean() < 0.28
+    small = x.flatten(1)[:, :9].view(-1, 1, 3, 3)
+    torch.testing.assert_close(RandomNoise(std=0, dropout=0.25)(small), small, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 20), (4, 1, 5, 5)])
+def test_noise_without_dropout_takes_one_draw(shape):
+    """So that images with noise alone keep the fits that they had."""
+    torch.manual_seed(3)
+    RandomNoise(dropout=0)(torch.ones(shape))
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    torch.randn(shape)
+    assert torch.equal(after, torch.rand(1))
+
+
 def test_settings_are_shown():
     assert repr(RandomNoise(std=0.2)) == "RandomNoise(std=0.2, dropout=0.1)"
     assert "rotation=20" in repr(RandomAffine(rotation=20))
@@ -130,3 +149,68 @@ def test_masking_replaces_a_share_of_the_values_by_the_mean(shape):
     assert is_masked.float().mean() == pytest.approx(0.4, abs=0.03)
     assert torch.equal(masked[~is_masked], x[~is_masked])
     assert len(is_masked.flatten(1).unique(dim=0)) > 4  # a draw for each sample
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [
+        ("RandomAffine", "rotation", [-1, "10", None]),
+        ("RandomAffine", "shift", [-0.1, float("nan")]),
+        ("RandomAffine", "zoom", [-0.1, 1, 5]),
+        ("RandomAffine", "value_shift", [-0.1]),
+        ("RandomAffine", "rescale", [0, -1, float("inf")]),
+        ("RandomAffine", "horizontal_flip", ["no", 0.5]),
+        ("RandomAffine", "shear", [-0.1]),
+        ("RandomAffine", "interpolation", ["x"]),
+        ("RandomNoise", "std", [-1]),
+        ("RandomNoise", "dropout", [-0.1, 10]),
+        ("RandomMasking", "share", [-0.1, 25, True]),
+        ("RandomHorizontalFlip", "p", [-0.1, 50]),
+        ("RandomGrayscale", "p", [-0.1, 7]),
+        ("RandomResizedCrop", "scale", [(1, 0.2), (0, 1), (0.5, 1.1), 0.5, (0.5,), "01"]),
+        ("RandomResizedCrop", "ratio", [(2, 1), (0, 1), (-1, 1), (1, 2, 3)]),
+        ("RandomResizedCrop", "horizontal_flip", [0.5]),
+        ("RandomResizedCrop", "rotation", [-1]),
+        ("ColorJitter", "brightness", [-0.1]),
+        ("ColorJitter", "contrast", [-0.1]),
+        ("ColorJitter", "saturation", [-0.1]),
+        ("ColorJitter", "hue", [-0.1, 0.6]),
+        ("ColorJitter", "p", [80]),
+        ("ColorJitter", "value_range", [(1, 0), (1, 1), (0, float("inf")), 255]),
+        ("Cutout", "size", [0, -3, 0.0, 1.5]),
+        ("RandAugment", "n_operations", [-1, 1.5]),
+        ("RandAugment", "value_range", [(1, 0), (0.5, 0.5)]),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind, name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of {kind} must be") as error:
+            getattr(augment, kind)(**{name: value})
+        assert f"Got {value!r} instead" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("RandomMasking", {"share": 0}),
+        ("RandomMasking", {"share": 1.0}),
+        ("RandomResizedCrop", {"scale": [1, 1], "ratio": (2, 2)}),
+        ("ColorJitter", {"hue": 0.5, "value_range": (np.float32(-1), 2)}),
+        ("Cutout", {"size": 1}),
+        ("Cutout", {"size": 1.0}),
+        ("Cutout", {"size": np.float32(0.5)}),
+        ("RandAugment", {"n_operations": 0}),
+    ],
+)
+def test_settings_at_the_ends_of_their_ranges(kind, settings):
+    augmentation = getattr(augment, kind)(**settings)
+    assert augmentation(torch.rand(4, 3, 12, 16)).isfinite().all()
+    for name, value in settings.items():
+        assert getattr(augmentation, name) is value
+
+
+def test_range_is_told():
+    with pytest.raises(ValueError, match=r"two numbers, low <= high, each .*\(0\.0, 1\.0\]\. Got"):
+        augment.RandomResizedCrop(scale=(1, 0.2))
+    with pytest.raises(ValueError, match="two numbers, low < high, each a float"):
+        augment.strong_augmentation((3, 8, 8), value_range=(1, 0))

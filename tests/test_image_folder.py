@@ -526,6 +526,7 @@ def test_truncated(tmp_path, name):
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert images.paths.tolist() == [str(tmp_path / "whole.png")]
+    assert len(images.left_out) == 1 and images.left_out[0].startswith(f"{name} (")
 
 
 def test_truncated_large_jpeg_is_found_by_draft(tmp_path):

@@ -425,3 +425,17 @@ def test_warnings_are_of_the_users_line(X):
     with pytest.warns(UserWarning, match="channels come first") as caught:
         STDACClustering(**FAST).fit(np.random.default_rng(0).random((40, 12, 12, 8)))
     assert {w.filename for w in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pd.date_range("2020", periods=40), "got datetime64.* in column 'when'"),
+        (pd.to_timedelta(np.arange(40), "s"), "got timedelta64.* in column 'when'"),
+        (["a", "b"] * 20, "got 'a' in column 'when'. .*encodes categories"),
+    ],
+)
+def test_columns_that_hold_no_numbers(column, message):
+    table = pd.DataFrame({"size": np.arange(40.0), "when": column})
+    with pytest.raises(ValueError, match=message):
+        AutoencoderClustering(2).fit(table)

@@ -75,7 +75,10 @@ def test_number_that_is_found_and_folders_of_clusters(photos, tmp_path, capsys):
     assert copies == sorted(Path(row["path"]).name for row in found)
     assert not list(tmp_path.glob("checkpoint.pt*"))
     assert run(photos, tmp_path, "--export", "symlink") == 2
-    assert "clusters' exists, and nothing is overwritten" in capsys.readouterr().err
+    assert "images of a former run, and nothing is overwritten" in capsys.readouterr().err
+    assert run(photos, tmp_path) == 2  # they would stand beside other labels
+    assert "images of a former run, and nothing is overwritten" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "clusters")
     assert run(photos, tmp_path, "--method", "dac", n_clusters="auto") == 2
     assert "'n_clusters' parameter" in capsys.readouterr().err
 

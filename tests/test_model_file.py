@@ -236,6 +236,9 @@ def test_names_of_pretrained_networks_are_given(path):
         skdeepclust.load(path)
     again = skdeepclust.load(path, featureextractor__network="timm:resnet18")
     assert again[0].network == "timm:resnet18" and again[0].out is None
+    extractor._named = ("timm:resnet18", torch.nn.Linear(1, 1))  # as after a transform
+    skdeepclust.save(pipeline, path)
+    assert not hasattr(skdeepclust.load(path, featureextractor__network="timm:x")[0], "_named")
     forged(extractor, path, lambda spec, t: spec["parameters"].update(network="timm:x"))
     with pytest.raises(ValueError, match=r"FeatureExtractor.network is not for a file to set"):
         skdeepclust.load(path)

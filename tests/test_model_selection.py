@@ -38,6 +38,7 @@ def test_finds_the_number_of_blobs(n_features, centers, state):
     X, _ = make_blobs(500, n_features=n_features, centers=centers, random_state=state)
     found = select_n_clusters(KMeans(n_init=3), X, range(2, 14), random_state=0)
     assert found.best == centers
+    assert f"best={centers}, strength={{" in repr(found)
     assert found.strength.shape == (12, 6)
     assert found.stability.shape == (12, 3)
 

@@ -2,8 +2,16 @@ import pytest
 import torch
 from torch import nn
 
+from skdeepclust import TripletClustering
 from skdeepclust.inference import batch_statistics, n_output_features, reestimate_batch_norm
-from skdeepclust.networks import AllConvEncoder, ClusterNetwork, SpatialTransformer, VGGEncoder
+from skdeepclust.networks import (
+    AllConvEncoder,
+    ClusterNetwork,
+    DenseEncoder,
+    SpatialTransformer,
+    VGGEncoder,
+)
+from skdeepclust.networks._base import halved_sides
 from skdeepclust.networks._heads import dense_head, identity_head
 
 
@@ -136,3 +144,30 @@ def test_n_output_features_leaves_the_network_as_it_was(network):
     assert all(m.training for m in network.modules())
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_dense_encoder_flattens_and_draws_as_for_tables():
+    torch.manual_seed(0)
+    of_tables = DenseEncoder((24,), (5, 3))
+    torch.manual_seed(0)
+    of_images = DenseEncoder((1, 4, 6), (5, 3))
+    x = torch.rand(7, 1, 4, 6)
+    assert torch.equal(of_images(x), of_tables(x.flatten(1)))
+    names = list(of_images.state_dict())
+    assert names == list(of_tables.state_dict())
+    assert {name.partition(".")[0] for name in names} == {"0", "1", "3", "4"}  # as in saved files
+
+
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+def test_dense_encoder_is_a_network_for_images():
+    images = torch.rand(30, 8, 8).numpy()
+    model = TripletClustering(2, network=DenseEncoder, max_epochs=1, random_state=0).fit(images)
+    assert model.transform(images).shape == (30, 256)
+
+
+def test_sides_are_halved_to_maps_of_4x4():
+    assert halved_sides((1, 28, 28)) == [(28, 28), (14, 14), (7, 7), (4, 4)]
+    assert halved_sides((3, 9, 33)) == [(9, 33), (5, 17), (3, 9), (2, 5), (1, 3)]
+    assert halved_sides((1, 4, 4)) == [(4, 4), (2, 2), (1, 1)]  # at least 2 layers
+    assert halved_sides((1, 4, 4), at_least=3)[-1] == (1, 1)
+    assert halved_sides((1, 28, 28), 1) == [(28, 28), (14, 14)]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from test_common import CLUSTERERS, ESTIMATORS, fast, known_of, of_part
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -266,6 +267,68 @@ def test_checkpoint_with_numpys_numbers_in_the_optimiser(images, tmp_path, monke
     whole = SimCLR(max_epochs=3, random_state=0, optimizer=optimizer, callbacks=[schedule])
     losses = whole.fit(images).history_[:, "train_loss"]
     assert model.history_[:, "train_loss"] == losses
+
+
+@pytest.mark.parametrize("Estimator", [SimCLR, DACClustering])  # one has its own schedule
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        ("CosineAnnealingLR", {"T_max": 5}),
+        ("StepLR", {"step_size": 2}),
+        ("ExponentialLR", {"gamma": 0.5}),
+    ],
+)
+def test_resumed_fit_goes_on_with_a_schedule(
+    Estimator, policy, settings, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
+    schedule = LRScheduler(policy, **settings, event_name="lr")
+    own = {"max_epochs": 5} | ({"n_init": 1} if Estimator is DACClustering else {})
+    model = small(Estimator, **own, checkpoint=tmp_path / "fit.pt")
+    for n_epochs in (2, 2):
+        with pytest.raises(RuntimeError, match="killed"):
+            model.set_params(callbacks=[schedule, Stop(n_epochs)]).fit(images)
+    model.set_params(callbacks=[schedule]).fit(images)
+    whole = small(Estimator, **own, callbacks=[schedule]).fit(images)
+    assert len({round(lr, 9) for lr in whole.history_[:, "lr"]}) > 2
+    for name in ("lr", "train_loss"):
+        assert model.history_[:, name] == whole.history_[:, name]
+
+
+def test_checkpoint_of_another_estimator_says_so(images, tmp_path):
+    small(SimCLR, checkpoint=tmp_path / "fit.pt").fit(images)
+    with pytest.raises(ValueError, match="with class=SimCLR, but now it is STDACClustering"):
+        small(STDACClustering, checkpoint=tmp_path / "fit.pt").fit(images)
+
+
+class Logging(Callback):
+    """Holds what can't be copied."""
+
+    def __init__(self):
+        self.lock = Lock()
+
+
+class Shared(Logging):
+    n_epochs = 0
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs += 1
+
+
+def test_callbacks_that_can_not_be_copied(images):
+    with pytest.raises(ValueError, match=r"callbacks: .*Logging.* can't be copied .*__deepcopy__"):
+        small(SimCLR, callbacks=[Logging()]).fit(images)
+    shared = Shared()
+    model = small(SCANClustering, n_init=2, callbacks=[("shared", shared)]).fit(images)
+    assert shared.n_epochs == sum(restart["n_epochs"] for restart in model.restarts_)
+
+
+def test_callbacks_that_would_score_a_validation_set(images):
+    with pytest.raises(ValueError, match=r"callbacks: .*EpochScoring.* scores predictions"):
+        small(SimCLR, callbacks=[EpochScoring("adjusted_rand_score")]).fit(images)
 
 
 @pytest.mark.parametrize("what", DIFFERENCES)

@@ -24,6 +24,7 @@ from skdeepclust.samples import Samples
 
 CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of a fit
 ALL = "all"
+READ_AT_ONCE = "samples read at once"
 NOT_COMPARED = (
     "callbacks",
     "checkpoint",
@@ -126,12 +127,12 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
     for x in X.slices(max(1, 2**22 // math.prod(X.shape[1:]))):  # the same numbers in any type
         digest.update(x.cpu().contiguous().numpy().data)
     return {
-        **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
         "class": type(estimator).__name__,
+        **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
         "device": X.device.type,
         "number of processes": str(n_processes()),
         "shape of X": str(X.shape),
-        "samples read at once": str(X.window or ALL),
+        READ_AT_ONCE: str(X.window or ALL),
         "mean of X": str(estimator.input_mean_),
         "scale of X": str(estimator.input_scale_),
         "X": f"array {digest.hexdigest()[:16]}",
@@ -193,7 +194,8 @@ class Checkpoint:
                 f"holds a {type(saved).__name__}. Use another path."
             )
         for name, value in self.fingerprint.items():
-            was = saved["fingerprint"].get(name, ALL)  # of before there was that of the samples
+            before = ALL if name == READ_AT_ONCE else "not there"  # of before that was kept
+            was = saved["fingerprint"].get(name, before)
             if was != value:
                 raise ValueError(
                     f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "

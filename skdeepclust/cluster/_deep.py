@@ -23,7 +23,7 @@ from skdeepclust.networks import MergingHead
 from skdeepclust.objective import ClassPrior, Objective
 from skdeepclust.samples import Samples
 
-SMALL, SMALL_N_INIT = 1000, 5  # so few train in seconds, and differ from start to start
+SMALL, SMALL_N_INIT = 1000, 5  # so few differ from start to start
 REFINEMENT_LR = 0.5  # of the learning rate: what was found is kept
 
 

@@ -177,8 +177,8 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
     lr: float = 2e-3
 
     def _default_encoder(self) -> nn.Module:
-        n_values = math.prod(self.input_shape_)
-        encoder = nn.Sequential(nn.Flatten(), DenseEncoder((n_values,), (1200, 1200)))
+        # DenseEncoder flattens, too: the layer keeps the weights' names in earlier checkpoints
+        encoder = nn.Sequential(nn.Flatten(), DenseEncoder(self.input_shape_, (1200, 1200)))
         # IMSAT's authors' code has 0.1 and, for the head, 1e-4, of which Chainer 1 takes the roots
         return encoder.apply(scaled_normal(math.sqrt(0.1)))
 

@@ -98,12 +98,13 @@ class VaDEClustering(BasePretrainThenCluster):
 
     Notes
     -----
-    ``autoencoder=AutoencoderClustering(likelihood="bernoulli")`` gives the likelihood that the
-    paper has for MNIST. The paper pretrains layer by layer; here the auto-encoder is trained as a
-    whole. Means and logarithms of the variances of the posteriors are linear functions of its
-    latents, which the means are at first, with variances of 0.018 of the clusters' on average; in
-    the paper they are functions of the layer before. EM starts at the clusters of k-means. Samples
-    are assigned by the means, p(c | mean), as in the paper.
+    ``autoencoder=AutoencoderClustering(likelihood="bernoulli", augmentation=None)`` gives the
+    likelihood that the paper has for MNIST, and its pretraining without augmentation. The paper
+    pretrains layer by layer; here the auto-encoder is trained as a whole. Means and logarithms of
+    the variances of the posteriors are linear functions of its latents, which the means are at
+    first, with variances of 0.018 of the clusters' on average; in the paper they are functions of
+    the layer before. EM starts at the clusters of k-means. Samples are assigned by the means, p(c |
+    mean), as in the paper.
 
     {{autoencoders}}
     For that, 50 epochs of one restart with random state 0: ACC .812, .825, .832, .838 and .678 with

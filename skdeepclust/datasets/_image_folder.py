@@ -70,6 +70,8 @@ class ImageFolder(Dataset):
         down, as an index into `label_names`; -1 for files in `path` itself. None if all are.
     label_names : str ndarray, or None
         Names of the sub-folders of `path` that have images, sorted.
+    left_out : list of str
+        The files that can't be read, and why.
     shape : tuple of int
         (n, channels, height, width).
     dtype : dtype
@@ -149,7 +151,7 @@ class ImageFolder(Dataset):
                 problems.append(f"{os.path.relpath(name, root)} ({problem})")
         left_out = ", ".join(problems[:N_NAMED])
         if len(problems) > N_NAMED:
-            left_out += f" and {len(problems) - N_NAMED} more"
+            left_out += f" and {len(problems) - N_NAMED} more, which `left_out` names"
         if not readable:
             raise ValueError(
                 f"path must be a folder with images ({', '.join(SUFFIXES)}); in {str(root)!r} "
@@ -159,6 +161,7 @@ class ImageFolder(Dataset):
             warn(
                 f"Left out of {str(root)!r}, for they can't be read: {left_out}.",
             )
+        self.left_out = problems
         self.paths = np.array(readable)
         self.labels, self.label_names = _labels(root, readable)
         self.shape = (len(readable), len(mode), *self.size)

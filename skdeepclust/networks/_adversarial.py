@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.networks._autoencoder import UnitRange
-from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._base import MAX_SIDE, ClusterNetwork, halved_sides
 
 SLOPE = 0.2  # of the leaky ReLU
 KERNEL = 5
-MAX_SIDE = 4  # of the maps that the convolutions end with, and of pooled ones
 
 
 @dataclass
@@ -116,14 +115,6 @@ def _initialize(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def _sides(input_shape: tuple[int, int, int], n_layers: int | None) -> list[tuple[int, int]]:
-    """Return the sides of the images and of the maps of each layer, which halves them."""
-    _, height, width = input_shape
-    if n_layers is None:
-        n_layers = max(2, math.ceil(math.log2(max(height, width) / MAX_SIDE)))
-    return [(-(-height // 2**i), -(-width // 2**i)) for i in range(n_layers + 1)]
-
-
 class ConvDiscriminator(nn.Module):
     """The discriminator of DCGAN [1]_, without its last layer: strided convolutions of 5x5.
 
@@ -180,10 +171,10 @@ class ConvDiscriminator(nn.Module):
             raise ValueError(f"n_features must be None with join_layers=True; got {n_features}.")
         channels = input_shape[0]
         self.join_layers = join_layers
-        self.pooled = [[min(s, MAX_SIDE) for s in sides] for sides in _sides(input_shape, n_layers)]
+        sides = halved_sides(input_shape, n_layers)
+        self.pooled = [[min(side, MAX_SIDE) for side in pair] for pair in sides]
         self.convolutions = nn.ModuleList()
-        sides = _sides(input_shape, n_layers)[1:]
-        for i in range(len(sides)):
+        for i in range(len(sides) - 1):
             n_outputs = width * 2**i
             is_first = i == 0
             layers: list[nn.Module] = [GaussianNoise(noise)] * (is_first and noise > 0)
@@ -256,7 +247,7 @@ class ConvGenerator(nn.Sequential):
         hidden_size: int | None = None,
         value_range: tuple[float, float] | None = None,
     ) -> None:
-        *sides, last = _sides(input_shape, n_layers)
+        *sides, last = halved_sides(input_shape, n_layers)
         channels = width * 2 ** (len(sides) - 1)
         layers: list[nn.Module] = []
         if hidden_size is not None:

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_kl
-from skdeepclust.networks._base import ClusterNetwork
+from skdeepclust.networks._base import ClusterNetwork, halved_sides
 
 SLOPE = 0.2  # of the leaky ReLU
-N_POOLINGS = 3
-MAX_LATENT_SIDE = 4
+N_POOLINGS = 3  # at least
 DENSE_LATENT_SIZE = 10
 GAIN = math.sqrt(2)
 
@@ -182,10 +181,8 @@ def latent_shape(
     At 32x32 these are the 4x4 maps and the three poolings of the paper. Larger images are pooled
     more often, so that the maps have at most 4x4 values.
     """
-    _, height, width = input_shape
-    n_poolings = max(N_POOLINGS, math.ceil(math.log2(max(height, width) / MAX_LATENT_SIDE)))
-    stride = 2**n_poolings
-    return (latent_channels, -(-height // stride), -(-width // stride)), n_poolings
+    *sides, last = halved_sides(input_shape, at_least=N_POOLINGS)
+    return (latent_channels, *last), len(sides)
 
 
 def leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:

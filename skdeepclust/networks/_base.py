@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
+
+MAX_SIDE = 4  # of the maps that halving ends with
 
 
 class ClusterNetwork(nn.Module):
@@ -28,6 +32,19 @@ class ClusterNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, of shape (n, n_clusters)."""
         return self.head(self.embed(x))
+
+
+def halved_sides(
+    input_shape: tuple[int, ...], n_layers: int | None = None, at_least: int = 2
+) -> list[tuple[int, int]]:
+    """Return height and width of the images and of the maps of each layer, which halves them.
+
+    `n_layers` None: as many as lead to maps of at most 4x4, and no fewer than `at_least`.
+    """
+    height, width = input_shape[1:]
+    if n_layers is None:
+        n_layers = max(at_least, math.ceil(math.log2(max(height, width) / MAX_SIDE)))
+    return [(-(-height >> i), -(-width >> i)) for i in range(n_layers + 1)]
 
 
 def he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:

@@ -1,10 +1,11 @@
-"""Fully connected encoder, for tabular input."""
+"""Fully connected encoder."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class DenseEncoder(nn.Sequential):
@@ -12,8 +13,8 @@ class DenseEncoder(nn.Sequential):
 
     Parameters
     ----------
-    input_shape : tuple of (n_features,)
-        Shape of one sample.
+    input_shape : tuple of int
+        Shape of one sample; images are flattened.
     hidden_sizes : sequence of int, default=(256, 256)
         Width of each layer; the last is the size of the embedding.
 
@@ -29,8 +30,12 @@ class DenseEncoder(nn.Sequential):
         self, input_shape: tuple[int, ...], hidden_sizes: Sequence[int] = (256, 256)
     ) -> None:
         layers: list[nn.Module] = []
-        (n_inputs,) = input_shape
+        n_inputs = math.prod(input_shape)
         for size in hidden_sizes:
             layers += [nn.Linear(n_inputs, size), nn.BatchNorm1d(size), nn.ReLU()]
             n_inputs = size
         super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features of shape (n, hidden_sizes[-1])."""
+        return super().forward(x.flatten(1))  # a layer would renumber those in saved files

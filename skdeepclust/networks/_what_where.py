@@ -9,20 +9,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdeepclust.networks._autoencoder import (
-    DENSE_LATENT_SIZE,
-    GAIN,
-    MAX_LATENT_SIDE,
-    initialize,
-    leaky,
-)
-
-
-def _sizes(input_shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return height and width of the images and of each layer's maps."""
-    height, width = input_shape[1:]
-    n_poolings = max(2, math.ceil(math.log2(max(height, width) / MAX_LATENT_SIDE)))
-    return [(-(-height >> i), -(-width >> i)) for i in range(n_poolings + 1)]
+from skdeepclust.networks._autoencoder import DENSE_LATENT_SIZE, GAIN, initialize, leaky
+from skdeepclust.networks._base import halved_sides
 
 
 def _channels(
@@ -80,7 +68,7 @@ class WhatWhereEncoder(nn.Module):
         layers: list[list[nn.Module]]
         self.n_pooled = 0
         if len(input_shape) == 3:
-            *sizes, last = _sizes(input_shape)
+            *sizes, last = halved_sides(input_shape)
             self.n_pooled = len(sizes)
             widths = _channels(input_shape, channels, latent_channels, len(sizes))
             layers = [[*leaky(n, m), *leaky(m, m)] for n, m in pairwise(widths)]
@@ -145,7 +133,7 @@ class WhatWhereDecoder(nn.Module):
         layers: list[list[nn.Module]]  # that of the samples comes first
         self.sizes: list[tuple[int, int]] = []  # of the maps that are unpooled
         if len(input_shape) == 3:
-            *self.sizes, last = _sizes(input_shape)
+            *self.sizes, last = halved_sides(input_shape)
             widths = _channels(input_shape, channels, latent_channels, len(self.sizes))
             layers = [[*leaky(m, m), *leaky(m, n)] for n, m in pairwise(widths)]
             shape = (latent_channels, *last)

@@ -22,10 +22,20 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
+from skdeepclust._files import put_in_place
+from skdeepclust._inputs import as_array
 from skdeepclust.datasets._image_folder import ImageFolder, _decode, _pillow
 from skdeepclust.metrics import clustering_accuracy_score
 from skdeepclust.plotting._embedding import PALETTE
-from skdeepclust.plotting._images import check_estimator, sortable
+from skdeepclust.plotting._images import (
+    as_numpy,
+    check_estimator,
+    extremes,
+    named_clusters,
+    named_labels,
+    sortable,
+)
+from skdeepclust.streaming import as_source
 
 SIDE = 64  # pixels of a thumbnail
 N_COLUMNS = 12  # of a sheet of them
@@ -140,6 +150,7 @@ def cluster_report(
     paths: Sequence[str] | None = None,
     images: Any = None,
     n_images: int = 24,
+    cluster_names: Sequence[str] | None = None,
     title: str | None = None,
     out: str | PathLike[str] = "report",
 ) -> Path:
@@ -166,15 +177,18 @@ def cluster_report(
         Name of each sample. None: those of the ImageFolder's files, or the samples' numbers.
     images : sequence of ndarray, default=None
         Image of each sample, (height, width) or (channels, height, width), where `X` holds
-        features: an array or an ImageFolder. None: `X`, where the estimator was fitted on images,
-        or else the files that `paths` names.
+        features: an array, a Tensor or an ImageFolder. None: `X`, if it is an array of shape
+        (n_samples, height, width) or (n_samples, channels, height, width), or if the estimator (and
+        not a step of a pipeline) was fitted on images; or else the files that `paths` names.
     n_images : int, default=24
         How many of the most sure images of a cluster, and how many of the least sure.
+    cluster_names : sequence of str, default=None
+        Name of each cluster. None: "cluster 0", "cluster 1" and so on.
     title : str, default=None
         Heading of the page. None: the estimator's name.
     out : path-like, default="report"
         The folder that ``index.html`` is written to, which is made if it isn't there; or the page
-        itself, if it ends in ``.html``.
+        itself, if it ends in ``.html``. A page that is there is replaced.
 
     Returns
     -------
@@ -206,7 +220,7 @@ def cluster_report(
     check_scalar(n_images, "n_images", Integral, min_val=1)
     # by position, where pandas would look for a label
     paths = None if paths is None else list(paths)
-    images = list(images) if hasattr(images, "iloc") else images
+    images = list(images) if hasattr(images, "iloc") else as_numpy(images)
     folder = next((part for part in (images, X) if isinstance(part, ImageFolder)), None)
     classes = _classes(y, folder)
     if images is not None and images is not folder and len(images):
@@ -222,12 +236,12 @@ def cluster_report(
             raise ValueError(
                 f"{name} must have one entry for each of the {n_samples} samples; got {len(given)}."
             )
+    cluster_names = named_clusters(cluster_names, n_clusters)
     labels, sure = probabilities.argmax(1), probabilities.max(1)
     sizes = np.bincount(labels, minlength=n_clusters)
     n_shown = max(1, min(n_images, MOST_THUMBNAILS // (2 * n_clusters)))
-    shown = [_extremes(np.flatnonzero(labels == k), sure, n_shown) for k in range(n_clusters)]
+    shown = [extremes(np.flatnonzero(labels == k), sure, n_shown) for k in range(n_clusters)]
     title = type(estimator).__name__ if title is None else title
-    cluster_names = [f"cluster {k}" for k in range(n_clusters)]
     colours = [_colour(k) for k in range(n_clusters)]
     score = estimator.score(X) if hasattr(estimator, "score") else None
     parts = [
@@ -235,13 +249,13 @@ def cluster_report(
         f'<p class="note">{n_samples:,} samples, {n_clusters} clusters'
         + ("" if score is None else f"; score {score:.3f}, from 0 to {np.log(n_clusters):.3f}")
         + "</p>",
-        _overview(labels, sure, sizes, classes, colours),
+        _overview(labels, sure, sizes, classes, cluster_names, colours),
     ]
     if classes is not None:
-        parts.append(_confusion(labels, classes, n_clusters))
+        parts.append(_confusion(labels, classes, cluster_names))
     parts.append(_map(estimator.transform(X), labels, sure, names, cluster_names, colours))
     image_of = _image_source(estimator, X, images, folder, paths)
-    parts.append(_sheets(shown, sure, sizes, names, colours, image_of))
+    parts.append(_sheets(shown, sure, sizes, names, cluster_names, colours, image_of))
     parts.append(_settings(estimator))
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -253,31 +267,30 @@ def cluster_report(
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
-    out = Path(out)
+    out = Path(out).expanduser()
     path = out if out.suffix == ".html" else out / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(page.encode("utf-8", "replace"))  # names of files may be no text
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(page.encode("utf-8", "replace"))  # names of files may be no text
+        put_in_place(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 
 def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]] | None:
     """Return each sample's class as a number, and the classes' names; None if none is known."""
     if y is not None:
-        y = np.asarray(y)
+        y = np.asarray(as_numpy(y))
         if y.ndim != 1:
             raise ValueError(f"y must have one class for each sample; got shape {y.shape}.")
         found, numbers = np.unique(sortable(y), return_inverse=True)
-        return numbers, [str(name) for name in found]
+        return numbers, named_labels(found, None, "class")
     if folder is None or folder.labels is None or folder.label_names is None:
         return None
     names = ["(in no sub-folder)", *folder.label_names]
     return folder.labels + 1, names
-
-
-def _extremes(members: np.ndarray, sure: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the most sure members, and the least sure of the rest, the least sure one first."""
-    members = members[np.argsort(-sure[members], kind="stable")]
-    return members[:n], members[n:][::-1][:n]
 
 
 def _colour(cluster: int) -> str:
@@ -298,6 +311,7 @@ def _overview(
     sure: np.ndarray,
     sizes: np.ndarray,
     classes: tuple[np.ndarray, list[str]] | None,
+    cluster_names: list[str],
     colours: list[str],
 ) -> str:
     header = ["cluster", "samples", "", "mean probability"]
@@ -310,7 +324,7 @@ def _overview(
             width = 160 * size / sizes.max()
             row = [
                 f'<span class="dot" style="background:{colours[k]}"></span>'
-                f'<a href="#c{k}">cluster {k}</a>',
+                f'<a href="#c{k}">{escape(cluster_names[k])}</a>',
                 f"{size:,}",
                 f'<span class="bar" style="width:{width:.0f}px"></span>',
                 f"{sure[members].mean():.2f}" if size else "",
@@ -325,10 +339,12 @@ def _overview(
     return "<h2>Clusters</h2>" + _table(header, rows())
 
 
-def _confusion(labels: np.ndarray, classes: tuple[np.ndarray, list[str]], n_clusters: int) -> str:
+def _confusion(
+    labels: np.ndarray, classes: tuple[np.ndarray, list[str]], cluster_names: list[str]
+) -> str:
     """Return how many samples of each class are in which cluster, and how well the two agree."""
     numbers, names = classes
-    table = np.zeros((len(names), n_clusters), dtype=int)
+    table = np.zeros((len(names), len(cluster_names)), dtype=int)
     np.add.at(table, (numbers, labels), 1)
     counts = table.sum(1)
     found = np.flatnonzero(counts)
@@ -349,7 +365,7 @@ def _confusion(labels: np.ndarray, classes: tuple[np.ndarray, list[str]], n_clus
     nmi, ari = normalized_mutual_info_score(numbers, labels), adjusted_rand_score(numbers, labels)
     return (
         "<h2>Classes and clusters</h2>"
-        + _table(["class", *map(str, range(n_clusters)), "all"], rows())
+        + _table(["class", *map(escape, cluster_names), "all"], rows())
         + f'<p class="note">{note}Accuracy with the best match of clusters to classes '
         f"{accuracy:.3f}, normalised mutual information {nmi:.3f}, adjusted Rand index {ari:.3f}. "
         "The classes had no part in the clustering.</p>"
@@ -405,10 +421,14 @@ def _map(
     )
 
 
-def _check_image(shape: tuple[int, ...]) -> None:
-    """Raise an error unless it is the shape of an image, its channels first."""
+def _is_image(shape: tuple[int, ...]) -> bool:
+    """Return whether it is the shape of an image, its channels first."""
     is_last = len(shape) == 3 and shape[0] not in (1, 3) and shape[2] in (1, 3, 4)
-    if len(shape) not in (2, 3) or is_last:
+    return len(shape) in (2, 3) and not is_last
+
+
+def _check_image(shape: tuple[int, ...]) -> None:
+    if not _is_image(shape):
         raise ValueError(
             "images must hold arrays of shape (height, width) or (channels, height, width); got "
             f"shape {shape}."
@@ -420,21 +440,18 @@ def _image_source(
 ) -> tuple[Callable[[int], np.ndarray], bool] | None:
     """Return what gives a sample's image, and whether its values are known to be 0 to 255."""
     if images is not None:
-        return lambda i: np.asarray(images[i]), images is folder
+        return lambda i: np.asarray(as_numpy(images[i])), images is folder
     if folder is not None:
         return lambda i: folder[i], True
     shape = getattr(estimator, "input_shape_", ())
-    if len(shape) == 3:
-
-        def of_sample(i: int) -> np.ndarray:
-            sample = X[i]
-            sample = sample[0] if isinstance(sample, tuple | list) else sample
-            if isinstance(sample, torch.Tensor):
-                sample = sample.detach().cpu().numpy()
-            return np.asarray(sample).reshape(shape)
-
-        X = X.to_numpy() if hasattr(X, "to_numpy") else X
-        return of_sample, False
+    if len(shape) != 3:  # of a pipeline, say, whose first step takes images
+        shape = tuple(getattr(X, "shape", ()))[1:]
+    if _is_image(shape):
+        source = as_source(X, 0)
+        if source is not None:
+            return lambda i: source.read(np.array([i])).reshape(shape), False
+        samples = np.asarray(as_array(X))
+        return lambda i: samples[i].reshape(shape), False
     if paths is not None and all(Path(path).is_file() for path in paths):
         return lambda i: _decode(str(paths[i]), (SIDE, SIDE), "RGB"), True
     return None
@@ -445,6 +462,7 @@ def _sheets(
     sure: np.ndarray,
     sizes: np.ndarray,
     names: list[str],
+    cluster_names: list[str],
     colours: list[str],
     image_of: tuple[Callable[[int], np.ndarray], bool] | None,
 ) -> str:
@@ -458,9 +476,10 @@ def _sheets(
         limits = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
     parts = ["<h2>What is in them</h2>"]
     for k, (most, least) in enumerate(shown):
+        least = least[::-1]
         parts.append(
-            f'<h3 id="c{k}"><span class="dot" style="background:{colours[k]}"></span>cluster {k}: '
-            f"{sizes[k]:,} samples</h3>"
+            f'<h3 id="c{k}"><span class="dot" style="background:{colours[k]}"></span>'
+            f"{escape(cluster_names[k])}: {sizes[k]:,} samples</h3>"
         )
         both = np.concatenate([most, least])
         if image_of is not None and len(both):

@@ -523,6 +523,87 @@ def test_docstrings_name_what_there_is(display, model, images):
         assert set(section(method.__doc__, "Parameters")) == expected, name
 
 
+NAMED = [
+    ClusterMontageDisplay, ClusterSamplesDisplay, ClusterStatisticsDisplay, EmbeddingDisplay,
+    MergeTreeDisplay,
+]  # fmt: skip
+
+
+def drawn_texts(drawn):
+    """The texts in a figure, each in one line."""
+    found = drawn.figure_.findobj(matplotlib.text.Text)
+    return {" ".join(text.get_text().split()) for text in found}
+
+
+@pytest.mark.parametrize("display", NAMED)
+def test_clusters_have_names(display, model, images):
+    ways = [getattr(display, name) for name in dir(display) if name.startswith("from_")]
+    for way in [display, *ways]:
+        assert inspect.signature(way).parameters["cluster_names"].default is None
+    is_part = display in (ClusterStatisticsDisplay, EmbeddingDisplay)  # of the clusters
+    shown = np.unique(model.predict(images)) if is_part else range(4)
+    for names in (None, ["ankle boot", "bag", "coat", "dress"]):
+        drawn = draw(display, model, images, cluster_names=names)
+        expected = [f"cluster {k}" if names is None else names[k] for k in shown]
+        for name in expected:
+            assert any(text.startswith(name) for text in drawn_texts(drawn)), name
+    for wrong in (names[:3], [*names, "shirt"]):
+        figures = plt.get_fignums()
+        with pytest.raises(ValueError, match=rf"cluster_names .* 4 clusters; got {len(wrong)}"):
+            draw(display, model, images, cluster_names=wrong)
+        drawn.cluster_names = [*expected, "more"]
+        with pytest.raises(ValueError, match=rf"cluster_names .* {len(shown)} clusters; got"):
+            drawn.plot()
+        assert plt.get_fignums() == figures
+
+
+def test_labels_have_the_names_of_their_clusters():
+    for labels, names, kind, expected in [
+        ([0, 2], None, "cluster", ["cluster 0", "cluster 2"]),
+        ([0.0, 2.0], None, "cluster", ["cluster 0", "cluster 2"]),
+        ([0, 2], None, "digit", ["0", "2"]),
+        ([0, 2], "abcd", "cluster", ["a", "c"]),  # of four clusters, two are empty
+        ([0, 2], "abcd", "class", ["a", "c"]),
+        ([-1, 1], None, "cluster", ["outliers", "cluster 1"]),
+        ([-1, 1], "ab", "cluster", ["outliers", "b"]),
+        ([-1, 1], None, "class", ["-1", "1"]),
+        ([0.5, np.inf], None, "cluster", ["0.5", "inf"]),
+        (["bag", "coat"], None, "cluster", ["bag", "coat"]),
+    ]:
+        assert _images.named_labels(np.array(labels), names, kind) == expected
+    with pytest.raises(ValueError, match=r"cluster_names .* 6 clusters; got 2"):
+        _images.named_labels(np.array([0, 5]), "ab")
+    with pytest.raises(ValueError, match=r"cluster_names .* None where labels are names .*'bag'"):
+        _images.named_labels(np.array(["bag", "coat"]), "ab")
+
+
+def test_labels_at_hand_have_names(st_dac, images):
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.repeat([-1, 0, 2], 10)
+    expected = ["outliers", "bag", "dress"]
+    display = EmbeddingDisplay.from_embedding(Z, labels, cluster_names=["bag", "coat", "dress"])
+    assert entries(display) == [f"{name} (10)" for name in expected]
+    X = np.zeros((30, 8, 8))
+    display = ClusterStatisticsDisplay.from_arrays(
+        X, X, labels, cluster_names=["bag", "coat", "dress"]
+    )
+    assert column_labels(display.axes_[0]) == expected
+    y = load_digits().target[: len(images)] % 2
+    names = ["even", "odd"]
+    display = EmbeddingDisplay.from_estimator(st_dac, images, y, cluster_names=names, kind="parity")
+    assert [entry.split()[0] for entry in entries(display)] == names
+    assert display.legend_.get_title().get_text() == "parity (size)"
+    display = ClusterStatisticsDisplay.from_estimator(st_dac, images, y, cluster_names=names)
+    assert column_labels(display.axes_[0]) == names
+
+
+def test_a_tensor_without_values_is_refused():
+    X, sparse = np.zeros((4, 8, 8)), torch.eye(4).to_sparse()
+    with pytest.raises(ValueError, match="must be a dense tensor"):
+        ClusterMontageDisplay.from_predictions(X, sparse)
+    with pytest.raises(ValueError, match="must be a dense tensor"):
+        MergeTreeDisplay.from_predictions(X, sparse)
+
+
 # ClusterMontageDisplay
 
 
@@ -797,18 +878,20 @@ def test_statistics_default_to_the_predicted_clusters(st_dac, images):
     expected = ClusterStatisticsDisplay.from_arrays(images, transformed, labels)
     for name, values in display.statistics.items():
         assert_allclose(values, expected.statistics[name], atol=1e-4)
-    assert display.clusters == [f"cluster {k}" for k in np.unique(labels)]
+    assert display.cluster_names == [f"cluster {k}" for k in np.unique(labels)]
 
 
 def test_statistics_take_true_classes(st_dac, images):
     y = load_digits().target[: len(images)]
-    display = ClusterStatisticsDisplay.from_estimator(st_dac, images, labels=y)
-    assert display.clusters == [str(k) for k in range(10)]
+    display = ClusterStatisticsDisplay.from_estimator(st_dac, images, y)
+    assert display.cluster_names == [str(k) for k in range(10)]
 
 
 def test_statistics_refuse_what_does_not_fit(st_dac, images):
-    with pytest.raises(ValueError, match=r"labels .* 120 images; got 3"):
-        ClusterStatisticsDisplay.from_estimator(st_dac, images, labels=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"y must .* 120 samples; got 3"):
+        ClusterStatisticsDisplay.from_estimator(st_dac, images, [0, 1, 2])
+    with pytest.raises(ValueError, match=r"labels must .* 120 samples; got 2"):
+        ClusterStatisticsDisplay.from_arrays(images, images, [0, 1])
     with pytest.raises(ValueError, match=r"transformed .*\(120, 8, 8\).*got \(60, 8, 8\)"):
         ClusterStatisticsDisplay.from_arrays(images, images[::2], np.zeros(120))
 
@@ -860,6 +943,18 @@ def test_curves_of_several_histories():
     assert [text.get_text() for text in legend.get_texts()] == list(histories)
 
 
+def test_several_columns_of_several_histories():
+    histories = {
+        "a": rows(("dac", 2), train_loss=[2, 1], dur=[3, 4]),
+        "b": rows(("dac", 2), train_loss=[5, 6], dur=[7, 8]),
+    }
+    display = TrainingCurvesDisplay.from_histories(histories, columns=("train_loss", "dur"))
+    values = [[line.get_ydata() for line in panel] for panel in display.lines_]
+    assert_array_equal(values, [[[2, 1], [5, 6]], [[3, 4], [7, 8]]])
+    one = TrainingCurvesDisplay.from_histories(histories, columns="dur")
+    assert list(one.curves) == ["dur"]
+
+
 def test_curves_skip_rows_without_the_column():
     history = rows(("dac", 4), accuracy=[None, 0.5, None, 0.7])
     display = TrainingCurvesDisplay.from_histories({"": history}, "accuracy")
@@ -909,13 +1004,13 @@ def test_curves_go_where_the_caller_wants():
 
 
 def test_curves_refuse(st_dac):
-    with pytest.raises(ValueError, match=r"column must .*'STDACClustering', .*train_loss.*'nmi'"):
+    with pytest.raises(ValueError, match=r"columns must .*'STDACClustering', .*train_loss.*'nmi'"):
         TrainingCurvesDisplay.from_estimator(st_dac, columns="nmi")
     with pytest.raises(ValueError, match=r"history of 'b', \['dur'\]; got 'train_loss'"):
         TrainingCurvesDisplay.from_histories(
             {"a": rows(("dac", 1), train_loss=[1]), "b": rows(("dac", 1), dur=[1])}
         )
-    with pytest.raises(ValueError, match=r"column must .*'train_loss_best'"):  # not a number
+    with pytest.raises(ValueError, match=r"columns must .*'train_loss_best'"):  # not a number
         TrainingCurvesDisplay.from_estimator(st_dac, columns=["train_loss_best"])
     with pytest.raises(ValueError, match="histories must hold one"):
         TrainingCurvesDisplay.from_histories({})
@@ -951,7 +1046,7 @@ def test_embedding_draws_principal_components_by_cluster(st_dac, images):
     labels = st_dac.predict(images)
     clusters, sizes = np.unique(labels, return_counts=True)
     assert_array_equal(clusters[colors_of(display)], labels[display.indices])
-    assert entries(display) == [f"{k} ({n})" for k, n in zip(clusters, sizes, strict=True)]
+    assert entries(display) == [f"cluster {k} ({n})" for k, n in zip(clusters, sizes, strict=True)]
     assert display.legend_.get_title().get_text() == "cluster (size)"
     shares = singular_values[:2] ** 2 / (singular_values**2).sum()
     assert_allclose(display.explained_variance_ratio, shares, atol=1e-3)
@@ -986,7 +1081,7 @@ def test_embedding_draws_a_random_part_of_many_samples():
     assert set(part.indices) != set(other.indices)
     # components and sizes are those of all samples
     assert_array_equal(part.coordinates, every.coordinates[np.argsort(every.indices)][part.indices])
-    assert entries(part) == entries(every) == ["3 (400)", "5 (100)"]
+    assert entries(part) == entries(every) == ["cluster 3 (400)", "cluster 5 (100)"]
     assert part.points_.get_sizes() > every.points_.get_sizes()
     assert part.points_.get_alpha() >= every.points_.get_alpha()
 
@@ -1053,7 +1148,7 @@ def test_embedding_has_a_legend_where_the_figure_makes_room():
         ax = plt.figure(layout=layout).subplots()
         assert bool(EmbeddingDisplay.from_embedding(Z, labels, ax=ax).legend_) is expected
     display = EmbeddingDisplay.from_embedding(Z, labels, ax=plt.subplots()[1], legend=True)
-    assert entries(display) == ["0 (10)", "1 (10)", "2 (10)"]
+    assert entries(display) == [f"cluster {k} (10)" for k in range(3)]
     assert display.plot(legend=False).legend_ is None
 
 
@@ -1085,7 +1180,7 @@ def test_missing_names_are_drawn():
     assert entries(display) == ["None (10)", "a (10)", "b (10)"]
     X = np.zeros((30, 8, 8))
     drawn = ClusterStatisticsDisplay.from_arrays(X, X, pd.Series(labels, dtype=object))
-    assert len(drawn.clusters) == 3
+    assert drawn.cluster_names == ["None", "a", "b"]
 
 
 def test_a_consensus_says_that_it_is_not_fitted():
@@ -1275,6 +1370,13 @@ def test_samples_name_the_clusters(infogan):
     drawn = ClusterSamplesDisplay.from_estimator(infogan, cluster_names=names, cmap="viridis")
     assert row_labels(drawn.ax_) == names
     assert drawn.images_[0, 0].get_cmap().name == "viridis"
+
+
+def test_samples_are_the_same_with_each_call(infogan):
+    one, again = (ClusterSamplesDisplay.from_estimator(infogan, n_images=2) for _ in range(2))
+    assert_array_equal(one.images, again.images)
+    other = ClusterSamplesDisplay.from_estimator(infogan, n_images=2, random_state=None)
+    assert not np.array_equal(one.images, other.images)
 
 
 def test_samples_refuse(infogan, images):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_common import FAST
@@ -207,6 +208,79 @@ def test_missing_classes(model, images, tmp_path):
     assert {"a", "b", "nan"} <= set(found)
 
 
+def test_names_of_clusters(model, digits, images, tmp_path):
+    names = ["<b>", "bag & coat", "c"]
+    page = written(tmp_path, model, images, y=digits[1][:200], cluster_names=names)
+    shown = ["&lt;b&gt;", "bag &amp; coat", "c"]
+    assert [row[0] for row in page.rows("Clusters")[1:]] == shown
+    assert page.rows("Classes and clusters")[0] == ["class", *shown, "all"]
+    assert page.data["clusters"] == names
+    headings = re.findall("<h3.*?</span>(.*?): ", page.text)
+    assert headings == shown and page.text.count("</span>bag &amp; coat</label>") == 1
+    default = written(tmp_path, model, images)
+    assert default.data["clusters"] == ["cluster 0", "cluster 1", "cluster 2"]
+
+
+class Pixels(BaseEstimator, TransformerMixin):
+    """A step of a pipeline that makes features of images."""
+
+    def fit(self, X, y=None):
+        self.n_ = len(X)
+        return self
+
+    def transform(self, X):
+        return np.stack([np.asarray(X[i], float).ravel() for i in range(len(X))])
+
+
+@pytest.mark.parametrize(
+    "as_given",
+    [
+        lambda X: X,
+        lambda X: X[:, None],
+        torch.as_tensor,
+        lambda X: np.stack([X, X, X], 1),
+    ],
+    ids=["3-D", "4-D", "tensor", "colour"],
+)
+def test_images_before_a_pipeline_are_shown(as_given, images, tmp_path):
+    X = as_given(images)
+    pipeline = make_pipeline(Pixels(), DeepClustering(**FAST)).fit(X)
+    page = written(tmp_path, pipeline, X)
+    assert len(page.thumbnails) > 0 and len(page.sheets) == 3
+    assert page.text == written(tmp_path, pipeline, X, images=X).text
+    if X.ndim == 4 and X.shape[1] == 3:  # with channels last they would be wrong ones
+        assert not written(tmp_path, pipeline, np.moveaxis(X, 1, -1)).thumbnails
+
+
+def test_images_in_any_container_are_shown(model, images, tmp_path):
+    """As the estimator takes them."""
+    expected = written(tmp_path, model, images).sheets
+    tensor = torch.as_tensor(images, dtype=torch.float32)
+    np.save(tmp_path / "X.npy", images)
+    for X in [
+        images.tolist(),
+        list(tensor),
+        tensor.bfloat16(),
+        tensor.clone().requires_grad_(),
+        torch.utils.data.TensorDataset(tensor[:, None]),
+        np.load(tmp_path / "X.npy", mmap_mode="r"),
+        pd.Series(list(images), range(1, 201)),
+    ]:
+        sheets = written(tmp_path, model, X).sheets
+        for one, other in zip(sheets, expected, strict=True):
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_tensors_beside_the_samples(model, digits, images, tmp_path):
+    y = digits[1][:200]
+    expected = written(tmp_path, model, images, y=y, images=images).text
+    for image in (torch.from_numpy(images).bfloat16(), torch.from_numpy(1.0 * images)):
+        image.requires_grad_()
+        classes = torch.from_numpy(1.0 * y).requires_grad_()
+        for given in (image, list(image)):
+            assert written(tmp_path, model, images, y=classes, images=given).text == expected
+
+
 def test_many_samples_and_clusters_stay_small(monkeypatch, tmp_path):
     """As with 20,000 images, but the numbers that bound the page are smaller too."""
     monkeypatch.setattr(report, "MOST_POINTS", 50)
@@ -248,6 +322,27 @@ def test_where_it_is_written(model, images, tmp_path):
         cluster_report(model, images, out=tmp_path / "file")
 
 
+def test_the_home_folder(model, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert cluster_report(model, images, out="~/rep") == tmp_path / "rep" / "index.html"
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_page_is_there_as_a_whole_or_not_at_all(model, images, tmp_path, monkeypatch):
+    page = cluster_report(model, images, out=tmp_path)
+    before = page.read_bytes()
+
+    def full(*paths):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(report, "put_in_place", full)
+    with pytest.raises(OSError, match="No space"):
+        cluster_report(model, images, title="another", out=tmp_path)
+    assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]
+
+
 def test_bad_arguments(model, images, tmp_path):
     for parameters, message in [
         ({"y": [1, 2]}, "y must have one entry for each of the 200 samples; got 2"),
@@ -259,6 +354,7 @@ def test_bad_arguments(model, images, tmp_path):
             r"images must hold .* got shape \(8, 9, 3\)",
         ),
         ({"n_images": 0}, "n_images == 0, must be >= 1"),
+        ({"cluster_names": ["a"]}, "cluster_names must have one name for each of the 3 clusters"),
     ]:
         with pytest.raises(ValueError, match=message):
             cluster_report(model, images, out=tmp_path, **parameters)

@@ -161,7 +161,7 @@ class TrainingCurvesDisplay:
         cls,
         estimator: Any,
         *,
-        columns: Sequence[str] = ("train_loss",),
+        columns: str | Sequence[str] = "train_loss",
         ax: Axes | Sequence[Axes] | None = None,
         line_kw: dict[str, Any] | None = None,
     ) -> TrainingCurvesDisplay:
@@ -171,7 +171,7 @@ class TrainingCurvesDisplay:
         ----------
         estimator : estimator instance
             A fitted deep clusterer.
-        columns : sequence of str, default=("train_loss",)
+        columns : str or sequence of str, default="train_loss"
             Columns of the history, each in a panel of its own.
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw, one for each column. None: a new figure.
@@ -200,21 +200,21 @@ class TrainingCurvesDisplay:
     def from_histories(
         cls,
         histories: Mapping[str, Sequence[Mapping[str, Any]]],
-        column: str = "train_loss",
+        columns: str | Sequence[str] = "train_loss",
         *,
-        ax: Axes | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
         line_kw: dict[str, Any] | None = None,
     ) -> TrainingCurvesDisplay:
-        """Compare a column of several histories.
+        """Compare several histories.
 
         Parameters
         ----------
         histories : mapping of str to skorch History or sequence of dict
             The epochs of each training by its label; rows without the column are skipped.
-        column : str, default="train_loss"
-            Column to draw.
-        ax : matplotlib Axes, default=None
-            Where to draw. None: a new figure.
+        columns : str or sequence of str, default="train_loss"
+            Columns of the histories, each in a panel of its own.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            Where to draw, one for each column. None: a new figure.
         line_kw : dict, default=None
             Keywords for ``Axes.plot``, such as ``{"marker": ""}``.
 
@@ -241,13 +241,13 @@ class TrainingCurvesDisplay:
         (1, 2)
         """
         import_pyplot(cls)
-        return cls._from_histories(histories, [column], ax, line_kw)
+        return cls._from_histories(histories, columns, ax, line_kw)
 
     @classmethod
     def _from_histories(
         cls,
         histories: Mapping[str, Sequence[Mapping[str, Any]]],
-        columns: Sequence[str],
+        columns: str | Sequence[str],
         ax: Any,
         line_kw: dict[str, Any] | None,
     ) -> TrainingCurvesDisplay:
@@ -272,7 +272,7 @@ def _curve(history: Sequence[Mapping[str, Any]], column: str, label: str) -> Cur
     if not points:
         known = sorted({name for row in history for name in row if _is_number(row[name])})
         raise ValueError(
-            f"column must be one of those in the history of {label!r}, {known}; got {column!r}."
+            f"columns must be among those in the history of {label!r}, {known}; got {column!r}."
         )
     epochs, values = zip(*points, strict=True)
     return np.array(epochs), np.array(values, dtype=float)

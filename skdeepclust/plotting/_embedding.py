@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils import check_array, check_random_state, check_scalar, column_or_1d
+from sklearn.utils import check_array, check_random_state, check_scalar
 
-from skdeepclust.plotting._images import check_estimator, from_torch, import_pyplot, sortable
+from skdeepclust.plotting._images import (
+    as_numpy,
+    check_estimator,
+    check_labels,
+    import_pyplot,
+    named_clusters,
+    named_labels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,15 +51,15 @@ class EmbeddingDisplay:
     coordinates : ndarray of shape (n_points, 2)
         Both principal components of each point, in the order of drawing.
     labels : ndarray of shape (n_points,), int
-        Cluster of each point, a position in `names`.
-    names : sequence of str
-        Name of each cluster.
+        Cluster of each point, a position in `sizes` and `cluster_names`.
     sizes : ndarray of shape (n_clusters,), int
         Number of samples in each cluster, those that are not drawn included.
     explained_variance_ratio : ndarray of shape (2,)
         Share of the variance of the embedding that each component has.
     indices : ndarray of shape (n_points,), int, default=None
         Where the points are in `X`.
+    cluster_names : sequence of str, default=None
+        Name of each cluster. None: "cluster 0", "cluster 1" and so on.
     kind : str, default="cluster"
         What the clusters are, the title of the legend.
 
@@ -93,18 +100,18 @@ class EmbeddingDisplay:
         coordinates: np.ndarray,
         labels: np.ndarray,
         *,
-        names: Sequence[str],
         sizes: np.ndarray,
         explained_variance_ratio: np.ndarray,
         indices: np.ndarray | None = None,
+        cluster_names: Sequence[str] | None = None,
         kind: str = "cluster",
     ) -> None:
         self.coordinates = coordinates
         self.labels = labels
-        self.names = names
         self.sizes = sizes
         self.explained_variance_ratio = explained_variance_ratio
         self.indices = indices
+        self.cluster_names = cluster_names
         self.kind = kind
 
     def plot(
@@ -135,16 +142,17 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If `legend` is none of those.
+            If `legend` is none of those, or there are more or fewer names than clusters.
         """
         if not isinstance(legend, bool | np.bool_) and legend != "auto":
             raise ValueError(f"legend must be True, False or 'auto'; got {legend!r}.")
-        n_points, n_clusters = len(self.coordinates), len(self.names)
+        n_points, n_clusters = len(self.coordinates), len(self.sizes)
+        names = named_clusters(self.cluster_names, n_clusters)
         if legend == "auto":
             makes_room = ax is None or ax.figure.get_layout_engine() is not None
             legend = makes_room and n_clusters <= MAX_LEGEND
         if ax is None:
-            width = 4.5 + (0.9 * _n_legend_columns(n_clusters) if legend else 0)
+            width = 4.5 + (1.3 * _n_legend_columns(n_clusters) if legend else 0)
             ax = import_pyplot(self).figure(figsize=(width, 4.2), layout="constrained").subplots()
         self.ax_, self.figure_ = ax, ax.figure
 
@@ -177,17 +185,17 @@ class EmbeddingDisplay:
             axis.set_ticks([])  # the scale of an embedding is arbitrary
         ax.spines[["top", "right"]].set_visible(False)
 
-        self.legend_ = self._draw_legend(markers) if legend else None
+        self.legend_ = self._draw_legend(names, markers) if legend else None
         return self
 
-    def _draw_legend(self, markers: Sequence[Any]) -> Any:
+    def _draw_legend(self, names: Sequence[str], markers: Sequence[Any]) -> Any:
         from matplotlib.lines import Line2D
 
         handles = [
             Line2D([], [], linestyle="", marker=marker, markersize=5, color=color)
             for color, marker in zip(cycle(PALETTE), markers, strict=False)
         ]
-        entries = [f"{name} ({size:,})" for name, size in zip(self.names, self.sizes, strict=True)]
+        entries = [f"{name} ({size:,})" for name, size in zip(names, self.sizes, strict=True)]
         return self.ax_.legend(
             handles,
             entries,
@@ -212,6 +220,8 @@ class EmbeddingDisplay:
         *,
         n_samples: int | None = 5000,
         random_state: Any = 0,
+        cluster_names: Sequence[str] | None = None,
+        kind: str | None = None,
         legend: bool | str = "auto",
         ax: Axes | None = None,
         scatter_kw: dict[str, Any] | None = None,
@@ -230,7 +240,13 @@ class EmbeddingDisplay:
             How many points to draw at most, a random choice; the components and the sizes in
             the legend are those of all samples. None: all.
         random_state : int, RandomState instance or None, default=0
-            Decides which points are drawn, and in which order.
+            Decides which points are drawn, and in which order. None: others with each call.
+        cluster_names : sequence of str, default=None
+            Name of each cluster; where `y` has numbers, of the classes 0, 1 and so on. None:
+            "cluster 0", "cluster 1" and so on; classes are named as they are in `y`.
+        kind : str, default=None
+            What the points are coloured by, the title of the legend. None: "cluster", or "class"
+            with `y`.
         legend : bool or "auto", default="auto"
             Whether a legend stands to the right of the axes. "auto": if there are no more than
             40 clusters and the figure makes room for it, as a new one does, or one with
@@ -258,11 +274,15 @@ class EmbeddingDisplay:
         import_pyplot(cls)
         check_estimator(estimator, "transform", *(["predict"] if y is None else []))
         Z = estimator.transform(X)
-        name, kind, labels = "y", "class", y
         if y is None:
-            name, kind, labels = "predict(X)", "cluster", estimator.predict(X)
+            argument_names, labels = ("transform(X)", "predict(X)"), estimator.predict(X)
+            if cluster_names is not None and hasattr(estimator, "n_clusters_"):
+                named_clusters(cluster_names, estimator.n_clusters_)  # of the empty ones, too
+        else:
+            argument_names, labels = ("transform(X)", "y"), y
+        kind = kind or ("cluster" if y is None else "class")
         return cls._from_embedding(
-            Z, labels, ("transform(X)", name), n_samples, random_state, kind
+            Z, labels, argument_names, n_samples, random_state, cluster_names, kind
         ).plot(legend=legend, ax=ax, scatter_kw=scatter_kw)
 
     @classmethod
@@ -273,6 +293,7 @@ class EmbeddingDisplay:
         *,
         n_samples: int | None = 5000,
         random_state: Any = 0,
+        cluster_names: Sequence[str] | None = None,
         kind: str = "cluster",
         legend: bool | str = "auto",
         ax: Axes | None = None,
@@ -285,12 +306,15 @@ class EmbeddingDisplay:
         Z : array-like of shape (n_samples, n_features)
             The embedding, of two features or more.
         labels : array-like of shape (n_samples,)
-            Cluster or class of each sample.
+            Cluster or class of each sample; of clusters, -1 is the outliers.
         n_samples : int or None, default=5000
             How many points to draw at most, a random choice; the components and the sizes in
             the legend are those of all samples. None: all.
         random_state : int, RandomState instance or None, default=0
-            Decides which points are drawn, and in which order.
+            Decides which points are drawn, and in which order. None: others with each call.
+        cluster_names : sequence of str, default=None
+            Names of the labels 0, 1 and so on. None: "cluster 0", "cluster 1" and so on. Of
+            another `kind`, or if they are no numbers, labels are names themselves.
         kind : str, default="cluster"
             What the labels are, the title of the legend.
         legend : bool or "auto", default="auto"
@@ -326,9 +350,9 @@ class EmbeddingDisplay:
         [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
         """
         import_pyplot(cls)
-        return cls._from_embedding(Z, labels, ("Z", "labels"), n_samples, random_state, kind).plot(
-            legend=legend, ax=ax, scatter_kw=scatter_kw
-        )
+        return cls._from_embedding(
+            Z, labels, ("Z", "labels"), n_samples, random_state, cluster_names, kind
+        ).plot(legend=legend, ax=ax, scatter_kw=scatter_kw)
 
     @classmethod
     def _from_embedding(
@@ -338,40 +362,35 @@ class EmbeddingDisplay:
         argument_names: tuple[str, str],
         n_samples: int | None,
         random_state: Any,
+        cluster_names: Sequence[str] | None,
         kind: str,
     ) -> EmbeddingDisplay:
         if n_samples is not None:
             check_scalar(n_samples, "n_samples", Integral, min_val=1)
         Z_name, labels_name = argument_names
         # PCA's covariance in float32 would lose an embedding that is far from 0
-        Z = check_array(from_torch(Z), dtype=np.float64, input_name=Z_name)
+        Z = check_array(as_numpy(Z), dtype=np.float64, input_name=Z_name)
         if min(Z.shape) < 2:
             raise ValueError(
                 f"{Z_name} must have two samples or more, of two features or more; got shape "
                 f"{Z.shape}."
             )
-        labels = column_or_1d(from_torch(labels))
-        if len(labels) != len(Z):
-            raise ValueError(
-                f"{labels_name} must have one entry for each of the {len(Z)} samples; got "
-                f"{len(labels)}."
-            )
+        labels = check_labels(labels, len(Z), labels_name)
+        clusters, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        cluster_names = named_labels(clusters, cluster_names, kind)
         random_state = check_random_state(random_state)
         # an array, whatever sklearn.set_config(transform_output=...) asks for
         pca = PCA(2, random_state=random_state).set_output(transform="default")
         with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
             coordinates = pca.fit_transform(Z)
         chosen = random_state.permutation(len(Z))[:n_samples]
-        clusters, labels, sizes = np.unique(
-            sortable(labels), return_inverse=True, return_counts=True
-        )
         return cls(
             coordinates[chosen],
             labels[chosen],
-            names=[str(cluster) for cluster in clusters],
             sizes=sizes,
             explained_variance_ratio=np.nan_to_num(pca.explained_variance_ratio_),
             indices=chosen,
+            cluster_names=cluster_names,
             kind=kind,
         )
 

@@ -11,18 +11,20 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array, check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._inputs import check_X
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.cluster._ensemble import ConsensusClustering
+from skdeepclust.streaming import tensor_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
 GAP = 0.25  # between two groups of images
+DEFAULT_NAME = "cluster {}"
 OWNERS = {  # of what a display may need of an estimator
     "history_": "as fitted deep clusterers have",
     "interpolate": "as the deep clusterers with an auto-encoder have",
@@ -47,12 +49,9 @@ def import_pyplot(caller: object) -> Any:
     return plt
 
 
-def from_torch(X: Any) -> Any:
+def as_numpy(X: Any) -> Any:
     """Return a tensor as an array, for scikit-learn takes few of them; anything else as it is."""
-    if not isinstance(X, torch.Tensor):
-        return X
-    X = X.detach().cpu()
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    return tensor_values(X).numpy() if isinstance(X, torch.Tensor) else X
 
 
 def check_images(X: Any, name: str) -> np.ndarray:
@@ -62,7 +61,7 @@ def check_images(X: Any, name: str) -> np.ndarray:
     """
     # integers become float64, for float32 would round large ones
     dtypes = [np.float64, np.float32]
-    X = check_array(from_torch(X), dtype=dtypes, allow_nd=True, input_name=name)
+    X = check_array(as_numpy(X), dtype=dtypes, allow_nd=True, input_name=name)
     images = X[:, None] if X.ndim == 3 else X
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
@@ -70,6 +69,16 @@ def check_images(X: Any, name: str) -> np.ndarray:
             f"height, width) with 1 or 3 channels; got an array of shape {X.shape}."
         )
     return images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+
+
+def check_labels(labels: Any, n_samples: int, name: str) -> np.ndarray:
+    """Return labels that can be sorted, one for each sample."""
+    labels = column_or_1d(as_numpy(labels))
+    if len(labels) != n_samples:
+        raise ValueError(
+            f"{name} must have one entry for each of the {n_samples} samples; got {len(labels)}."
+        )
+    return sortable(labels)
 
 
 def sortable(labels: np.ndarray) -> np.ndarray:
@@ -194,45 +203,85 @@ def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None)
     return ((images - low) / ((high - low) or 1)).clip(0, 1)
 
 
+def extremes(members: np.ndarray, sure: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the `n` most sure members and the `n` least sure of the rest, the most sure first."""
+    members = members[np.argsort(-sure[members], kind="stable")]
+    return members[:n], members[n:][-n:]
+
+
 def most_and_least(
-    n_samples: int, probabilities: Any, n_images: int, cluster_names: Sequence[str] | None
+    n_samples: int, probabilities: Any, n_images: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each cluster's `n_images` most and `n_images` least confident samples, and its size.
 
     The arguments are checked. A cluster with too few has -1 in between.
     """
     check_scalar(n_images, "n_images", Integral, min_val=1)
-    probabilities = check_array(from_torch(probabilities), input_name="probabilities")
+    probabilities = check_array(as_numpy(probabilities), input_name="probabilities")
     n_clusters = probabilities.shape[1]
     if len(probabilities) != n_samples:
         raise ValueError(
             f"probabilities must have one row for each of the {n_samples} images; got shape "
             f"{probabilities.shape}."
         )
-    if cluster_names is not None and len(cluster_names) != n_clusters:
+    labels, confidence = probabilities.argmax(1), probabilities.max(1)
+    indices = np.full((n_clusters, 2 * n_images), -1)
+    for cluster, row in enumerate(indices):
+        most, least = extremes(np.flatnonzero(labels == cluster), confidence, n_images)
+        row[: len(most)] = most
+        row[len(row) - len(least) :] = least
+    return indices, np.bincount(labels, minlength=n_clusters)
+
+
+def named_clusters(cluster_names: Sequence[str] | None, n_clusters: int) -> list[str]:
+    """Return the name of each cluster; raise a ValueError if there are more or fewer names."""
+    if cluster_names is None:
+        return [DEFAULT_NAME.format(k) for k in range(n_clusters)]
+    if len(cluster_names) != n_clusters:
         raise ValueError(
             f"cluster_names must have one name for each of the {n_clusters} clusters; got "
             f"{len(cluster_names)}."
         )
-    labels, confidence = probabilities.argmax(1), probabilities.max(1)
-    indices = np.full((n_clusters, 2 * n_images), -1)
-    for cluster, row in enumerate(indices):
-        members = np.flatnonzero(labels == cluster)
-        members = members[np.argsort(-confidence[members], kind="stable")]
-        most, rest = members[:n_images], members[n_images:][-n_images:]
-        row[: len(most)] = most
-        row[len(row) - len(rest) :] = rest
-    return indices, np.bincount(labels, minlength=n_clusters)
+    return [str(name) for name in cluster_names]
 
 
-def cluster_labels(names: Sequence[str] | None, sizes: np.ndarray, of: str) -> list[str]:
+def named_labels(
+    labels: np.ndarray, cluster_names: Sequence[str] | None, kind: str = "cluster"
+) -> list[str]:
+    """Return the name of each of some labels, all different.
+
+    Numbers are those of clusters: names, if given, are of the clusters 0, 1 and so on, whether a
+    label is there or not, and -1 is the outliers. What is no number, or of another `kind`, is a
+    name itself.
+    """
+    values = labels.tolist()
+    if not all(map(_is_whole, values)):
+        if cluster_names is not None:
+            raise ValueError(
+                "cluster_names names the clusters 0, 1 and so on, and must be None where labels "
+                f"are names themselves; got the labels {values[:5]}."
+            )
+        return list(map(str, values))
+    numbers = list(map(int, values))
+    names: dict[int, str] = {}
+    if kind == "cluster":
+        names = {k: "outliers" if k == -1 else DEFAULT_NAME.format(k) for k in numbers}
+    if cluster_names is not None:
+        n_clusters = max(len(cluster_names), 1 + max(numbers))
+        names |= enumerate(named_clusters(cluster_names, n_clusters))
+    return [names.get(k, str(k)) for k in numbers]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+
+
+def cluster_labels(cluster_names: Sequence[str] | None, sizes: np.ndarray, of: str) -> list[str]:
     """Return a label for each cluster: its name, on the next line how many it has of what."""
-    if names is None:
-        names = [f"cluster {k}" for k in range(len(sizes))]
     counts = {0: "empty", 1: f"1 {of}"}
     return [
         f"{name}\n{counts.get(size, f'{size:,} {of}s')}"
-        for name, size in zip(names, sizes, strict=True)
+        for name, size in zip(named_clusters(cluster_names, len(sizes)), sizes, strict=True)
     ]
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    as_numpy,
     check_estimator,
     check_images,
     draw_grid,
     estimator_images,
-    from_torch,
     import_pyplot,
     panels,
     to_unit_range,
@@ -200,7 +200,7 @@ class InterpolationDisplay:
         """
         import_pyplot(cls)
         first, last = check_images(X1, "X1"), check_images(X2, "X2")
-        decoded = np.asarray(from_torch(decoded))
+        decoded = np.asarray(as_numpy(decoded))
         if decoded.ndim not in (4, 5) or len(decoded) != len(first):
             raise ValueError(
                 f"decoded must hold images for each of the {len(first)} pairs, of shape (n_pairs, "

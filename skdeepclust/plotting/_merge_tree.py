@@ -13,11 +13,11 @@ from skdeepclust.hierarchy import cut_tree, merge_tree
 from skdeepclust.plotting._embedding import PALETTE
 from skdeepclust.plotting._images import (
     EstimatorImages,
+    as_numpy,
     check_estimator,
     check_images,
     cluster_labels,
     draw_grid,
-    from_torch,
     import_pyplot,
     most_and_least,
     panels,
@@ -271,7 +271,7 @@ class MergeTreeDisplay:
         """
         import_pyplot(cls)
         images = None if X is None else check_images(X, "X")
-        probabilities = from_torch(probabilities)
+        probabilities = as_numpy(probabilities)
         return cls._from_arrays(
             merge_tree(probabilities), images, probabilities, n_images, cluster_names
         ).plot(n_clusters=n_clusters, cmap=cmap, figure=figure)
@@ -286,7 +286,7 @@ class MergeTreeDisplay:
         cluster_names: Sequence[str] | None,
     ) -> MergeTreeDisplay:
         n_samples = len(probabilities if images is None else images)
-        indices, sizes = most_and_least(n_samples, probabilities, n_images, cluster_names)
+        indices, sizes = most_and_least(n_samples, probabilities, n_images)
         shown = None
         if images is not None:
             indices = indices[:, :n_images]

@@ -232,7 +232,7 @@ class ClusterMontageDisplay:
         cmap: str,
         figure: FigureBase | None,
     ) -> ClusterMontageDisplay:
-        indices, sizes = most_and_least(len(images), probabilities, n_images, cluster_names)
+        indices, sizes = most_and_least(len(images), probabilities, n_images)
         shown = images[indices]
         shown[indices < 0] = np.nan
         return cls(shown, indices, sizes, cluster_names=cluster_names).plot(

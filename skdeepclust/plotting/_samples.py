@@ -15,6 +15,7 @@ from skdeepclust.plotting._images import (
     check_estimator,
     draw_grid,
     import_pyplot,
+    named_clusters,
     panels,
     to_unit_range,
 )
@@ -59,7 +60,7 @@ class ClusterSamplesDisplay:
     >>> from skdeepclust.plotting import ClusterSamplesDisplay
     >>> images = load_digits(n_class=3).images[:200]
     >>> infogan = InfoGANClustering(n_clusters=3, n_init=1, max_epochs=5, random_state=0)
-    >>> display = ClusterSamplesDisplay.from_estimator(infogan.fit(images), random_state=0)
+    >>> display = ClusterSamplesDisplay.from_estimator(infogan.fit(images))
     >>> display.images_.shape
     (3, 10)
     """
@@ -83,9 +84,7 @@ class ClusterSamplesDisplay:
         self : ClusterSamplesDisplay
         """
         n_clusters, n_images, height, width = self.images.shape[:4]
-        names = self.cluster_names
-        if names is None:
-            names = [f"cluster {k}" for k in range(n_clusters)]
+        names = named_clusters(self.cluster_names, n_clusters)
         tile = 0.55
         size = tile * n_images + 1, tile * n_clusters * height / width
         with nullcontext([ax]) if ax is not None else panels(None, self, *size) as (axes,):
@@ -100,7 +99,7 @@ class ClusterSamplesDisplay:
         *,
         n_images: int = 10,
         cluster_names: Sequence[str] | None = None,
-        random_state: Any = None,
+        random_state: Any = 0,
         cmap: str = "gray",
         ax: Axes | None = None,
     ) -> ClusterSamplesDisplay:
@@ -115,8 +114,8 @@ class ClusterSamplesDisplay:
             is told the cluster: of one manner of writing, say.
         cluster_names : sequence of str, default=None
             Name of each cluster. None: "cluster 0", "cluster 1" and so on.
-        random_state : int, RandomState instance or None, default=None
-            Of the noise.
+        random_state : int, RandomState instance or None, default=0
+            Decides the noise. None: another noise, and other images, with each call.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         ax : matplotlib Axes, default=None
@@ -146,11 +145,6 @@ class ClusterSamplesDisplay:
             )
         check_scalar(n_images, "n_images", Integral, min_val=1)
         n_clusters = estimator.n_clusters_
-        if cluster_names is not None and len(cluster_names) != n_clusters:
-            raise ValueError(
-                f"cluster_names must have one name for each of the {n_clusters} clusters; got "
-                f"{len(cluster_names)}."
-            )
         if estimator.input_shape_[0] not in (1, 3):
             raise ValueError(
                 "estimator must be fitted on images with 1 or 3 channels; got "

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils import column_or_1d
 
 from skdeepclust.plotting._images import (
     check_estimator,
     check_images,
+    check_labels,
     draw_grid,
     estimator_images,
-    from_torch,
     import_pyplot,
+    named_clusters,
+    named_labels,
     panels,
-    sortable,
     to_unit_range,
     transformed_images,
 )
@@ -42,8 +42,8 @@ class ClusterStatisticsDisplay:
             (2, n_clusters, height, width, 3)
         For each statistic, by its name, the original and the transformed images' values; mean
         and standard deviation in the units of the images, the variance in their square.
-    clusters : sequence of str
-        Title of each column.
+    cluster_names : sequence of str, default=None
+        Name of each cluster, the title of its column. None: "cluster 0", "cluster 1" and so on.
 
     Attributes
     ----------
@@ -75,9 +75,11 @@ class ClusterStatisticsDisplay:
     ['mean', 'std', 'variance']
     """
 
-    def __init__(self, statistics: dict[str, np.ndarray], clusters: Sequence[str]) -> None:
+    def __init__(
+        self, statistics: dict[str, np.ndarray], *, cluster_names: Sequence[str] | None = None
+    ) -> None:
         self.statistics = statistics
-        self.clusters = clusters
+        self.cluster_names = cluster_names
 
     def plot(
         self, *, cmap: str = "gray", figure: FigureBase | None = None
@@ -99,7 +101,8 @@ class ClusterStatisticsDisplay:
         _, n_clusters, height, width = next(iter(self.statistics.values())).shape[:4]
         tile = 0.65
         size = tile * n_clusters + 1, tile * 2 * n_statistics * height / width + 0.6
-        titles = [textwrap.fill(cluster, 11, break_on_hyphens=False) for cluster in self.clusters]
+        names = named_clusters(self.cluster_names, n_clusters)
+        titles = [textwrap.fill(name, 11, break_on_hyphens=False) for name in names]
         artists: list[np.ndarray] = []
         with panels(figure, self, *size, nrows=n_statistics) as self.axes_:
             for ax, (name, grid) in zip(self.axes_, self.statistics.items(), strict=True):
@@ -122,8 +125,9 @@ class ClusterStatisticsDisplay:
         cls,
         estimator: Any,
         X: Any,
+        y: Any = None,
         *,
-        labels: Any = None,
+        cluster_names: Sequence[str] | None = None,
         cmap: str = "gray",
         figure: FigureBase | None = None,
     ) -> ClusterStatisticsDisplay:
@@ -135,9 +139,12 @@ class ClusterStatisticsDisplay:
             A deep clusterer with ``spatial_transform``, fitted on images.
         X : array-like or Tensor
             Images, in any layout that `estimator` takes.
-        labels : array-like of shape (n_samples,), default=None
-            Which images go together, such as true classes. None: the clusters that `estimator`
-            predicts; empty ones have no column.
+        y : array-like of shape (n_samples,), default=None
+            Classes, each with a column. None: the clusters that `estimator` predicts; empty ones
+            have no column.
+        cluster_names : sequence of str, default=None
+            Name of each cluster; where `y` has numbers, of the classes 0, 1 and so on. None:
+            "cluster 0", "cluster 1" and so on; classes are named as they are in `y`.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
@@ -161,10 +168,14 @@ class ClusterStatisticsDisplay:
         check_estimator(estimator, "spatial_transform", on_images=True)
         original = estimator_images(estimator, X)
         transformed = transformed_images(estimator, X)
-        if labels is not None:
-            return cls._from_images(original, transformed, labels, "{}", cmap, figure)
-        labels = estimator.predict(X)
-        return cls._from_images(original, transformed, labels, "cluster {}", cmap, figure)
+        kind, labels = "class", y
+        if y is None:
+            kind, labels = "cluster", estimator.predict(X)
+            cluster_names = named_clusters(cluster_names, estimator.n_clusters_)  # empty ones, too
+        labels = check_labels(labels, len(original), "y")
+        return cls._from_images(original, transformed, labels, cluster_names, kind).plot(
+            cmap=cmap, figure=figure
+        )
 
     @classmethod
     def from_arrays(
@@ -173,6 +184,7 @@ class ClusterStatisticsDisplay:
         transformed: Any,
         labels: Any,
         *,
+        cluster_names: Sequence[str] | None = None,
         cmap: str = "gray",
         figure: FigureBase | None = None,
     ) -> ClusterStatisticsDisplay:
@@ -187,7 +199,10 @@ class ClusterStatisticsDisplay:
                 (n_samples, channels, height, width)
             The same after a transformation, of the same size.
         labels : array-like of shape (n_samples,)
-            Which images go together: clusters or classes.
+            Which images go together: numbers of clusters, of which -1 is the outliers, or names.
+        cluster_names : sequence of str, default=None
+            Names of the labels 0, 1 and so on. None: "cluster 0", "cluster 1" and so on; labels
+            that are no numbers are names themselves.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
@@ -222,26 +237,22 @@ class ClusterStatisticsDisplay:
                 "transformed must have the shape of original (with channels last, "
                 f"{original.shape}); got {transformed.shape}."
             )
-        return cls._from_images(original, transformed, labels, "{}", cmap, figure)
+        labels = check_labels(labels, len(original), "labels")
+        return cls._from_images(original, transformed, labels, cluster_names, "cluster").plot(
+            cmap=cmap, figure=figure
+        )
 
     @classmethod
     def _from_images(
         cls,
         original: np.ndarray,
         transformed: np.ndarray,
-        labels: Any,
-        title: str,
-        cmap: str,
-        figure: FigureBase | None,
+        labels: np.ndarray,
+        cluster_names: Sequence[str] | None,
+        kind: str,
     ) -> ClusterStatisticsDisplay:
-        labels = column_or_1d(from_torch(labels))
-        if len(labels) != len(original):
-            raise ValueError(
-                f"labels must have one entry for each of the {len(original)} images; got "
-                f"{len(labels)}."
-            )
-        labels = sortable(labels)
         clusters = np.unique(labels)
+        names = named_labels(clusters, cluster_names, kind)
         statistics = {
             name: np.array(
                 [
@@ -251,5 +262,4 @@ class ClusterStatisticsDisplay:
             )
             for name, function in (("mean", np.mean), ("std", np.std), ("variance", np.var))
         }
-        names = [title.format(cluster) for cluster in clusters]
-        return cls(statistics, names).plot(cmap=cmap, figure=figure)
+        return cls(statistics, cluster_names=names)

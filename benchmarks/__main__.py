@@ -4,6 +4,7 @@
     python -m benchmarks [TABLE] --render              # run nothing
     python -m benchmarks queue --budget-minutes 540    # the most valuable of what is missing
     python -m benchmarks --list                        # tables, rows, data, and what is missing
+    python -m benchmarks TABLE [--row ...] --settings  # the estimators of the rows, run nothing
 
 A table is run as its paper has it, where nothing else is said. Each run writes a JSON file to
 benchmarks/results/TABLE/ as soon as it is done; what is there is not run again. Checkpoints and
@@ -26,7 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks import papers, queue, readme, records, report
-from benchmarks.run import Job, run_if_missing
+from benchmarks.run import Fit, Job, run_if_missing
 from benchmarks.tables import TABLES
 
 
@@ -65,6 +66,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--figures", action="store_true", help="draw those that need models, too")
     parser.add_argument("--list", action="store_true")
     parser.add_argument(
+        "--settings", action="store_true", help="print the rows' estimators, and run nothing"
+    )
+    parser.add_argument(
         "--results", type=Path,
         help="folder of the records, in place of those of the repository, which stay as they are",
     )  # fmt: skip
@@ -100,6 +104,15 @@ def jobs(args: argparse.Namespace) -> list[Job]:
     ]  # fmt: skip
 
 
+def described(job: Job) -> list[str]:
+    """Return what a run fits, and before it what it goes on from: all that isn't the default."""
+    lines = [] if job.base is None else described(job.base)
+    if job.base is not None:
+        job.before = Fit(job.base.estimator(), 0, 0.0, {}, [], {})
+    own = job.estimator().__repr__(N_CHAR_MAX=10**6)
+    return [*lines, f"# {job.table_name}: {job.data}, {job.row}", own, ""]
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.results is not None:
@@ -118,6 +131,10 @@ def main(argv: list[str] | None = None) -> int:
         failed = queue.work(TABLES.values(), 60 * args.budget_minutes, args.device, args.data_home)
         print(*failed, sep="\n", file=sys.stderr)
         return bool(failed)
+    if args.settings:
+        for job in jobs(args):
+            print(*described(job), sep="\n")
+        return 0
     failed = False
     for job in [] if args.render else jobs(args):
         try:

@@ -298,6 +298,8 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         try:
             made = self.optimizer(parameters, lr=self.lr)
             if isinstance(made, torch.optim.Optimizer):
+                for group in made.param_groups:
+                    group["lr"] = 0.0  # whether it makes a step, not whether that is too large
                 made.step()
         except Exception as error:  # whatever users' code may raise
             raise ValueError(

@@ -620,3 +620,23 @@ def test_records_elsewhere_leave_the_readme_alone(folders, images, tmp_path, mon
     record = records.read(tmp_path / "mine" / "fake" / "few-a-0.json")
     assert record["environment"]["commit"] is None or record["environment"]["commit"].strip()
     capsys.readouterr()
+
+
+def test_settings_are_the_papers(data, capsys):
+    """What they print makes the estimator that the run has."""
+    line = ["dec", "--row", "IDEC", "--data", "mnist", "--settings", "--random-states", "3"]
+    assert command.main([*line, "--device", "cpu"]) == 0
+    first, second = capsys.readouterr().out.split("# dec: mnist, ")[1:]
+    assert first.startswith("AE\nAutoencoderClustering(") and "lr=0.001" in first
+    assert second.startswith("IDEC\nIDECClustering(") and "=AutoencoderClustering(" in second
+    assert "update_interval=140" in second and "random_state=3" in second
+    assert not list(data.rglob("*.json"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_settings_of_every_row(name, data, capsys):
+    rows = list(TABLES[name].ROWS)
+    line = [name, "--row", *rows, "--settings", "--random-states", "0", "--device", "cpu"]
+    assert command.main(line) == 0
+    printed = capsys.readouterr().out
+    assert all(f", {row}\n" in printed for row in rows)

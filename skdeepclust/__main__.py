@@ -6,6 +6,10 @@ writes to result/: labels.csv (path, label, probability and outlier score of eac
 report/index.html (what is in the clusters, to look at) and model.skdc (for skdeepclust.load).
 Stopped by Ctrl-C or killed, the same command goes on from the last epoch that was saved.
 
+    python -m skdeepclust NEW_FOLDER --model result/model.skdc --out new/
+
+writes labels.csv and the report of other images, by the model that is there.
+
 Exit status: 0 done; 2 the folder or an argument is no good, or an extra is missing; 3 a file can't
 be read or written, for want of space say; 130 stopped by Ctrl-C.
 """
@@ -80,9 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", help="images, also in sub-folders")
-    parser.add_argument(
-        "--n-clusters", type=_number, required=True, metavar="N",
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--n-clusters", type=_number, metavar="N",
         help="or auto, for the methods that find a number: deep, imsat, temi",
+    )  # fmt: skip
+    what.add_argument(
+        "--model", type=_path, metavar="FILE",
+        help="a model that there is, in place of a fit; with the --features that it was fitted to",
     )  # fmt: skip
     parser.add_argument("--out", type=_path, default=Path("result"), help="default: result")
     parser.add_argument(
@@ -159,6 +168,24 @@ def _estimator(arguments: argparse.Namespace) -> Any:
     return estimator
 
 
+def _fitted(arguments: argparse.Namespace) -> Any:
+    """Return the model that is there; raise a ValueError where it doesn't suit the rest."""
+    of_images = ("size", "grey") if arguments.features is None else ()
+    for name in ("method", "set", *of_images):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} is the model's, and can't be given with --model")
+    if arguments.out.resolve() == arguments.model.resolve().parent:
+        raise ValueError(f"--out {arguments.out} has the labels of the fit: give another one")
+    estimator = skdeepclust.load(arguments.model)
+    if not hasattr(estimator, "merge_tree_"):
+        raise ValueError(f"{str(arguments.model)!r} is no fitted clusterer, but {estimator!r}")
+    if (len(estimator.input_shape_) == 1) == (arguments.features is None):
+        what = "images" if arguments.features else "features, whose network --features must name"
+        raise ValueError(f"{str(arguments.model)!r} was fitted to {what}")
+    estimator.network_.to(resolved_device(arguments.device))
+    return estimator
+
+
 def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
     """Return what makes features, which are kept beside the result, with its network loaded."""
     extractor = skdeepclust.FeatureExtractor(
@@ -192,13 +219,16 @@ def _run(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             print(text, flush=True)
 
-    estimator, out = _estimator(arguments), arguments.out
+    estimator, out = (_fitted if arguments.model else _estimator)(arguments), arguments.out
     extractor = None if arguments.features is None else _extractor(arguments)
-    mode = "L" if arguments.grey else "RGB"
     side = arguments.size
     if side is None:
-        side = 64 if arguments.features is None else FEATURES_SIZE
-    folder = ImageFolder(arguments.folder, (side, side), mode, verbose=not arguments.quiet)
+        side = 64 if extractor is None else FEATURES_SIZE
+    shape = (1 if arguments.grey else 3, side, side)
+    if arguments.model and extractor is None:
+        shape = estimator.input_shape_
+    mode = "L" if shape[0] == 1 else "RGB"
+    folder = ImageFolder(arguments.folder, shape[1:], mode, verbose=not arguments.quiet)
     clusters = out / "clusters"
     if clusters.exists():  # beside other labels it would mislead, within the folder be clustered
         raise ValueError(
@@ -208,11 +238,14 @@ def _run(arguments: argparse.Namespace) -> int:
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any = folder if extractor is None else extractor.transform(folder)
-    estimator.fit(X)
-    if estimator.interrupted_:
-        raise KeyboardInterrupt
-    estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
-    _write_labels(out / "labels.csv", folder, estimator.predict_proba(X), estimator.outlier_scores_)
+    if not arguments.model:
+        estimator.fit(X)
+        if estimator.interrupted_:
+            raise KeyboardInterrupt
+        estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
+    probabilities = estimator.predict_proba(X)
+    scores = -estimator.score_samples(X) if arguments.model else estimator.outlier_scores_
+    _write_labels(out / "labels.csv", folder, probabilities, scores)
     page = skdeepclust.cluster_report(
         estimator,
         X,
@@ -220,13 +253,16 @@ def _run(arguments: argparse.Namespace) -> int:
         title=f"{Path(arguments.folder).resolve().name}: {estimator.n_clusters_} clusters",
         out=out / "report",
     )
-    skdeepclust.save(estimator, out / "model.skdc")
+    written = [out / "labels.csv", page]
+    if not arguments.model:
+        skdeepclust.save(estimator, out / "model.skdc")
+        written.append(out / "model.skdc")
     if arguments.export:
-        export_folder(list(folder.paths), estimator.labels_, clusters, mode=arguments.export)
+        export_folder(list(folder.paths), probabilities.argmax(1), clusters, mode=arguments.export)
     for path in out.iterdir():  # of this run, and of its restarts
         if re.fullmatch(r"checkpoint\.pt(\.many)?(-\d+)?", path.name):
             path.unlink()
-    say(f"{out / 'labels.csv'}\n{page}\n{out / 'model.skdc'}")
+    say("\n".join(map(str, written)))
     return DONE
 
 

@@ -214,10 +214,10 @@ def test_copies_of_a_former_run_are_not_clustered(tmp_path, photos, capsys):
     folder = shutil.copytree(photos, tmp_path / "photos")
     assert run(folder, folder / "out", "--export", "copy", max_epochs=1) == 0
     assert run(folder, folder / "out", max_epochs=1) == 2
-    assert "would be clustered, too" in capsys.readouterr().err
+    assert "images of a former run" in capsys.readouterr().err
 
 
-def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
+def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch, capsys):
     asked = []
 
     class Extractor:
@@ -246,6 +246,11 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch):
     }  # of the features as they are
     page = (tmp_path / "report" / "index.html").read_text()
     assert "data:image/png" in page  # the images, not their features
+    words = [photos, "--model", tmp_path / "model.skdc", "--out", tmp_path / "new", "--quiet"]
+    assert main([*map(str, words), "--features", "timm:resnet18", "--size", "8", "--grey"]) == 0
+    assert [row["label"] for row in rows(tmp_path / "new")] == [r["label"] for r in rows(tmp_path)]
+    assert main([*map(str, words)]) == 2
+    assert "whose network --features must name" in capsys.readouterr().err
     words = [str(photos), "--n-clusters", "3", "--features", "timm:resnet18", "--quiet"]
     assert main([*words, "--out", str(tmp_path / "size"), "--set", "max_epochs=1", "n_init=1"]) == 0
     assert asked[-1][2] == (3, 224, 224)  # such networks have seen images of about that size
@@ -268,3 +273,34 @@ def test_example(digits, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "all" / "montage.png").stat().st_size > 0
     plt.close("all")
     assert len(rows(tmp_path / "all" / "result")) == 100
+
+
+def test_other_images_by_the_model(photos, tmp_path, capsys):
+    assert run(photos, tmp_path / "out") == 0
+    model = tmp_path / "out" / "model.skdc"
+    some = tmp_path / "some"
+    shutil.copytree(photos / "3", some)
+    words = [some, "--model", model, "--out", tmp_path / "new", "--export", "copy", "--quiet"]
+    assert main([*map(str, words)]) == 0
+    fitted = skdeepclust.load(model)
+    folder = ImageFolder(some, (8, 8), "L")
+    found = rows(tmp_path / "new")
+    assert [int(row["label"]) for row in found] == fitted.predict(folder).tolist()
+    scores = [float(row["outlier_score"]) for row in found]
+    np.testing.assert_allclose(scores, -fitted.score_samples(folder), atol=1e-4)
+    assert sorted(path.name for path in (tmp_path / "new" / "clusters").rglob("*.png")) == sorted(
+        path.name for path in some.iterdir()
+    )
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "clusters", "labels.csv", "report",
+    }  # fmt: skip
+    for more, message in [
+        (["--out", tmp_path / "out"], "has the labels of the fit"),
+        (["--size", 16], "--size is the model's"),
+        (["--features", "timm:resnet18"], "was fitted to images"),
+    ]:
+        assert main([*map(str, [some, "--model", model, *more])]) == 2
+        assert message in capsys.readouterr().err
+    skdeepclust.save(skdeepclust.TEMIClustering(3), tmp_path / "unfitted.skdc")
+    assert main([str(some), "--model", str(tmp_path / "unfitted.skdc")]) == 2
+    assert "is no fitted clusterer" in capsys.readouterr().err

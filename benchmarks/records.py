@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import skdeepclust
-from skdeepclust._files import put_in_place
+from skdeepclust._files import written
 from skdeepclust.metrics import clustering_accuracy_score
 
 RESULTS = Path(__file__).parent / "results"
@@ -122,9 +122,8 @@ def usps(data_home: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write a result as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, indent=1, default=str) + "\n")
-    put_in_place(partial, path)
+    with written(path) as partial:
+        partial.write_text(json.dumps(result, indent=1, default=str) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

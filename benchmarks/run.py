@@ -35,7 +35,7 @@ from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 
 from benchmarks import records
-from skdeepclust._files import put_in_place
+from skdeepclust._files import written
 
 CACHE = Path(__file__).parent / "cache"  # checkpoints and models; not committed
 NOT_RECORDED = ("callbacks", "checkpoint", "verbose")
@@ -334,9 +334,8 @@ def fitted(job: Job) -> Fit:
     if job.row in getattr(job.table, "KEPT", ()):
         own = estimator.get_params(deep=False)  # not the model before as well
         estimator.set_params(**{k: None for k, v in own.items() if v is before is not None})
-        partial = model.with_suffix(".partial")
-        joblib.dump(fit, partial)
-        put_in_place(partial, model)
+        with written(model) as partial:
+            joblib.dump(fit, partial)
         clean(job)
     return fit
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import skdeepclust
-from skdeepclust._files import put_in_place
+from skdeepclust._files import written
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder, export_folder
 from skdeepclust.engine import resolved_device
@@ -200,18 +200,15 @@ def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
 
 def _write_labels(path: Path, folder: ImageFolder, probabilities: Any, scores: Any) -> None:
     """Write a row for each image, as a whole or not at all."""
-    temporary = path.with_name(f"{path.name}.partial")
     columns = folder.paths, probabilities.argmax(1), probabilities.max(1), scores
-    try:
-        # names of files may be no text
-        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability", "outlier_score"])
-            for name, label, sure, score in zip(*columns, strict=True):
-                writer.writerow([name, label, f"{sure:.4f}", f"{score:.4f}"])
-        put_in_place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        written(path) as partial,  # names of files may be no text
+        open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "probability", "outlier_score"])
+        for name, label, sure, score in zip(*columns, strict=True):
+            writer.writerow([name, label, f"{sure:.4f}", f"{score:.4f}"])
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of some network file systems
@@ -21,3 +23,14 @@ def put_in_place(partial: Path, path: Path) -> None:
             if error.errno not in NO_FSYNC:
                 raise
     partial.replace(path)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that takes its place once the block has written it."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        put_in_place(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdeepclust._files import put_in_place
+from skdeepclust._files import put_in_place, written
 from skdeepclust._inputs import as_array, check_image_shape
 from skdeepclust._memmap import allocate, release_pages
 from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, POSITIVE, estimator, param
@@ -152,10 +152,9 @@ class FeaturesFile:
         return record["n_done"]
 
     def _write_record(self) -> None:
-        partial = self.record.with_name(self.record.name + ".partial")
         record = {"n_done": self.n_done, "content": self.content}
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        put_in_place(partial, self.record)
+        with written(self.record) as partial:
+            partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     def save(self) -> None:
         """Put on record that the rows up to `n_done` are there."""

@@ -43,7 +43,7 @@ from skorch.history import History
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skdeepclust._files import put_in_place
+from skdeepclust._files import written
 from skdeepclust._sklearn import InvalidParameterError, validate_parameter_constraints
 from skdeepclust._torch_state import LocalRandomState, neutral_settings
 from skdeepclust.base import BaseDeepEstimator
@@ -874,12 +874,8 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
         )
     checksum = _digest(document, writer.tensors)
     metadata = {"format": FORMAT, "document": document, "sha256": checksum}
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        temporary.write_bytes(safetensors.torch.save(writer.tensors, metadata))
-        put_in_place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path) as partial:
+        partial.write_bytes(safetensors.torch.save(writer.tensors, metadata))
 
 
 def _versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
-from skdeepclust._files import put_in_place
+from skdeepclust._files import written
 from skdeepclust._inputs import as_array
 from skdeepclust.datasets._image_folder import ImageFolder, _decode, _pillow
 from skdeepclust.metrics import clustering_accuracy_score
@@ -270,12 +270,8 @@ def cluster_report(
     out = Path(out).expanduser()
     path = out if out.suffix == ".html" else out / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with written(path) as partial:
         partial.write_bytes(page.encode("utf-8", "replace"))  # names of files may be no text
-        put_in_place(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -337,7 +337,7 @@ def test_a_page_is_there_as_a_whole_or_not_at_all(model, images, tmp_path, monke
     def full(*paths):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(report, "put_in_place", full)
+    monkeypatch.setattr("skdeepclust._files.put_in_place", full)
     with pytest.raises(OSError, match="No space"):
         cluster_report(model, images, title="another", out=tmp_path)
     assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]

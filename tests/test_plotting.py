@@ -630,6 +630,16 @@ def test_montage_of_an_estimator_is_that_of_its_predictions(st_dac, images):
     assert_array_equal(one.sizes, np.bincount(st_dac.labels_, minlength=4))
 
 
+def test_montage_of_labels():
+    X = np.arange(6)[:, None, None] + np.zeros((6, 8, 8))
+    display = ClusterMontageDisplay.from_predictions(X, [1, 0, 1, -1, 1, 1], n_images=2)
+    np.testing.assert_array_equal(display.indices, [[1, -1, -1, -1], [0, 2, 4, 5]])
+    np.testing.assert_array_equal(display.sizes, [1, 4])
+    for labels in ([0.5] * 6, [-2] * 6, [-1] * 6, ["a"] * 6):
+        with pytest.raises(ValueError, match="or labels: integers from 0 on"):
+            ClusterMontageDisplay.from_predictions(X, labels)
+
+
 def test_montage_leaves_places_blank_rather_than_repeat_an_image():
     labels = np.repeat([0, 2, 3, 4], [2, 1, 5, 9])
     probabilities = one_hot(labels, 5, np.linspace(0.9, 0.6, len(labels)))
@@ -690,7 +700,7 @@ def test_montage_names_the_clusters(st_dac, images):
         (np.zeros((5, 8, 8, 3)), np.ones((5, 2)), {}, r"X must be images .* \(5, 8, 8, 3\)"),
         (np.full((5, 8, 8), np.nan), np.ones((5, 2)), {}, "X contains NaN"),
         (np.zeros((5, 8, 8)), np.ones((4, 2)), {}, r"probabilities .* 5 images; got .*\(4, 2\)"),
-        (np.zeros((5, 8, 8)), np.ones(5), {}, "2D array"),
+        (np.zeros((5, 8, 8)), np.ones(5), {}, "or labels: integers"),
         (np.zeros((5, 8, 8)), np.ones((5, 2)), {"n_images": 0}, "n_images == 0, must be >= 1"),
         (
             np.zeros((5, 8, 8)),

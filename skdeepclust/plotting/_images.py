@@ -214,23 +214,37 @@ def most_and_least(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each cluster's `n_images` most and `n_images` least confident samples, and its size.
 
-    The arguments are checked. A cluster with too few has -1 in between.
+    The arguments are checked. A cluster with too few has -1 in between. Of labels, all samples are
+    alike.
     """
     check_scalar(n_images, "n_images", Integral, min_val=1)
-    probabilities = check_array(as_numpy(probabilities), input_name="probabilities")
-    n_clusters = probabilities.shape[1]
+    probabilities = as_numpy(probabilities)
+    if np.ndim(probabilities) == 1:
+        probabilities = np.asarray(probabilities)
+    else:
+        probabilities = check_array(probabilities, input_name="probabilities")
     if len(probabilities) != n_samples:
         raise ValueError(
             f"probabilities must have one row for each of the {n_samples} images; got shape "
             f"{probabilities.shape}."
         )
-    labels, confidence = probabilities.argmax(1), probabilities.max(1)
+    if probabilities.ndim == 1:
+        labels, confidence = probabilities, np.ones(n_samples)
+        if labels.dtype.kind not in "iu" or labels.min() < -1 or labels.max() < 0:
+            raise ValueError(
+                "probabilities must be of shape (n_samples, n_clusters), or labels: integers from "
+                f"0 on, and -1 for outliers; got {sorted(set(labels.tolist()))[:5]}."
+            )
+        n_clusters = labels.max() + 1
+    else:
+        labels, confidence = probabilities.argmax(1), probabilities.max(1)
+        n_clusters = probabilities.shape[1]
     indices = np.full((n_clusters, 2 * n_images), -1)
     for cluster, row in enumerate(indices):
         most, least = extremes(np.flatnonzero(labels == cluster), confidence, n_images)
         row[: len(most)] = most
         row[len(row) - len(least) :] = least
-    return indices, np.bincount(labels, minlength=n_clusters)
+    return indices, np.bincount(labels[labels >= 0], minlength=n_clusters)
 
 
 def named_clusters(cluster_names: Sequence[str] | None, n_clusters: int) -> list[str]:

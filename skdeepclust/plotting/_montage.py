@@ -177,15 +177,16 @@ class ClusterMontageDisplay:
         cmap: str = "gray",
         figure: FigureBase | None = None,
     ) -> ClusterMontageDisplay:
-        """Draw a montage of the clusters that probabilities give.
+        """Draw a montage of the clusters that probabilities or labels give.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, height, width) or \
                 (n_samples, channels, height, width)
             Images with 1 or 3 channels.
-        probabilities : array-like of shape (n_samples, n_clusters)
-            Probability of each cluster for each sample.
+        probabilities : array-like of shape (n_samples, n_clusters) or (n_samples,)
+            Probability of each cluster for each sample; or labels, of any clusterer, of which -1 is
+            in no cluster. The first and the last images of each cluster are drawn of these.
         n_images : int, default=8
             How many of the most confident images, and how many of the least confident ones.
         cluster_names : sequence of str, default=None

@@ -270,10 +270,11 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     "callbacks must be a list of skorch callbacks or of pairs (name, callback), "
                     f"got {given!r} in it."
                 )
-            if isinstance(callback, EpochScoring | BatchScoring):
+            if isinstance(callback, EpochScoring | BatchScoring) and not callback.on_train:
                 raise ValueError(
                     f"callbacks: {callback!r} scores predictions of a validation set, and there is "
-                    "none. A callback of your own can record what it likes."
+                    "none. With on_train=True, a function of the net scores it; a callback of your "
+                    "own can record what it likes."
                 )
             try:
                 copy.deepcopy(callback)

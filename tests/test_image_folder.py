@@ -550,7 +550,8 @@ def test_one_warning_names_ten(tmp_path, upright):
     assert len(images) == 1
     assert len(caught) == 1
     named = ", ".join(f"{i:02}.png (no image that Pillow can read)" for i in range(10))
-    assert str(caught[0].message).endswith(f": {named} and 4 more.")
+    assert str(caught[0].message).endswith(f": {named} and 4 more. `left_out` has all.")
+    assert len(images.left_out) == 14
 
 
 def test_photos_of_formats_that_are_not_read_are_named(tmp_path, upright):

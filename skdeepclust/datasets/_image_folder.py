@@ -151,16 +151,15 @@ class ImageFolder(Dataset):
                 problems.append(f"{os.path.relpath(name, root)} ({problem})")
         left_out = ", ".join(problems[:N_NAMED])
         if len(problems) > N_NAMED:
-            left_out += f" and {len(problems) - N_NAMED} more, which `left_out` names"
+            left_out += f" and {len(problems) - N_NAMED} more"
         if not readable:
             raise ValueError(
                 f"path must be a folder with images ({', '.join(SUFFIXES)}); in {str(root)!r} "
                 + (f"none can be read: {left_out}." if problems else "there are none.")
             )
         if problems:
-            warn(
-                f"Left out of {str(root)!r}, for they can't be read: {left_out}.",
-            )
+            hint = " `left_out` has all." if len(problems) > N_NAMED else ""
+            warn(f"Left out of {str(root)!r}, for they can't be read: {left_out}.{hint}")
         self.left_out = problems
         self.paths = np.array(readable)
         self.labels, self.label_names = _labels(root, readable)

@@ -167,8 +167,9 @@ def _check_kind(X: Any) -> None:
     shape = tuple(X.shape)
     if len(shape) == 2 and shape[1] == 0:  # of tables scikit-learn says something else
         raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
-    # of tables, which make numbers of a date beside numbers, or nothing
-    for name in X.columns if hasattr(X, "columns") else []:
+    # of tables of pandas and Polars, which make numbers of a date beside numbers, or nothing
+    is_table = hasattr(X, "iloc") or hasattr(X, "get_columns")
+    for name in X.columns if is_table and len(shape) == 2 else []:
         check_numbers(np.asarray(X[name][:1]), f" in column {name!r}")
     if shape and not issparse(X):
         check_numbers(np.asarray(X[:1]))

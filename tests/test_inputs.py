@@ -329,14 +329,10 @@ def test_a_column_of_numbers_keeps_its_name(dtype):
 
 def test_texts_are_not_numbers(tmp_path):
     frame = pd.DataFrame({"size": [1.0, 2.0], "colour": ["red", "blue"]})
-    with pytest.raises(
-        ValueError, match=r"X must hold numbers; got 'red' in column"
-    ):
+    with pytest.raises(ValueError, match=r"X must hold numbers; got 'red' in column"):
         AutoencoderClustering(2).fit(frame)
     frame["colour"] = "Mr. X"
-    with pytest.raises(
-        ValueError, match=r"X must hold numbers; got 'Mr. X' in column"
-    ):
+    with pytest.raises(ValueError, match=r"X must hold numbers; got 'Mr. X' in column"):
         AutoencoderClustering(2).fit(frame)
     with pytest.raises(ValueError, match=r"samples themselves; got 'photos'.*ImageFolder"):
         AutoencoderClustering(2).fit("photos")

@@ -237,7 +237,7 @@ def figures(found: list[dict], folder: Path) -> None:
         settings = {k: v for k, v in sorted(r["set"].items()) if k != "max_epochs"}
         name = ", ".join([r["row"], *(f"{k}={v}" for k, v in settings.items())])
         panel.setdefault(name, []).append(curve(r, "acc"))
-    size = (10, 3.2 * len(panels))
+    size = (8, 5.2 * len(panels))  # the legends are below
     figure, axes = plt.subplots(
         len(panels), 1, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
@@ -250,7 +250,7 @@ def figures(found: list[dict], folder: Path) -> None:
             for name, curves in panel.items()
         }
         TrainingCurvesDisplay.from_histories(histories, "ACC", ax=ax)
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves
+        ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18), fontsize="small", frameon=False)
         ax.set_title(title)
         ax.label_outer()
     figure.savefig(folder / "st_dac-figure6.png", dpi=120, bbox_inches="tight")

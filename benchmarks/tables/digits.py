@@ -99,8 +99,9 @@ REMARKS = (
     "SCAN, ProFeat, InfoGAN, CatGAN and DCGAN leave out the rest of each epoch, fewer images than "
     "a batch; while they trained on it, too, ACC on all digits was lower by 0.05 (SCAN, InfoGAN; "
     "DCGAN, two runs each), 0.03 (ProFeat) and 0.02 (CatGAN), but InfoGAN's on unequal classes "
-    "higher by 0.11 (two runs each). STDACClustering's runs are of before its localisation networks "
-    "began with Glorot's weights; random state 0 has an ACC of 0.849 with them, 0.851 without."
+    "higher by 0.11 (two runs each). STDACClustering's runs are of before its localisation "
+    "networks began with Glorot's weights; random state 0 has an ACC of 0.849 with them, 0.851 "
+    "without."
 )
 WANTED = [
     Wanted(ROWS, ["digits"], STATES, value=10, seconds=(200, 60)),

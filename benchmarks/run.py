@@ -362,7 +362,7 @@ def history_of(estimator: Any) -> dict[str, dict]:
 def clean(job: Job) -> None:
     """Delete a run's checkpoints: one a restart."""
     for path in job.cached("").parent.glob(f"{job.name}.*"):
-        if path.name[len(job.name) :].startswith((".pt", ".json", ".partial")):
+        if path.name[len(job.name) :].startswith((".pt", ".json", ".joblib.partial")):
             path.unlink()
 
 

@@ -217,7 +217,9 @@ def check_X(
         low, high = _extremes(X)
     if not reset or scaled_as is not None:
         _warn_of_another_range(scaled_as or estimator, low, high)
-    how, widths = estimator._feature_scaling() if features else (None, ())
+    if reset:
+        estimator._scaled_by = estimator._feature_scaling()
+    how, widths = estimator._scaled_by if features else (None, ())
     if reset and hasattr(estimator, "scaling"):
         estimator.feature_mean_ = estimator.feature_scale_ = None
         if how is not None:

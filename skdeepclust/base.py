@@ -73,6 +73,7 @@ PRIVATE_STATE = (
     "_references",
     "_sample_dtype",
     "_sample_shape",
+    "_scaled_by",
 )
 
 
@@ -124,6 +125,7 @@ class _Fitted:
     interrupted_: bool
     _sample_shape: tuple[int, ...]
     _sample_dtype: Any  # np.float32 or np.float64
+    _scaled_by: tuple[str | None, tuple[int, ...]]  # what `_feature_scaling` was in the fit
 
 
 @estimator

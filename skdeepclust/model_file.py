@@ -438,6 +438,11 @@ def _is_range(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
 
 
+def _is_scaling(value: Any) -> bool:
+    is_pair = isinstance(value, tuple) and len(value) == 2 and _is_shape(value[1])
+    return is_pair and value[0] in ("standard", "l2", None)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
@@ -458,6 +463,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {  # what a fit leaves, and what makes
     "_n_features_out": lambda value: type(value) is int and value > 0,
     "_sample_dtype": lambda value: value in NUMBERS.values(),
     "_sample_shape": _is_shape,
+    "_scaled_by": _is_scaling,
     "n_features_in_": lambda value: type(value) is int and value > 0,
     "history_": lambda value: isinstance(value, History) and _are_rows(value),
     "restarts_": _are_rows,

@@ -775,6 +775,27 @@ def test_every_parameter_changes_the_fit(Estimator, name, images, baseline):
 
 
 # Settings that change the phases; an estimator takes those of whose first parameter it has.
+def outputs(model, X):
+    """Return a hash of all that a fitted estimator says of samples."""
+    names = ("predict", "predict_proba", "transform", "score_samples", "score", "inverse_transform")
+    arguments = {"inverse_transform": model.transform(X)}
+    return joblib.hash([getattr(model, n)(arguments.get(n, X)) for n in names if hasattr(model, n)])
+
+
+@pytest.mark.usefixtures("short_slices")
+@pytest.mark.parametrize("is_flat", [False, True])
+@every_estimator
+def test_parameters_that_are_set_later_are_of_the_next_fit(Estimator, is_flat, images):
+    X = images[:40].reshape(40, -1) if is_flat else images[:40]
+    model = fast(Estimator, **known_of(Estimator, SMALLEST)).fit(X)
+    before = outputs(model, X)
+    for name, value in model.get_params(deep=False).items():
+        others = [] if name == "checkpoint" else other_values(Estimator, name, value, X)
+        for other in others:
+            assert outputs(model.set_params(**{name: other}), X) == before, (name, other)
+        model.set_params(**{name: value})
+
+
 PLANS = [
     {},
     {"max_epochs": 3},

@@ -191,16 +191,15 @@ code, which defines the third localisation network and never uses it: what the p
 the harm of a third layer is the spread between runs. ST-DAC + 0 on MNIST has no dropout \
 there, the others 0.5.
 
-From the text: Adam with 1e-4, 10 epochs, table 1. From the released code: augmentation, \
-batches, chunks, the auxiliary term, where the threshold \
-ends, dropout. DAC* has network and optimiser of DAC's script for MNIST; how it was trained for \
-table 3 isn't known. Ours: the threshold reaches its end in the last \
-epoch (there the last of ten has 0.819 on MNIST and 0.909 on Fashion-MNIST), images are \
-divided by their deviation (there only centred, as with inputs=centred), torch's sampler in the \
-spatial transformers, interpolation in the augmentation (there the nearest pixel, as with interpolation=nearest), a \
-pooling after block 3 (there none, as with pool_last=False), the rest of a chunk (there 8 of 1,000 \
-are left out, as with chunk_size=992), and label features in groups of 167 unless "label batch" \
-says otherwise (32 there).
+From the text: Adam with 1e-4, 10 epochs, table 1. From the released code: augmentation, batches, \
+chunks, the auxiliary term, where the threshold ends, dropout. DAC* has network and optimiser of \
+DAC's script for MNIST; how it was trained for table 3 isn't known. Ours: the threshold reaches \
+its end in the last epoch (there the last of ten has 0.819 on MNIST and 0.909 on Fashion-MNIST), \
+images are divided by their deviation (there only centred, as with inputs=centred), torch's \
+sampler in the spatial transformers, interpolation in the augmentation (there the nearest pixel, \
+as with interpolation=nearest), a pooling after block 3 (there none, as with pool_last=False), the \
+rest of a chunk (there 8 of 1,000 are left out, as with chunk_size=992), and label features in \
+groups of 167 unless "label batch" says otherwise (32 there).
 
 label_groups=in order: samples whose label features are computed together stood beside each other \
 in the batches, too, as was so here until 28 November 2026. In the released code, and here since, \

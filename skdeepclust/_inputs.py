@@ -219,7 +219,7 @@ def check_X(
         _warn_of_another_range(scaled_as or estimator, low, high)
     if reset:
         estimator._scaled_by = estimator._feature_scaling()
-    how, widths = estimator._scaled_by if features else (None, ())
+    how, widths = _scaled_by(estimator) if features else (None, ())
     if reset and hasattr(estimator, "scaling"):
         estimator.feature_mean_ = estimator.feature_scale_ = None
         if how is not None:
@@ -232,6 +232,11 @@ def check_X(
     mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
     extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
     return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
+
+
+def _scaled_by(estimator: Any) -> tuple[str | None, tuple[int, ...]]:
+    """Return how a fit has scaled features; models of version 0.2.0 don't know, but have it set."""
+    return getattr(estimator, "_scaled_by", None) or estimator._feature_scaling()
 
 
 def _image_shape(estimator: Any, X: Any, reset: bool) -> tuple[int, int, int] | None:

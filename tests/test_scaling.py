@@ -97,3 +97,11 @@ def test_a_representation_that_is_learnt_gets_images_as_ever():
 def test_images_are_shown_as_they_were_given(images):
     model = IMSATClustering(**SHORT, scaling="standard", batch_size=50).fit(images)
     np.testing.assert_allclose(estimator_images(model, images).squeeze(), images, atol=1e-3)
+
+
+def test_a_model_of_version_0_2_0_predicts_as_it_did(features):
+    """It doesn't hold how its features were scaled, but its parameter says so."""
+    model = TEMIClustering(**SHORT, batch_size=32).fit(features)
+    before = model.predict_proba(features)
+    del model._scaled_by
+    np.testing.assert_array_equal(model.predict_proba(features), before)

@@ -22,26 +22,28 @@ DATA = [
 
 
 def accuracy(found: list[dict[str, Any]]) -> float:
-    return float(np.mean([r["scores"]["acc"] for r in found]))
+    return float(np.mean([r["scores"]["acc"] for r in found])) if found else 0.0
+
+
+def runs(found: list[dict[str, Any]], row: str) -> list[dict[str, Any]]:
+    """Return those of a row, or of ClustPy's method with the highest mean ACC.
+
+    Of states that no default was chosen on, where there are any.
+    """
+    names = {r["row"] for r in found if r["row"] == row or r["row"].startswith(f"{row} ")}
+    groups = [[r for r in found if r["row"] == name] for name in sorted(names)]
+    best = max(groups, key=accuracy, default=[])
+    return [r for r in best if time_to_accuracy.states(r) == "10 to 14"] or best
 
 
 def cell(found: list[dict[str, Any]]) -> str:
-    """Return ACC and seconds; of states that no default was chosen on, where there are any."""
+    """Return ACC and seconds, and which of ClustPy's methods it is."""
     if not found:
         return ""
-    found = [r for r in found if time_to_accuracy.states(r) == "10 to 14"] or found
     acc = records.mean_std(r["scores"]["acc"] for r in found)
-    return f"{acc}, {np.mean([r['seconds'] for r in found]):,.0f} s"
-
-
-def best_of_clustpy(found: list[dict[str, Any]]) -> str:
-    """Return what the method of ClustPy with the highest mean ACC has, and its name."""
-    names = sorted({r["row"] for r in found if r["row"].startswith("ClustPy")})
-    groups = [[r for r in found if r["row"] == name] for name in names]
-    if not groups:
-        return ""
-    best = max(groups, key=accuracy)
-    return f"{cell(best)} ({best[0]['row'].removeprefix('ClustPy ')})"
+    _, _, method = found[0]["row"].partition("ClustPy ")
+    which = f" ({method})" if method else ""
+    return f"{acc}, {np.mean([r['seconds'] for r in found]):,.0f} s{which}"
 
 
 def suits(record: dict[str, Any]) -> bool:
@@ -61,9 +63,9 @@ def comparison() -> str:
     rows = []
     for title, data, n_samples in DATA:
         of_data = [r for r in found if (r["data"], r["n_samples"]) == (data, n_samples)]
-        cells = [cell([r for r in of_data if r["row"] == row]) for row in ROWS]
-        cells[ROWS.index("ClustPy")] = best_of_clustpy(of_data)
-        rows.append([title, *cells[:-1], f"**{cells[-1]}**"])
+        groups = [runs(of_data, row) for row in ROWS]
+        best = max(groups, key=accuracy)
+        rows.append([title, *(f"**{cell(g)}**" if g is best else cell(g) for g in groups)])
     titles = [f"`{row}`" if row != "ClustPy" else "ClustPy's best" for row in ROWS]
     return records.table(["ACC, seconds a fit", *titles], rows)
 

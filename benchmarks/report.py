@@ -2,7 +2,7 @@
 
 The paper's figures have a column of their own. A table's module gives
 
-- `COLUMNS`: further columns that tell runs apart, by name, of a record;
+- `COLUMNS`: further columns that tell runs apart, by name, of a record (or another "set");
 - `VALUES`: further columns that are measured, by name, of a group's records;
 - `PAPER`: the paper's figures by (data, row), and `PAPER_HAS`, what they are;
 - `REMARKS`: what stands below; `remarks(records)`: what depends on the records there;
@@ -75,13 +75,14 @@ def speed(group: list[dict]) -> str:
 
 def keys_of(table: ModuleType) -> dict[str, Callable[[dict], Any]]:
     """Return what tells runs of a table apart, by the names of the columns."""
+    columns = getattr(table, "COLUMNS", {})
     return {
         "data": lambda r: r["data"],
         "images": images,
         "row": lambda r: r["row"],
-        **getattr(table, "COLUMNS", {}),
+        **columns,
         "precision": lambda r: r["precision"],
-        "set": further,
+        "set": columns.get("set", further),
     }
 
 

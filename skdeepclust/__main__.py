@@ -34,6 +34,7 @@ from skdeepclust._files import written
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder, export_folder
 from skdeepclust.engine import resolved_device
+from skdeepclust.model_file import import_safetensors
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
 FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
@@ -216,6 +217,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if not arguments.quiet:
             print(text, flush=True)
 
+    import_safetensors()  # what is missing is missed before the fit, not after it
     estimator, out = (_fitted if arguments.model else _estimator)(arguments), arguments.out
     extractor = None if arguments.features is None else _extractor(arguments)
     side = arguments.size

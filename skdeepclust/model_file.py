@@ -90,7 +90,7 @@ CACHES = ("_named",)  # the network of a name, which loading would ask for
 NOT_KEPT = ("checkpoint", "out")  # a stranger's model shall write no file of their choice
 
 
-def _safetensors() -> Any:
+def import_safetensors() -> Any:
     """Return safetensors' module for torch, which only model files need."""
     try:
         import safetensors.torch
@@ -867,7 +867,7 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
     >>> bool((again.predict(images) == labels).all())
     True
     """
-    safetensors = _safetensors()
+    safetensors = import_safetensors()
     path = Path(path).expanduser()
     if isinstance(estimator, type) or not isinstance(estimator, BaseEstimator):
         raise ValueError(f"estimator must be an estimator of skdeepclust; got {estimator!r}.")
@@ -934,7 +934,7 @@ def load(path: str | PathLike[str], **given: Any) -> Any:
     --------
     save : The way here, and an example.
     """
-    safetensors = _safetensors()
+    safetensors = import_safetensors()
     path = Path(path).expanduser()
     with open(path, "rb"):
         pass  # whose errors say what is wrong with the path

@@ -139,6 +139,9 @@ def test_what_can_not_be_had_is_said_before_images_are_read(photos, tmp_path, ca
     for option, value in (("--device", "foo"), ("--features", "nosuch")):
         assert run(photos, tmp_path / "out", option, value) == 2
         assert value in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert run(photos, tmp_path / "out") == 2
+    assert 'pip install "skdeepclust[model]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -84,12 +84,12 @@ def render(found: dict[str, Any]) -> str:
         for who in ("the command", "k-means")
     ]  # fmt: skip
     header = ["folder", "images", "arguments", "", "ACC", "NMI", "ARI", "seconds", "report, MB"]
-    last = list(found.values())[-1]
+    machines = "\n".join(f"- {folder}: {described(r)}" for folder, r in found.items())
     return (
         "# From a folder to clusters\n\n"
         "`python -m skdeepclust FOLDER`: one run each, random state 0; k-means on the same pixels "
         "or features. The features are of a network that has learnt with the labels of ImageNet.\n"
-        f"\n{table(header, lines)}\n\n{described(last)}\n"
+        f"\n{table(header, lines)}\n\n{machines}\n"
     )
 
 

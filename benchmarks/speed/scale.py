@@ -235,10 +235,10 @@ def render(result: dict[str, Any]) -> str:
         "another process fitted again and again, in turn with this "
         f"one on the same core ({IN_TURN[0]} s and {IN_TURN[1]} s), as such a machine's speed "
         'changes by the minute; then "fit" is its time on the processor, and "on the processor" '
-        "how much of its turns that is: it never waits for the disk. Images of 28x28, "
-        f"bytes; `memory_limit` {LIMIT / 2**20:.0f} MiB; one epoch. dense: flat images, so that "
-        "the network is 784-500-500-2000-10; small: `SmallConvEncoder`; else the default networks. "
-        f"{described(result)}.\n"
+        "which share of its turns that is (near to 1 where it doesn't wait for the disk). Images "
+        f"of 28x28, bytes; `memory_limit` {LIMIT / 2**20:.0f} MiB; one epoch. dense: flat images, "
+        "so that the network is 784-500-500-2000-10; small: `SmallConvEncoder`; else the default "
+        f"networks. {described(result)}.\n"
     )
     (RESULTS / "scale-cpu.md").write_text(text)
     draw(lines)

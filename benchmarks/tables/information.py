@@ -48,8 +48,8 @@ REMARKS = (
     "those that Chainer 1 made of the code's 0.1 and 1e-4, their roots over that of the inputs; "
     "where they are in the column, they were taken as they stand. The paper's IIC is the "
     "best head by accuracy (mean 0.984), ours is the head with the lowest loss; in its code half "
-    "of the images that copies are compared with are cut out at random places, here all are the "
-    "centre. Seconds to .975: of the network as it was after an epoch, the head as it is chosen."
+    "of the images that copies are compared with are random crops, here all are the centre. "
+    "Seconds to .975: of the network as it was after an epoch, the head as it is chosen."
 )
 WANTED = [
     Wanted(["IMSAT (VAT)"], ["mnist"], STATES, value=9, seconds=(2500, 110)),

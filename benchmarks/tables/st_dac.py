@@ -169,7 +169,7 @@ PAPER_HAS = "ACC / NMI / ARI"
 IN_COLUMNS = ("max_epochs", "lower", "label_batch_size")
 
 
-def otherwise(record: dict) -> str:
+def further(record: dict) -> str:
     """Return what else isn't the row's."""
     return ", ".join(f"{k}={v}" for k, v in record["set"].items() if k not in IN_COLUMNS)
 
@@ -178,7 +178,7 @@ COLUMNS = {
     "epochs": option("max_epochs"),
     "lower": option("lower"),
     "label batch": option("label_batch_size"),
-    "otherwise": otherwise,
+    "set": further,
 }
 VALUES = {
     "images a second": speed,

@@ -92,9 +92,9 @@ REMARKS = (
     "Defaults throughout; UMAP: 10 components, 20 neighbours, no least distance; ClustPy's N2D "
     "with that UMAP. Seconds to an accuracy: of the network as it was after an epoch, mean over "
     "the runs that came there; of what has no epochs, of the whole fit. Those of UMAP have numba's "
-    "compilation in them, about 30. The defaults were chosen on MNIST, states 0 to 4 of 10,000 "
-    "images (of IICClustering on the digits); Fashion-MNIST, USPS and the animals were only "
-    "measured."
+    "compilation in them. The defaults were chosen on digits and 10,000 images of MNIST with "
+    "states 0 to 4, and on versions of both with classes of unlike size (of IICClustering on the "
+    "digits); Fashion-MNIST, USPS and the animals were only measured."
 )
 WANTED = [
     Wanted(["DeepClustering"], ["mnist", "fashion-mnist"], STATES, value=20, seconds=(700, 60)),

@@ -127,7 +127,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     The combination is our own. All defaults were chosen on scikit-learn's digits and 10,000 images
     of MNIST, with their labels in sight, and on versions of both with classes of unlike size;
     `n_init` on mixtures of normal distributions. Data that were only measured are USPS,
-    Fashion-MNIST and silhouettes of animals (``python -m benchmarks time_to_accuracy``). Where
+    Fashion-MNIST and silhouettes of animals (the README's table). Where
     classes are very unlike in size, a small and scattered one may be merged into another.
     Neighbours of pixels say little on photographs: give features there, or use
     :class:`SCANClustering`. The neighbours are exact, so that their cost is quadratic in

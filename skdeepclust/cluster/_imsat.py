@@ -222,10 +222,11 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     Notes
     -----
     The defaults are the paper's, but for the input, which is centred and scaled by its global mean
-    and standard deviation, and for `n_neighbors`, which doesn't count the sample itself. On a few
-    hundred samples 50 epochs are few steps, and clusters may stay empty: a smaller `batch_size` or
-    more epochs help. Distances to neighbours are exact, at a cost that is quadratic in the number
-    of samples, which are all held as float32 for that, whatever `memory_limit`.
+    and standard deviation, and for the radius, for which the authors' code takes the eleventh
+    neighbour. On a few hundred samples 50 epochs are few steps, and clusters may stay empty: a
+    smaller `batch_size` or more epochs help. Distances to neighbours are exact, at a cost that is
+    quadratic in the number of samples, which are all held as float32 for that, whatever
+    `memory_limit`.
 
     References
     ----------

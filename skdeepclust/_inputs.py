@@ -36,6 +36,7 @@ MIN_SIDE = 8
 SLICE = 2**22  # values that are converted at once, to bound the memory
 # What is kept as it is. Everything else becomes the first: float32 would round 64-bit integers.
 DTYPES = [np.float64, np.float32, np.float16, np.uint8, np.int8, np.uint16, np.int16, np.bool_]
+SMALLEST = 1e-150  # of values whose variance is not 0
 # Where values of a prediction are taken for scaled in another way: so many ranges of the fit beyond
 # it, or images with so many times smaller a range.
 FAR, NARROW = 3, 50
@@ -70,7 +71,10 @@ class Standardisation:
         if not self.spaces:
             return values
         parts = values.split(self.spaces, 1)
-        return torch.cat([F.normalize(x, dim=1) * math.sqrt(x.shape[1]) for x in parts], 1)
+        least = torch.finfo(values.dtype).tiny  # whatever the units
+        return torch.cat(
+            [F.normalize(x, dim=1, eps=least) * math.sqrt(x.shape[1]) for x in parts], 1
+        )
 
 
 def check_image_shape(
@@ -162,6 +166,12 @@ def _as_sample(sample: Any, number: int) -> Any:
     return sample
 
 
+def _is_numeric(dtype: Any) -> bool:
+    """Return whether a column of pandas or Polars holds numbers or bool."""
+    kind = getattr(dtype, "kind", None)
+    return kind in "biuf" if kind is not None else bool(dtype.is_numeric())
+
+
 def _check_kind(X: Any) -> None:
     """Raise a ValueError if an array or table has no features, or holds dates."""
     shape = tuple(X.shape)
@@ -169,8 +179,10 @@ def _check_kind(X: Any) -> None:
         raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     # of tables of pandas and Polars, which make numbers of a date beside numbers, or nothing
     is_table = hasattr(X, "iloc") or hasattr(X, "get_columns")
-    for name in X.columns if is_table and len(shape) == 2 else []:
-        check_numbers(np.asarray(X[name][:1]), f" in column {name!r}")
+    if is_table and len(shape) == 2:
+        for name, dtype in zip(X.columns, X.dtypes, strict=True):
+            if not _is_numeric(dtype):  # a look at each of a thousand columns takes a second
+                check_numbers(np.asarray(X[name][:1]), f" in column {name!r}")
     if shape and not issparse(X):
         check_numbers(np.asarray(X[:1]))
 
@@ -319,6 +331,10 @@ def _remember_scale(
             mean, scale = _mean_and_scale(X)
     if scaled_as is not None:
         mean, scale = scaled_as.input_mean_, scaled_as.input_scale_
+    elif low < high and max(abs(low), abs(high)) < SMALLEST:
+        raise ValueError(
+            f"X has values too small to be scaled: from {low:.3g} to {high:.3g}. Scale X first."
+        )
     estimator.input_mean_, estimator.input_scale_ = mean, scale
     estimator._input_range = (low, high) if scaled_as is None else scaled_as._input_range
     # what decoded samples are given in: rounding is to be far below the deviation
@@ -337,9 +353,9 @@ def _standardisation(estimator: Any, how: str | None, spaces: tuple[int, ...]) -
     if how is None:
         # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
         return Standardisation(estimator.input_mean_, estimator.input_scale_)
-    mean = torch.from_numpy(estimator.feature_mean_)
+    mean = torch.tensor(estimator.feature_mean_)
     if how == "standard":
-        return Standardisation(mean, torch.from_numpy(estimator.feature_scale_))
+        return Standardisation(mean, torch.tensor(estimator.feature_scale_))
     return Standardisation(mean, 1.0, spaces)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 # A process has one random state and one default dtype of torch. Initialisers, dropout and users'
 # modules take no generator of their own, so fits in several threads take turns.
@@ -76,11 +77,13 @@ def autocast_caches_gradients() -> bool:
     In torch 2.4 it doesn't: weights that were first used without gradients get none for as long as
     the cache lasts, silently.
     """
-    layer, x = torch.nn.Linear(1, 1, device="cpu"), torch.zeros(1, 1, device="cpu")
+    # not a layer, whose weights would be drawn from the fit's random state
+    weight = torch.zeros(1, 1, device="cpu", requires_grad=True)
+    x = torch.zeros(1, 1, device="cpu")
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            layer(x)
-        return bool(layer(x).requires_grad)
+            F.linear(x, weight)
+        return F.linear(x, weight).requires_grad
 
 
 def start_threads() -> None:

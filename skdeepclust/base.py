@@ -46,7 +46,7 @@ from skdeepclust._training._checkpoint import Checkpoint, fingerprint
 from skdeepclust._training._parallel import count_workers, train_in_workers
 from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
-from skdeepclust._training._selection import NeighborCriterion
+from skdeepclust._training._selection import NeighborCriterion, evenly_spaced
 from skdeepclust._warnings import warn
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
@@ -576,6 +576,11 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.network_.eval()  # whatever a user has done with it
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32)).to(device)
         made = self._in_units_of_X(self._forward(function, latents))
+        if not np.isfinite(made).all():
+            raise ValueError(
+                f"Latents are so far from those of the fit that what {type(self).__name__} makes "
+                "of them is not finite."
+            )
         return made.reshape(-1, *self._sample_shape)
 
     def _check_draws(self, n_samples: Any) -> None:
@@ -881,7 +886,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _distances(self, embed: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Return the function from samples to distances from those that were trained on."""
         device = next(self.network_.parameters()).device
-        references = torch.from_numpy(self._references).to(device)
+        references = torch.tensor(self._references, device=device)  # a copy: it may be read-only
         return lambda x: distance_to_references(embed(x), references)
 
     def _judge(self, run: Run, X: Samples, criterion: NeighborCriterion) -> tuple[int, float]:
@@ -1058,4 +1063,5 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """
         X = self._checked(X)
         with neutral_settings():
+            X = Samples(X[evenly_spaced(X)])
             return NeighborCriterion(X)(self._finite_probabilities(X))

@@ -176,16 +176,31 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def without_numpy(state: Any) -> Any:
-    """Return an optimiser's state with Python's numbers for NumPy's, as a schedule may set them.
+ARRAY = "an array of NumPy's"  # the key under which its tensor stands
 
-    torch's safe loader refuses the latter.
+
+def without_numpy(state: Any) -> Any:
+    """Return an optimiser's or a schedule's state without NumPy's numbers and arrays.
+
+    torch's safe loader refuses these.
     """
     if isinstance(state, dict):
         return {key: without_numpy(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
         return type(state)(map(without_numpy, state))
+    if isinstance(state, np.ndarray):
+        return {ARRAY: torch.from_numpy(state.copy())}
     return state.item() if isinstance(state, np.generic) else state
+
+
+def with_arrays(state: Any) -> Any:
+    """Return a schedule's state with its arrays, which it computes with, as they were."""
+    if isinstance(state, dict):
+        found = {key: with_arrays(value) for key, value in state.items()}
+        return found[ARRAY].numpy() if ARRAY in found else found
+    if isinstance(state, list | tuple):
+        return type(state)(map(with_arrays, state))
+    return state
 
 
 class Engine(NeuralNet):
@@ -478,7 +493,7 @@ class Engine(NeuralNet):
         rates = state.get("rates", before)  # 0.2 kept none
         self.rates_ = [(g, base, last) for g, (base, last) in zip(groups, rates, strict=True)]
         for schedule, known in zip(self._schedules(), state.get("schedules", []), strict=False):
-            schedule.lr_scheduler_.load_state_dict(known)
+            schedule.lr_scheduler_.load_state_dict(with_arrays(known))
             schedule.batch_idx_ = state["n_steps"]
         self.n_steps_ = state["n_steps"]
         self.history_ = History(json.loads(state["history"]))

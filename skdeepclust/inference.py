@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skdeepclust._distributed import joined_parts, own_parts
 from skdeepclust.samples import Samples
@@ -78,10 +77,9 @@ def _in_whole_slices(
 
     def of_slice(x: Tensor) -> Tensor:
         # Always a whole slice: the batch size can change a sample's last digit. And a copy: a
-        # network that works in place would change X.
-        n_missing = size - len(x)
-        padded = F.pad(x, [0, 0] * (x.ndim - 1) + [0, n_missing]) if n_missing else x.clone()
-        return function(padded)[: len(x)]
+        # network that works in place would change X. Not of zeros, of which it may make no number.
+        missing = x[-1:].expand(size - len(x), *x.shape[1:])
+        return function(torch.cat([x, missing]))[: len(x)]
 
     return of_slice, X, [slice(i, min(i + size, len(X))) for i in range(0, len(X), size)]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Real
 from os import PathLike
+from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
@@ -110,7 +111,13 @@ def as_source(X: Any, num_workers: int) -> Source | None:
         and not isinstance(X, Tensor)
         and not issparse(X)
     )
-    return ArraySource(X) if is_like_one or isinstance(X, np.memmap) else None
+    return ArraySource(X) if is_like_one or _is_on_disk(X) else None
+
+
+def _is_on_disk(X: Any) -> bool:
+    """Return whether an array is a memory map; what joblib makes of one in memory is as that is."""
+    folder = Path(getattr(X, "filename", None) or "").parent.name
+    return isinstance(X, np.memmap) and not folder.startswith("joblib_memmapping_folder")
 
 
 def read_in_blocks(source: Source, n_values: int) -> Iterator[np.ndarray]:
@@ -297,7 +304,7 @@ class StreamedSamples(Samples):
     ) -> None:
         self.source = source
         self.shape = (source.shape[0], *input_shape)
-        self.device = torch.device(device)
+        self.device = torch.empty(0, device=device).device  # with its number: a thread begins at 0
         self._wrap = wrap
         self._extremes = extremes
         self._bytes_each = stored_bytes((1, *input_shape), source.dtype)
@@ -314,7 +321,7 @@ class StreamedSamples(Samples):
     def to(self, device: str | torch.device) -> StreamedSamples:
         """Return the samples such that they are given on a device."""
         moved = copy.copy(self)
-        moved.device = torch.device(device)
+        moved.device = torch.empty(0, device=device).device
         return moved
 
     def __getstate__(self) -> dict[str, Any]:
@@ -350,17 +357,13 @@ class StreamedSamples(Samples):
         """Yield the samples of each index, reading ahead in a thread."""
         with ThreadPoolExecutor(1) as reader:
             ahead: Future | None = None
-            try:
-                for group in self._windows(indices):
-                    coming = reader.submit(self._read_all, group)
-                    if ahead is not None:
-                        yield from ahead.result()
-                    ahead = coming
+            for group in self._windows(indices):
+                coming = reader.submit(self._read_all, group)
                 if ahead is not None:
                     yield from ahead.result()
-            finally:
-                if ahead is not None:
-                    ahead.cancel()
+                ahead = coming
+            if ahead is not None:
+                yield from ahead.result()
 
     def _window_of(self, chunk_size: int) -> int:
         """Return how many samples of whole chunks are read at once."""

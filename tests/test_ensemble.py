@@ -234,3 +234,13 @@ def test_failed_fit_leaves_the_one_before():
     consensus.set_params(n_clusters=None)
     assert vars(consensus) == before
     np.testing.assert_array_equal(consensus.predict(X), labels)
+
+
+def test_more_clusters_than_samples_is_said_before_members_are_fitted():
+    class Never(KMeans):
+        def fit(self, X, y=None, sample_weight=None):
+            raise AssertionError("fitted")
+
+    model = ConsensusClustering([("a", Never(3)), ("b", Never(3))], n_clusters=31)
+    with pytest.raises(ValueError, match="n_samples=30 should be >= n_clusters=31"):
+        model.fit(np.zeros((30, 2)))

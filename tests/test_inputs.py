@@ -14,8 +14,15 @@ from scipy.sparse import csr_array
 from sklearn.metrics import adjusted_rand_score
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from skdeepclust import AutoencoderClustering, IDECClustering, STDACClustering, inference
+from skdeepclust import (
+    AutoencoderClustering,
+    IDECClustering,
+    IMSATClustering,
+    STDACClustering,
+    inference,
+)
 from skdeepclust.networks import SpatialTransformer
+from skdeepclust.streaming import as_source
 
 FAST = {"n_clusters": 4, "n_init": 1, "max_epochs": 2, "random_state": 0}
 
@@ -439,3 +446,44 @@ def test_columns_that_hold_no_numbers(column, message):
     table = pd.DataFrame({"size": np.arange(40.0), "when": column})
     with pytest.raises(ValueError, match=message):
         AutoencoderClustering(2).fit(table)
+
+
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("scaling", ["l2", "standard"])
+def test_units_do_not_matter(scaling):
+    X = np.random.RandomState(0).rand(60, 5)
+    models = [
+        IMSATClustering(3, max_epochs=2, scaling=scaling, random_state=0).fit(X * unit)
+        for unit in (1.0, 2.0**-60)
+    ]
+    np.testing.assert_array_equal(models[0].labels_, models[1].labels_)
+
+
+def test_values_too_small_are_refused():
+    with pytest.raises(ValueError, match="X has values too small to be scaled: from"):
+        STDACClustering(3).fit(np.random.RandomState(0).rand(60, 5) * 1e-165)
+
+
+def test_what_joblib_makes_of_an_array_is_an_array(tmp_path):
+    folder = tmp_path / "joblib_memmapping_folder_1"
+    folder.mkdir()
+    for name, is_source in ((folder / "X.npy", False), (tmp_path / "X.npy", True)):
+        np.save(name, np.zeros((4, 3)))
+        assert (as_source(np.load(name, mmap_mode="r"), 0) is not None) == is_source
+
+
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_numbers_are_not_looked_at(table):
+    class Counted(table):
+        n_looked_at = 0
+
+        def __getitem__(self, key):
+            Counted.n_looked_at += 1
+            return super().__getitem__(key)
+
+    X = Counted({f"x{i}": np.random.RandomState(i).rand(30) for i in range(200)})
+    model = IMSATClustering(3, max_epochs=1, random_state=0).fit(X)
+    Counted.n_looked_at = 0
+    model.predict(X)
+    assert Counted.n_looked_at < 20

@@ -195,6 +195,21 @@ def test_processes_share_samples_and_processors(images, tmp_path):
     assert set(elsewhere) == {(1, sys.platform == "linux")}
 
 
+def test_one_copy_of_the_samples_for_all_restarts(images, tmp_path):
+    """joblib writes an array that goes with several tasks once, if it is the same one."""
+    wide = np.tile(images.reshape(100, 64), 50).astype("float32")
+    with parallel_config("loky", temp_folder=str(tmp_path)):
+        files = set()
+
+        class Look(Callback):
+            def on_epoch_end(self, net, **kwargs):
+                files.update(path.name for path in tmp_path.glob("joblib_memmapping*/*.pkl"))
+                (tmp_path / "files").write_text(str(len(files)))
+
+        fast(DeepClustering, n_init=3, n_jobs=2, callbacks=[Look()]).fit(wide)
+    assert (tmp_path / "files").read_text() == "1"
+
+
 def test_a_random_state_instance_is_drawn_from_once(images):
     models = [three(random_state=np.random.RandomState(3), n_jobs=n).fit(images) for n in (1, 2)]
     assert_same(*models)

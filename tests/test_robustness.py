@@ -13,6 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import ClassVar
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -43,18 +44,22 @@ from skdeepclust import (
     DECClustering,
     DeepClustering,
     IDECClustering,
+    IMSATClustering,
     MCDCClustering,
+    N2DClustering,
     ProFeatClustering,
     SCANClustering,
     SimCLR,
     STDACClustering,
     TEMIClustering,
     VAEClustering,
+    _torch_state,
     inference,
     k_means,
     select_n_clusters,
 )
 from skdeepclust._torch_state import LocalRandomState
+from skdeepclust._training import _selection
 from skdeepclust._training._parallel import NOT_SENT
 from skdeepclust.metrics import clustering_accuracy_scorer
 from skdeepclust.neighbors import nearest_neighbors
@@ -861,3 +866,72 @@ def test_an_epoch_whose_last_sample_joins_the_batch_before():
         order = torch.arange(n)
         counted = sum(1 for x, index in chunks(order) for _ in chunks.batches(x, index))
         assert n_batches(n, 8) == counted
+
+
+class Directions(torch.nn.Module):
+    """Not finite at 0."""
+
+    def __init__(self, input_shape):
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 8)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.layer(x / x.norm(dim=1, keepdim=True))
+
+
+def test_a_network_that_makes_no_number_of_zeros_predicts_any_number_of_samples(images):
+    model = fast(IMSATClustering, network=Directions).fit(images)
+    expected = model.predict_proba(images)
+    for n in (1, 127, 129):
+        np.testing.assert_array_equal(model.predict_proba(images[:n]), expected[:n])
+
+
+@pytest.mark.parametrize("name", ["kmeans", "mixture"])
+def test_what_was_judged_is_what_is_kept(name, images, monkeypatch):
+    """With the random draws of the heads that are fitted at the end, too."""
+    if name == "kmeans":
+        model = fast(AutoencoderClustering, kmeans_n_init=1)
+    else:
+        model = fast(N2DClustering, mixture_n_init=1)
+    model.set_params(n_clusters=20, n_init=3, screening=1.0)
+    judged, judge = {}, type(model)._judge
+
+    def look(self, run, X, criterion):
+        quality = judge(self, run, X, criterion)
+        judged.setdefault(run.seed, []).append((quality, run.probabilities.argmax(1)))
+        return quality
+
+    monkeypatch.setattr(type(model), "_judge", look)
+    model.fit(images)
+    (twice,) = [found for found in judged.values() if len(found) == 2]
+    assert twice[0][0] == twice[1][0] == max(found[0][0] for found in judged.values())
+    np.testing.assert_array_equal(twice[0][1], twice[1][1])
+
+
+def test_first_fit_in_bf16_is_as_the_second(images):
+    _torch_state.autocast_caches_gradients.cache_clear()
+    first, second = (fast(AutoencoderClustering, precision="bf16").fit(images) for _ in range(2))
+    assert first.history_[:, "train_loss"] == second.history_[:, "train_loss"]
+
+
+def test_score_predicts_no_more_than_it_looks_at(images, monkeypatch):
+    model = fast(DeepClustering).fit(images)
+    expected = model.score(images[::4])
+    monkeypatch.setattr(_selection, "MAX_SAMPLES", 50)
+    n_passed = []
+    model.network_.register_forward_pre_hook(lambda _, args: n_passed.append(len(args[0])))
+    assert model.score(images) == expected
+    assert sum(n_passed) <= 128
+
+
+def test_latents_far_away_have_no_silent_infinities(images):
+    model = fast(AutoencoderClustering).fit(images)
+    with pytest.raises(ValueError, match="Latents are so far from those of the fit"):
+        model.inverse_transform(np.full((1, model.transform(images).shape[1]), 3e38))
+
+
+def test_a_model_that_is_mapped_scores(images, tmp_path):
+    joblib.dump(fast(DeepClustering).fit(images), tmp_path / "model.joblib")
+    model = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    assert np.isfinite(model.score_samples(images)).all()

@@ -276,6 +276,8 @@ def test_checkpoint_with_numpys_numbers_in_the_optimiser(images, tmp_path, monke
         ("CosineAnnealingLR", {"T_max": 5}),
         ("StepLR", {"step_size": 2}),
         ("ExponentialLR", {"gamma": 0.5}),
+        # skorch's default, which knows arrays
+        ("WarmRestartLR", {"min_lr": 1e-5, "max_lr": 1e-3, "base_period": 2}),
     ],
 )
 def test_resumed_fit_goes_on_with_a_schedule(

@@ -115,9 +115,13 @@ def train_in_workers(
     ValueError
         If the estimator or what `X` is read from can't be pickled.
     """
-    # joblib shares arrays and memory maps that go with the tasks
-    is_shared = not isinstance(X, StreamedSamples) or X.is_mapped
-    shared, other = (X, None) if is_shared else (None, X)
+    # joblib shares arrays that go with the tasks, by their identity, and memory maps
+    shared: StreamedSamples | dict[str, Any] | None = None
+    if not isinstance(X, StreamedSamples):
+        shared = X.__getstate__()
+    elif X.is_mapped:
+        shared = X
+    other = X if shared is None else None
     method = copy.copy(method)
     for name in NOT_SENT:
         vars(method).pop(name, None)
@@ -196,7 +200,7 @@ def _pickled(content: Any, n_workers: int) -> np.ndarray:
 
 def _train(
     sent: np.ndarray,
-    X: Samples | None,
+    shared: StreamedSamples | dict[str, Any] | None,
     number: int,
     seed: int,
     checkpoint: Checkpoint | None,
@@ -212,7 +216,12 @@ def _train(
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("default")
-        X = (other if X is None else X).to(device)
+        if isinstance(shared, dict):
+            X = Samples.__new__(Samples)
+            X.__setstate__(shared)
+        else:
+            X = other if shared is None else shared
+        X = X.to(device)
         run = Run(method, X, seed, Bar(total=0, disable=True), checkpoint)
         outcome = Outcome()
         try:

@@ -221,8 +221,9 @@ class Run:
         self.screened = state["screened"]
 
     def finalize(self) -> None:
-        """Make the network ready to predict."""
-        with self._random_state():
+        """Make the network ready to predict, in the same way as often as it is asked to."""
+        # k-means and the like start from a state of its own: what won is what is kept
+        with LocalRandomState(self.seed + len(self.history), self._X.device)():
             self._method._finalize(self.network, self._X)
         if (processes := _distributed.current()) is not None:
             processes.agree(self.network)

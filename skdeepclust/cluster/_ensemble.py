@@ -241,6 +241,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
 
     def _fit(self, X: Any) -> None:
         members, weights = self._checked()
+        n_samples = len(X) if hasattr(X, "__len__") and not isinstance(X, str) else None
+        if self.n_clusters and n_samples is not None and self.n_clusters > n_samples:
+            raise ValueError(f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}.")
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(fitted)(clone(estimator), X) for _, estimator in members
         )

@@ -38,7 +38,9 @@ def distance_to_references(z: Tensor, references: Tensor) -> Tensor:
     .. [1] Sun, Ming, Zhu and Li (2022). Out-of-Distribution Detection with Deep Nearest Neighbors.
        ICML. Section 3.
     """
-    cosines = (F.normalize(z, dim=1) @ references.T).topk(min(N_NEIGHBORS + 1, len(references)))
-    nearest = cosines.values
+    unit, k = F.normalize(z, dim=1), min(N_NEIGHBORS + 1, len(references))
+    index = (unit @ references.T).topk(k).indices
+    # once more, since products of matrices may be rounded, as in TF32 where the caller has set that
+    nearest = (unit[:, None] * references[index]).sum(2).sort(descending=True).values
     last = nearest[:, -1].where(nearest[:, 0] > ITSELF, nearest[:, :N_NEIGHBORS][:, -1])
     return (2 - 2 * last).clamp(min=0).sqrt()

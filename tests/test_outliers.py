@@ -39,6 +39,23 @@ def test_distances_are_to_the_fifth_neighbour():
         assert ((found >= 0) & (found <= 2)).all()
 
 
+class Rounded(torch.Tensor):
+    """Whose products of matrices have ten bits, as those of TF32."""
+
+    def __matmul__(self, other):
+        return (self.as_subclass(torch.Tensor).half() @ other.half()).float()
+
+
+def test_products_that_are_rounded():
+    """A caller may have asked for them, and a sample is still not its own neighbour."""
+    torch.manual_seed(0)
+    references = torch.nn.functional.normalize(torch.randn(200, 16), dim=1)
+    exact = distance_to_references(references, references)
+    assert exact.min() > 0.1
+    rounded = distance_to_references(references.as_subclass(Rounded), references)
+    np.testing.assert_allclose(rounded.as_subclass(torch.Tensor), exact, atol=0.02)
+
+
 def test_few_features_are_kept():
     assert reference_step(10_000, 16) == 1
     assert reference_step(10_001, 16) == 2

@@ -353,9 +353,11 @@ def _standardisation(estimator: Any, how: str | None, spaces: tuple[int, ...]) -
     if how is None:
         # ST-DAC's code only centres; ACAI, MCDC and IDEC have weights beside errors in other units
         return Standardisation(estimator.input_mean_, estimator.input_scale_)
-    mean = torch.tensor(estimator.feature_mean_)
+    mean, scale = (  # copies: they may be read-only
+        torch.from_numpy(np.array(v)) for v in (estimator.feature_mean_, estimator.feature_scale_)
+    )
     if how == "standard":
-        return Standardisation(mean, torch.tensor(estimator.feature_scale_))
+        return Standardisation(mean, scale)
     return Standardisation(mean, 1.0, spaces)
 
 

@@ -116,8 +116,9 @@ def as_source(X: Any, num_workers: int) -> Source | None:
 
 def _is_on_disk(X: Any) -> bool:
     """Return whether an array is a memory map; what joblib makes of one in memory is as that is."""
-    folder = Path(getattr(X, "filename", None) or "").parent.name
-    return isinstance(X, np.memmap) and not folder.startswith("joblib_memmapping_folder")
+    if not isinstance(X, np.memmap):
+        return False
+    return not Path(X.filename or "").parent.name.startswith("joblib_memmapping_folder")
 
 
 def read_in_blocks(source: Source, n_values: int) -> Iterator[np.ndarray]:

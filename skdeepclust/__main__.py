@@ -10,15 +10,17 @@ Stopped by Ctrl-C or killed, the same command goes on from the last epoch that w
 
 writes labels.csv and the report of other images, by the model that is there.
 
+What a former run has left in OUT is replaced with --overwrite alone.
+
 Exit status: 0 done; 2 the folder or an argument is no good, or an extra is missing; 3 a file can't
-be read or written, for want of space say; 130 stopped by Ctrl-C.
+be read or written, for want of space say, or there is too little memory; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import io
+import math
 import re
 import sys
 import warnings
@@ -29,8 +31,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+
 import skdeepclust
-from skdeepclust._files import written
+from skdeepclust._files import write_csv, written
+from skdeepclust._progress import Bar
+from skdeepclust._warnings import warn
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.datasets import ImageFolder, export_folder
 from skdeepclust.engine import resolved_device
@@ -42,7 +50,7 @@ OPTIONS = {
     "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
     "verbose": "--quiet", "checkpoint": "--out",
 }  # fmt: skip
-AGAIN = "Stopped. The same command goes on from the last epoch that was saved."
+CHECKPOINTS = r"checkpoint\.pt(\.many)?(-\d+)?"  # of a run, and of its restarts
 
 
 def _methods() -> dict[str, Any]:
@@ -96,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--out", type=_path, default=Path("result"), help="default: result")
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace labels, report and model in OUT"
+    )  # fmt: skip
+    parser.add_argument(
         "--method", choices=_methods(), metavar="NAME",
         help=f"{', '.join(_methods())}; default: deep; with --features scan, or temi if the number "
         "of clusters is auto",
@@ -119,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         help="make a folder of each cluster, too, in OUT/clusters: of links to the images, or of "
         "copies",
     )  # fmt: skip
-    parser.add_argument("--random-state", type=int, default=0)
+    parser.add_argument("--random-state", type=int, help="default: 0")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--version", action="version", version=skdeepclust.__version__)
@@ -159,7 +170,7 @@ def _estimator(arguments: argparse.Namespace) -> Any:
             raise ValueError(f"--set {name}=...: {cls.__name__} has no such parameter{hint}")
     estimator = cls(
         n_clusters=arguments.n_clusters,
-        random_state=arguments.random_state,
+        random_state=arguments.random_state or 0,
         device=arguments.device,
         checkpoint=arguments.out / "checkpoint.pt",
         verbose=int(not arguments.quiet),
@@ -172,13 +183,14 @@ def _estimator(arguments: argparse.Namespace) -> Any:
 def _fitted(arguments: argparse.Namespace) -> Any:
     """Return the model that is there; raise a ValueError where it doesn't suit the rest."""
     of_images = ("size", "grey") if arguments.features is None else ()
-    for name in ("method", "set", *of_images):
-        if getattr(arguments, name):
-            raise ValueError(f"--{name} is the model's, and can't be given with --model")
-    if arguments.out.resolve() == arguments.model.resolve().parent:
+    for name in ("method", "set", "random_state", *of_images):
+        if getattr(arguments, name) != _parser().get_default(name):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is the model's, and can't be given with --model")
+    if (arguments.out / "model.skdc").exists() or _checkpoints(arguments.out):
         raise ValueError(f"--out {arguments.out} has the labels of the fit: give another one")
     estimator = skdeepclust.load(arguments.model)
-    if not hasattr(estimator, "merge_tree_"):
+    if not (isinstance(estimator, BaseDeepClusterer) and hasattr(estimator, "labels_")):
         raise ValueError(f"{str(arguments.model)!r} is no fitted clusterer, but {estimator!r}")
     if (len(estimator.input_shape_) == 1) == (arguments.features is None):
         what = "images" if arguments.features else "features, whose network --features must name"
@@ -199,17 +211,62 @@ def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
     return extractor
 
 
+def _checkpoints(out: Path) -> list[Path]:
+    """Return what fits that have not ended have left."""
+    files = out.iterdir() if out.is_dir() else ()
+    return [path for path in files if re.fullmatch(CHECKPOINTS, path.name)]
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    """Raise a ValueError where a former result would be lost, or images be clustered twice."""
+    clusters = arguments.out / "clusters"
+    if clusters.exists():  # beside other labels it would mislead, within the folder be clustered
+        raise ValueError(
+            f"{str(clusters)!r} holds images of a former run, and is not overwritten: remove it, "
+            "or have --out elsewhere"
+        )
+    if arguments.export and clusters.resolve().is_relative_to(Path(arguments.folder).resolve()):
+        raise ValueError(
+            f"--export would put images into {str(arguments.folder)!r}, where the next run would "
+            "take them for others: have --out elsewhere"
+        )
+    last = "labels.csv" if arguments.model else "model.skdc"  # that is written
+    if (arguments.out / last).exists() and not arguments.overwrite:
+        raise ValueError(
+            f"{str(arguments.out)!r} holds the result of a former run: have --out elsewhere, or "
+            "give --overwrite"
+        )
+
+
+def _held(folder: ImageFolder, arguments: argparse.Namespace, limit: int) -> Any:
+    """Return the images as an array where they fit: what follows reads them six times."""
+    if math.prod(folder.shape) > limit:
+        return folder
+    numbers = Bar(range(len(folder)), desc="decoding", unit="images", disable=arguments.quiet)
+    return np.stack(
+        Parallel(n_jobs=-1, prefer="threads")(delayed(folder.__getitem__)(i) for i in numbers)
+    )
+
+
 def _write_labels(path: Path, folder: ImageFolder, probabilities: Any, scores: Any) -> None:
     """Write a row for each image, as a whole or not at all."""
+    if odd := sum(not _is_utf8(name) for name in folder.paths):
+        warn(f"The names of {odd} files are no UTF-8: in {path} their bytes have become \\udc...")
     columns = folder.paths, probabilities.argmax(1), probabilities.max(1), scores
-    with (
-        written(path) as partial,  # names of files may be no text
-        open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "probability", "outlier_score"])
-        for name, label, sure, score in zip(*columns, strict=True):
-            writer.writerow([name, label, f"{sure:.4f}", f"{score:.4f}"])
+    rows = (
+        (name, label, f"{sure:.4f}", f"{score:.4f}")
+        for name, label, sure, score in zip(*columns, strict=True)
+    )
+    with written(path) as partial:
+        write_csv(partial, [("path", "label", "probability", "outlier_score"), *rows])
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -227,16 +284,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.model and extractor is None:
         shape = estimator.input_shape_
     mode = "L" if shape[0] == 1 else "RGB"
-    folder = ImageFolder(arguments.folder, shape[1:], mode, verbose=not arguments.quiet)
-    clusters = out / "clusters"
-    if clusters.exists():  # beside other labels it would mislead, within the folder be clustered
-        raise ValueError(
-            f"{str(clusters)!r} holds images of a former run, and nothing is overwritten: remove "
-            "it, or have --out elsewhere"
-        )
+    _check_out(arguments)
+    folder = ImageFolder(arguments.folder, shape[1:], mode, n_jobs=-1, verbose=not arguments.quiet)
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
-    X: Any = folder if extractor is None else extractor.transform(folder)
+    X: Any
+    if extractor is None:
+        X = _held(folder, arguments, estimator.memory_limit)
+    else:
+        X = extractor.transform(folder)
     if not arguments.model:
         estimator.fit(X)
         if estimator.interrupted_:
@@ -244,6 +300,8 @@ def _run(arguments: argparse.Namespace) -> int:
         estimator.set_params(verbose=0, checkpoint=None)  # which are not the result's
     probabilities = estimator.predict_proba(X)
     scores = -estimator.score_samples(X) if arguments.model else estimator.outlier_scores_
+    if not arguments.model:  # never the model of one run beside the labels of another
+        (out / "model.skdc").unlink(missing_ok=True)
     _write_labels(out / "labels.csv", folder, probabilities, scores)
     page = skdeepclust.cluster_report(
         estimator,
@@ -257,10 +315,10 @@ def _run(arguments: argparse.Namespace) -> int:
         skdeepclust.save(estimator, out / "model.skdc")
         written.append(out / "model.skdc")
     if arguments.export:
-        export_folder(list(folder.paths), probabilities.argmax(1), clusters, mode=arguments.export)
-    for path in out.iterdir():  # of this run, and of its restarts
-        if re.fullmatch(r"checkpoint\.pt(\.many)?(-\d+)?", path.name):
-            path.unlink()
+        labels = probabilities.argmax(1)
+        export_folder(list(folder.paths), labels, out / "clusters", mode=arguments.export)
+    for path in _checkpoints(out):
+        path.unlink()
     say("\n".join(map(str, written)))
     return DONE
 
@@ -274,8 +332,17 @@ def main(argv: list[str] | None = None) -> int:
         with _shown():
             return _run(arguments)
     except KeyboardInterrupt:
-        print(f"\n{AGAIN}", file=sys.stderr)
+        goes_on = not arguments.model and _checkpoints(arguments.out)
+        again = " The same command goes on from the last epoch that was saved." if goes_on else ""
+        print(f"\nStopped.{again}", file=sys.stderr)
         return INTERRUPTED
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        print(
+            f"error: too little memory: {error}. A smaller --size takes less, or --set "
+            "batch_size=... on a GPU.",
+            file=sys.stderr,
+        )
+        return FILE_PROBLEM
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)

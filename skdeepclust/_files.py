@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of some network file systems
 
@@ -28,9 +30,16 @@ def put_in_place(partial: Path, path: Path) -> None:
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
     """Yield the path of a file that takes its place once the block has written it."""
+    path = path.resolve()  # a link stays one
     partial = path.with_name(f"{path.name}.partial")
     try:
         yield partial
         put_in_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table; of names of files, the bytes that are no text are escaped."""
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file).writerows(rows)

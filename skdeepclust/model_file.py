@@ -87,7 +87,8 @@ GIVEN = {
     "manifold": "manifold",
 }
 CACHES = ("_named",)  # the network of a name, which loading would ask for
-NOT_KEPT = ("checkpoint", "out")  # a stranger's model shall write no file of their choice
+# A stranger's model shall write no file of their choice, and unpickle none
+NOT_KEPT = ("checkpoint", "memory", "out")
 
 
 def import_safetensors() -> Any:
@@ -230,9 +231,9 @@ class _Writer:
             }
         if kind is History:
             return {"history": self.values(list(value), path)}
-        if kind is np.ndarray:
-            return self.array(value, path)
-        if isinstance(value, np.bool_ | np.number):
+        if kind in (np.ndarray, np.memmap):  # as joblib maps those of large models
+            return self.array(np.asarray(value), path)
+        if isinstance(value, np.bool_ | np.number) and isinstance(value.item(), int | float):
             return {"number": [value.dtype.name, value.item()]}
         if kind is Tensor:
             return {"tensor": self.tensor(value, path)}
@@ -721,9 +722,12 @@ class _Reader:
         unknown = set(spec["parameters"]) - set(inspect.signature(cls).parameters)
         if unknown:
             raise ValueError(f"{name} has no parameter {', '.join(sorted(unknown))} here")
-        for key, value in spec["parameters"].items():
-            if _is_name_of_network(key, value):
-                raise ValueError(f"{name}.{key} is not for a file to set")
+        set_here = {k for k in NOT_KEPT if spec["parameters"].get(k) is not None}
+        set_here |= {k for k, v in spec["parameters"].items() if _is_name_of_network(k, v)}
+        # in the state they would be taken as they are
+        set_here |= set(spec["state"]) & {*inspect.signature(cls).parameters, *CACHES}
+        if set_here:
+            raise ValueError(f"{name}.{min(set_here)} is not for a file to set")
         made = cls(**{key: self.value(value) for key, value in spec["parameters"].items()})
         self.objects[number] = made
         if not self.missing and hasattr(cls, "_parameter_constraints"):
@@ -845,7 +849,8 @@ def save(estimator: BaseEstimator, path: str | PathLike[str]) -> None:
     -----
     A model file is a safetensors file, which other programs can read the weights from. Its header
     has the parameters as JSON, the versions that wrote it, and a checksum. The checksum finds
-    damage; it doesn't tell who made the file.
+    damage; it doesn't tell who made the file. Paths that an estimator writes to (`checkpoint`,
+    `out`, the `memory` of a pipeline) are not kept, and refused where somebody has put them in.
 
     The manifold learner of :class:`~skdeepclust.N2DClustering` is kept if it is PCA, KernelPCA,
     FastICA or TruncatedSVD of scikit-learn's. Any other, UMAP too, is to be given to :func:`load`

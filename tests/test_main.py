@@ -1,8 +1,10 @@
 """The command line."""
 
+import collections
 import csv
 import errno
 import io
+import os
 import runpy
 import shutil
 import sys
@@ -10,13 +12,15 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import skdeepclust
 from skdeepclust.__main__ import main
 from skdeepclust._training import _checkpoint
-from skdeepclust.datasets import ImageFolder
+from skdeepclust._training._run import Run
+from skdeepclust.datasets import ImageFolder, _image_folder
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +79,9 @@ def test_number_that_is_found_and_folders_of_clusters(photos, tmp_path, capsys):
     assert copies == sorted(Path(row["path"]).name for row in found)
     assert not list(tmp_path.glob("checkpoint.pt*"))
     assert run(photos, tmp_path, "--export", "symlink") == 2
-    assert "images of a former run, and nothing is overwritten" in capsys.readouterr().err
+    assert "images of a former run, and is not overwritten" in capsys.readouterr().err
     assert run(photos, tmp_path) == 2  # they would stand beside other labels
-    assert "images of a former run, and nothing is overwritten" in capsys.readouterr().err
+    assert "images of a former run, and is not overwritten" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "clusters")
     assert run(photos, tmp_path, "--method", "dac", n_clusters="auto") == 2
     assert "'n_clusters' parameter" in capsys.readouterr().err
@@ -181,6 +185,82 @@ def test_what_can_not_be_written(photos, tmp_path, capsys, monkeypatch):
     assert list((tmp_path / "out").glob("checkpoint.pt*"))  # so that nothing is trained again
 
 
+def test_a_result_is_not_replaced(photos, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert run(photos, out, max_epochs=1) == 0
+    before = (out / "model.skdc").read_bytes()
+    assert run(photos, out, max_epochs=2) == 2
+    assert "holds the result of a former run" in capsys.readouterr().err
+    assert (out / "model.skdc").read_bytes() == before
+
+    def fails(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "model.skdc")
+
+    monkeypatch.setattr(skdeepclust, "save", fails)
+    assert run(photos, out, "--overwrite", max_epochs=2) == 3
+    assert not (out / "model.skdc").exists()  # beside labels that are not its own
+    monkeypatch.undo()
+    assert run(photos, out, "--overwrite", max_epochs=2) == 0
+    assert len(skdeepclust.load(out / "model.skdc").history_) == 3
+
+
+def test_each_image_is_decoded_twice(photos, tmp_path, monkeypatch):
+    """To see which can be read, and for the fit and all that follows it; and the thumbnails."""
+    decode, seen = _image_folder._decode, collections.Counter()
+
+    def counted(path, *args):
+        seen[path] += 1
+        return decode(path, *args)
+
+    monkeypatch.setattr(_image_folder, "_decode", counted)
+    assert run(photos, tmp_path / "held", max_epochs=1) == 0
+    assert set(seen.values()) == {2, 3}
+    seen.clear()
+    assert run(photos, tmp_path / "streamed", "memory_limit=100", max_epochs=1) == 0
+    assert min(seen.values()) > 3
+    assert rows(tmp_path / "held") == rows(tmp_path / "streamed")
+
+
+def test_too_little_memory(photos, tmp_path, capsys, monkeypatch):
+    def fails(*args):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(skdeepclust.DeepClustering, "fit", fails)
+    assert run(photos, tmp_path) == 3
+    assert "too little memory: Unable to allocate 9 GiB" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+def test_names_that_are_no_text(photos, tmp_path, capsys):
+    folder = shutil.copytree(photos / "3", tmp_path / "photos")
+    shutil.copy(next(folder.iterdir()), os.path.join(os.fsencode(folder), b"bad\xff.png"))
+    assert run(folder, tmp_path / "out", max_epochs=1) == 0
+    assert "The names of 1 files are no UTF-8" in capsys.readouterr().err
+    table = pd.read_csv(tmp_path / "out" / "labels.csv")
+    paths = [path.replace("\udcff", "\\udcff") for path in ImageFolder(folder, (8, 8), "L").paths]
+    assert table["path"].tolist() == paths
+
+
+def test_the_first_epoch_is_saved(photos, tmp_path, capsys, monkeypatch):
+    """Though it has taken no minute."""
+    train, n_epochs, stops = Run._train_one_epoch, [], []
+
+    def then_stop(self, engine):
+        if len(n_epochs) in stops:
+            raise KeyboardInterrupt
+        train(self, engine)
+        n_epochs.append(1)
+
+    monkeypatch.setattr(Run, "_train_one_epoch", then_stop)
+    for stop, message in [(0, "\nStopped.\n"), (2, "goes on from the last epoch")]:
+        stops[:] = [stop]
+        assert run(photos, tmp_path / "out", max_epochs=4) == 130
+        assert message in capsys.readouterr().err
+    stops.clear()
+    assert run(photos, tmp_path / "out", max_epochs=4) == 0
+    assert len(n_epochs) == 2 + 4  # of 4 and one of refinement all but the first
+
+
 def test_goes_on_after_an_interruption(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(_checkpoint, "CHECKPOINT_SECONDS", 0.0)
     save, saved = _checkpoint.Checkpoint.save, []
@@ -215,8 +295,10 @@ def test_only_own_files_are_removed(photos, tmp_path):
 
 def test_copies_of_a_former_run_are_not_clustered(tmp_path, photos, capsys):
     folder = shutil.copytree(photos, tmp_path / "photos")
-    assert run(folder, folder / "out", "--export", "copy", max_epochs=1) == 0
-    assert run(folder, folder / "out", max_epochs=1) == 2
+    assert run(folder, folder / "out", "--export", "copy", max_epochs=1) == 2
+    assert "where the next run would take them for others" in capsys.readouterr().err
+    assert run(folder, tmp_path / "out", "--export", "copy", max_epochs=1) == 0
+    assert run(folder, tmp_path / "out", "--overwrite", max_epochs=1) == 2
     assert "images of a former run" in capsys.readouterr().err
 
 

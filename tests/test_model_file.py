@@ -9,6 +9,7 @@ import random
 import sys
 from functools import partial
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -239,9 +240,36 @@ def test_names_of_pretrained_networks_are_given(path):
     extractor._named = ("timm:resnet18", torch.nn.Linear(1, 1))  # as after a transform
     skdeepclust.save(pipeline, path)
     assert not hasattr(skdeepclust.load(path, featureextractor__network="timm:x")[0], "_named")
-    forged(extractor, path, lambda spec, t: spec["parameters"].update(network="timm:x"))
-    with pytest.raises(ValueError, match=r"FeatureExtractor.network is not for a file to set"):
+    for part, name, value in [
+        ("parameters", "network", "timm:x"),
+        ("parameters", "out", "a victim's.npy"),
+        ("state", "network", "timm:x"),
+        ("state", "_named", {"tuple": ["timm:resnet18", None]}),
+    ]:
+        forged(extractor, path, lambda spec, t: spec[part].update({name: value}))  # noqa: B023
+        with pytest.raises(ValueError, match=f"FeatureExtractor.{name} is not for a file to set"):
+            skdeepclust.load(path)
+
+
+def test_pipelines_keep_no_cache(images, path, tmp_path):
+    """Whose files joblib would unpickle."""
+    pipeline = make_pipeline(fast(skdeepclust.DeepClustering), memory=str(tmp_path / "cache"))
+    skdeepclust.save(pipeline.fit(images), path)
+    assert skdeepclust.load(path).memory is None
+    forged(pipeline, path, lambda spec, t: spec["parameters"].update(memory="a stranger's"))
+    with pytest.raises(ValueError, match=r"Pipeline.memory is not for a file to set"):
         skdeepclust.load(path)
+
+
+def test_mapped_arrays_and_numbers_that_json_has_not(images, fitted_models, path, tmp_path):
+    joblib.dump(fitted_models[0], tmp_path / "model.joblib")
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
+    assert isinstance(mapped.labels_, np.memmap)
+    skdeepclust.save(mapped, path)
+    np.testing.assert_array_equal(skdeepclust.load(path).labels_, mapped.labels_)
+    estimator = fast(skdeepclust.DeepClustering, lr=np.longdouble(1e-3))
+    with pytest.raises(ValueError, match="lr was"):
+        skdeepclust.load(skdeepclust.save(estimator, path) or path)
 
 
 def test_networks_of_ones_own_in_parts(images, path):
@@ -430,6 +458,9 @@ def test_forged_parameters_and_facts(fitted_models, path):
         (set_to("parameters", "n_clusters", "ten"), "'n_clusters' parameter .* Got 'ten'"),
         (set_to("state", "n_clusters_", 4), r"forward is not of shape \(2, 4\)"),
         (set_to("parameters", "n_kittens", 4), "no parameter n_kittens"),
+        (set_to("parameters", "checkpoint", "/a/victim's"), "checkpoint is not for a file to set"),
+        (set_to("state", "checkpoint", "/a/victim's"), "checkpoint is not for a file to set"),
+        (set_to("state", "n_clusters", "junk"), "n_clusters is not for a file to set"),
         (set_to("parameters", "optimizer", {"class": "os.system"}), "KeyError: 'os.system'"),
         (set_to("state", "input_shape_", {"tuple": [1, 8, 9]}), "n_features_in_ don't suit"),
         (set_to("state", "input_shape_", {"tuple": [10**6, 8, 10**6]}), "don't suit"),

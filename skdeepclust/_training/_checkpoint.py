@@ -170,12 +170,12 @@ class Checkpoint:
                 f"checkpoint must be a file that can be written; got {str(path)!r} ({error})."
             ) from error
         self.fingerprint = fingerprint
-        self._saved_at = time.monotonic()
+        self._saved_at = -math.inf  # the first epoch is worth most to those who try Ctrl-C
         self._has_failed = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._saved_at = time.monotonic()  # another machine's clock began at another time
+        self._saved_at = -math.inf  # another machine's clock began at another time
 
     def load(self) -> dict[str, Any] | None:
         """Return the state that the file holds, None if there is no file."""

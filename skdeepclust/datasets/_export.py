@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from skdeepclust._files import write_csv
 
 from ._base import check_option
 
@@ -104,10 +105,7 @@ def export_folder(
             else:
                 (partial / place).symlink_to(os.path.abspath(path))
         rows = zip(files, np.asarray(labels).tolist(), places, strict=True)
-        with (partial / TABLE).open(
-            "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as f:
-            csv.writer(f).writerows([("path", "label", "file"), *rows])
+        write_csv(partial / TABLE, [("path", "label", "file"), *rows])
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

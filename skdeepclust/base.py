@@ -150,9 +150,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Called with the parameters and ``lr=``.
     checkpoint : path-like
         A file that the state of the training is written to: after the first epoch, then at most
-        once a minute between epochs, and at the end. A fit that finds it there, with the same parameters and data, goes on from
-        it as if it had not been interrupted; after the end it returns the same result at once.
-        Where there are several restarts, their number is appended. Callbacks begin anew, but for
+        once a minute between epochs, and at the end. A fit that finds it there, with the same
+        parameters and data, goes on from it as if it had not been interrupted; after the end it
+        returns the same result at once. Where there are several restarts, their number is appended.
+        Callbacks begin anew, but for
         skorch's ``LRScheduler``. It is of one fit: a search or several members of a consensus
         can't share it.
     callbacks : list

@@ -188,7 +188,7 @@ class ClassPrior(nn.Module):
 
 
 class ManyHeadsObjective(Objective):
-    """Base of the objectives of several heads, whose losses tell which one to keep.
+    """Base of the objectives of several heads, whose losses tell which one predicts.
 
     Parameters
     ----------
@@ -208,6 +208,10 @@ class ManyHeadsObjective(Objective):
     def count_losses(self, losses: Tensor, n_samples: int) -> None:
         """Add a batch's mean losses, of shape (n_heads,)."""
         self.head_losses += losses.detach() * n_samples
+
+    def after_step(self, network: Any, x: Tensor, index: Tensor) -> None:
+        """Let the head with the lowest loss predict, also where training is interrupted."""
+        network.head.select(self.head_losses)
 
 
 class PseudoLabels(Objective):

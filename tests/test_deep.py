@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from skdeepclust import DeepClustering
+from skdeepclust import DeepClustering, SCANClustering
 from skdeepclust._training._selection import merge_clusters
 from skdeepclust.augment import RandomAffine
 from skdeepclust.metrics import clustering_accuracy_score
@@ -63,6 +63,57 @@ def test_merging_head_adds_probabilities():
     head(x)[:, 0].sum().backward()
     assert torch.isfinite(x.grad).all()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in head.parameters())
+
+
+def test_merged_probabilities_and_gradients_are_those_of_logsumexp():
+    torch.manual_seed(0)
+    head = MergingHead(n_features=4, n_clusters=5, n_heads=1, overclustering=3)
+    head.choose(1, torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]))  # none is 4
+    x = (30 * torch.randn(50, 4)).requires_grad_()
+    log_p = head.over.all(x)[0].log_softmax(1)
+    parts = [log_p[:, head.groups == k].logsumexp(1) for k in range(4)]
+    expected = torch.stack([*parts, torch.full((50,), -1e4)], 1)
+    weights = torch.randn(50, 5)
+    torch.testing.assert_close(head(x)[:, :4], expected[:, :4], rtol=1e-4, atol=1e-4)
+    assert (head(x)[:, 4] < -1e3).all()
+    found, wanted = (torch.autograd.grad((weights * y).sum(), x)[0] for y in (head(x), expected))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_merging_takes_no_memory_of_the_square_of_the_clusters():
+    head = MergingHead(n_features=1, n_clusters=600, n_heads=1, overclustering=3)
+    head.choose(1, torch.arange(1800) % 600)
+    with torch.profiler.profile(profile_memory=True) as profile, torch.no_grad():
+        head(torch.randn(10, 1))
+    assert max(event.cpu_memory_usage for event in profile.events()) < 4 * 10 * 1800 * 600 / 10
+
+
+@pytest.mark.parametrize("screening", [1.0, 0.5])
+@pytest.mark.parametrize("cls", [DeepClustering, SCANClustering])
+def test_restarts_are_compared_by_the_head_that_predicts(cls, screening, monkeypatch):
+    judge, judged = cls._judge, []
+
+    def seen(self, run, *args, **kwargs):
+        quality = judge(self, run, *args, **kwargs)
+        head = run.network.head
+        number = int(head.number if cls is DeepClustering else head.selected)
+        judged.append((quality, number, int(run._objective.head_losses.argmin())))
+        return quality
+
+    monkeypatch.setattr(cls, "_judge", seen)
+    model = cls(4, n_init=3, max_epochs=6, screening=screening, random_state=0)
+    if cls is DeepClustering:
+        model.set_params(refinement_epochs=0)
+    else:
+        model.set_params(representation="precomputed", self_label_epochs=0)
+    model.fit(np.random.RandomState(0).rand(90, 12))
+    *restarts, (quality, *_) = judged
+    assert len(restarts) == 3
+    if screening == 1:  # by the head that is kept, which may have more outputs
+        assert max(before for before, *_ in restarts) == quality
+    else:
+        assert all(number == best for _, number, best in restarts)
+        assert len({number for _, number, _ in restarts}) > 1
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 28, 20), (1, 64, 64)])

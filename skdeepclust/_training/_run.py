@@ -101,12 +101,14 @@ class Run:
         try:
             self.begin()
             with self._random_state():
-                while until is None or len(self.history) < until:
-                    if not self._engines:
+                while True:
+                    if not self._engines:  # what follows a phase is done before a run is judged
                         phase = self._next_phase()
                         if phase is None:
                             break
                         self._start(phase)
+                    if until is not None and len(self.history) >= until:
+                        break
                     self._train_one_epoch(self._engines[-1])
                     if self.checkpoint is not None and self.checkpoint.is_due():
                         self.checkpoint.save(self.state())

@@ -80,10 +80,6 @@ class IICObjective(ManyHeadsObjective):
                 self.count_losses(losses, p.shape[-2])
         return total
 
-    def after_step(self, network: MergingNetwork, x: Tensor, index: Tensor) -> None:
-        """Let the head with the lowest loss predict."""
-        network.head.number.copy_(self.head_losses.argmin())
-
 
 @estimator
 class IICClustering(BaseOverclusterer):

@@ -179,10 +179,9 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
             self.n_heads,
             self._prior(self.max_epochs),
         )
+        # The head is that of the last epoch, on the training samples. The authors' code keeps the
+        # epoch and the head with the lowest loss on validation samples, which there are none of.
         yield self._phase(objective, self.max_epochs, f"{name}scan", drop_last=True, network=model)
-        # Of the last epoch, on the training samples. The authors' code keeps the epoch and the head
-        # with the lowest loss on validation samples, which there are none of here.
-        model.head.select(objective.head_losses)
         if self.self_label_epochs:
             yield self._phase(
                 SelfLabelObjective(strong, self.confidence),

@@ -97,7 +97,7 @@ class TEMIObjective(ManyHeadsObjective):
     def after_step(self, network: TEMINetwork, x: Tensor, index: Tensor) -> None:
         """Let the teacher follow, and its head with the lowest loss predict."""
         network.follow(self.teacher_momentum)
-        network.head.select(self.head_losses)
+        super().after_step(network, x, index)
 
 
 @estimator

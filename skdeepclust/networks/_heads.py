@@ -374,9 +374,9 @@ class MergingHead(nn.Module):
         if number >= self.n_heads:
             self.groups.copy_(groups)
 
-    def chosen(self, features: Tensor) -> list[Tensor]:
-        """Return what :meth:`forward` does, in a list."""
-        return [self(features)]
+    def select(self, losses: Tensor) -> None:
+        """Apply the head of `n_clusters` outputs with the lowest of `losses`, (n_heads,)."""
+        self.number.copy_(losses.argmin())
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the log-probabilities of the chosen head, of shape (n, n_clusters)."""
@@ -385,11 +385,17 @@ class MergingHead(nn.Module):
         if self.over is None:
             return plain.log_softmax(1)
         over = self.over.all(features).index_select(0, head.view(1)).squeeze(0).float()
-        clusters = torch.arange(self.n_clusters, device=over.device)
-        outside = self.groups[:, None] != clusters
-        # not of -inf, whose gradient is not a number
-        parts = over.log_softmax(1).unsqueeze(2).masked_fill(outside, -1e4)
-        return torch.where(self.number < self.n_heads, plain.log_softmax(1), parts.logsumexp(1))
+        merged = self._merged(over.log_softmax(1))
+        return torch.where(self.number < self.n_heads, plain.log_softmax(1), merged)
+
+    def _merged(self, log_p: Tensor) -> Tensor:
+        """Return the logarithms of the sums over the outputs that belong together."""
+        groups = self.groups.expand_as(log_p)
+        # finite also of no outputs: the gradient of -inf is not a number
+        top = log_p.new_full((len(log_p), self.n_clusters), -1e4)
+        top = top.scatter_reduce(1, groups, log_p.detach(), "amax")
+        parts = (log_p - top.gather(1, groups)).exp()
+        return top + torch.zeros_like(top).scatter_add(1, groups, parts).clamp_min(1e-30).log()
 
 
 def identity_head(n_features: int, n_clusters: int) -> nn.Sequential:

@@ -66,6 +66,9 @@ def estimator(cls: type[T]) -> type[T]:
         allowed = parameter.metadata.get("allowed") or _from_bases(made, parameter.name, inherited)
         made._parameter_constraints[parameter.name] = allowed
         defaults[parameter.name] = parameter.default
+        if parameter.default is not MISSING and getattr(made, parameter.name) != parameter.default:
+            # dataclasses take the last base's that inherits it, not the first one's that changes it
+            raise TypeError(f"{made.__name__} and one of its bases differ in {parameter.name}")
     if made.__doc__:  # python -OO has none
         made.__doc__ = _documented(made, defaults)
     return made

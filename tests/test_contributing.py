@@ -13,6 +13,7 @@ import test_training
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
+from skdeepclust._parameters import AT_LEAST_0, estimator, param
 from skdeepclust.base import BaseDeepClusterer, BaseDeepEstimator
 from skdeepclust.objective import Objective
 
@@ -63,6 +64,28 @@ def test_example_learns(Example, digits):
         labels = Example(10, random_state=0).fit_predict(data)
         scores = [normalized_mutual_info_score(y, found) for found in (labels, kmeans)]
         assert scores[0] > scores[1] + 0.05, np.round(scores, 3)
+
+
+def test_bases_that_differ_in_a_default_are_refused():
+    """RIM had batches of 128, and a class attribute of 250."""
+
+    @estimator
+    class Base:
+        x: int = param(1, AT_LEAST_0)
+
+    @estimator
+    class Changed(Base):
+        x: int = 2
+
+    @estimator
+    class Mixin(Base):
+        y: int = param(0, AT_LEAST_0)
+
+    with pytest.raises(TypeError, match="Both and one of its bases differ in x"):
+
+        @estimator
+        class Both(Mixin, Changed):
+            z: int = param(0, AT_LEAST_0)
 
 
 def test_guide_names_all_hooks():

@@ -173,7 +173,6 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
     entropy_weight: float = param(4.0, NOT_NEGATIVE)
     scaling: str | None = None
     max_epochs: int = 50
-    batch_size: int = 250
     lr: float = 2e-3
 
     def _default_encoder(self) -> nn.Module:
@@ -243,6 +242,7 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     (200,)
     """
 
+    batch_size: int = 250
     perturbation: str = param("vat", StrOptions({"vat", "rpt"}))
     radius: float = param(0.25, NOT_NEGATIVE)
     n_neighbors: int = param(10, AT_LEAST_1)
@@ -299,7 +299,8 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     anywhere, so that clusters from a random start differ: on scikit-learn's digits ACC 0.75 to 0.89
     over five random states, beside 0.80 each from k-means, which has 0.79. The defaults were chosen
     there, with the labels in sight, to keep near k-means;
-    ``init="random", n_init=1, entropy_weight=1.0, max_epochs=50, lr=2e-3`` is deep RIM.
+    ``init="random", n_init=1, entropy_weight=1.0, max_epochs=50, batch_size=250, lr=2e-3`` is
+    deep RIM.
 
     References
     ----------

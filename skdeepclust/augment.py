@@ -25,6 +25,7 @@ from skdeepclust._parameters import (
     param,
 )
 from skdeepclust._sklearn import Interval, StrOptions, validate_parameter_constraints
+from skdeepclust._torch_state import without_autocast
 
 
 class _Range(Interval):
@@ -92,8 +93,14 @@ def _resample(
         ],
         dim=1,
     )  # fmt: skip
-    grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
+    grid = _affine_grid(theta.view(n, 2, 3), x)
     return _sample_at(x, grid, interpolation)
+
+
+def _affine_grid(theta: Tensor, x: Tensor) -> Tensor:
+    """Return the places (n, h, w, 2) that affine transformations (n, 2, 3) of maps point to."""
+    with without_autocast(x.device.type):  # in bf16, half a pixel off from 128 pixels on
+        return F.affine_grid(theta, list(x.shape), align_corners=False)
 
 
 def _sample_at(x: Tensor, grid: Tensor, interpolation: str = "bilinear") -> Tensor:
@@ -641,7 +648,7 @@ def _distort(x: Tensor, kind: Tensor, amount: Tensor) -> Tensor:
         ],
         dim=1,
     )  # fmt: skip
-    grid = F.affine_grid(theta.view(n, 2, 3), list(x.shape), align_corners=False)
+    grid = _affine_grid(theta.view(n, 2, 3), x)
     return F.grid_sample(x, grid, mode="nearest", align_corners=False)  # zeros around: black
 
 

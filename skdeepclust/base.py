@@ -682,7 +682,7 @@ class ScalingMixin(_Fitted):
     Attributes
     ----------
     feature_mean_, feature_scale_ : ndarray of shape (n_features_in_,)
-        Mean and standard deviation of each training feature, None where `scaling` is.
+        Mean and standard deviation of each training feature; None without such a scaling.
     """
 
     scaling: str | None = param("l2", StrOptions({"standard", "l2"}), None)

@@ -743,7 +743,8 @@ def mixture(z: Tensor, share: Tensor) -> Tensor:
     ----------
     z : Tensor of shape (n, n_features)
     share : Tensor of shape (n, 1)
-        Share of the sample itself, in [0, 0.5]; the other is that of the batch reversed.
+        Share of the sample itself, in [0, 0.5]; the other is that of the batch reversed, so that of
+        an odd number the one in the middle stays as it is.
 
     Returns
     -------
@@ -941,7 +942,8 @@ def target_distribution(probabilities: Tensor, power: float = 1.0) -> Tensor:
     tensor([[0.9143, 0.0857],
             [0.2286, 0.7714]])
     """
-    weights = (probabilities.square() / probabilities.sum(0).clamp_min(EPS)).pow(power)
+    # by the means, not the sums: of many samples, the rows would be too small for EPS
+    weights = (probabilities.square() / probabilities.mean(0).clamp_min(EPS)).pow(power)
     return weights / weights.sum(1, keepdim=True).clamp_min(EPS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -80,6 +81,11 @@ def prediction_strength(labels: ArrayLike, predicted: ArrayLike, n_clusters: int
     float
         In [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If `labels` or `predicted` are out of range, as the label -1 of noise is.
+
     References
     ----------
     .. [1] Tibshirani and Walther (2005). Cluster Validation by Prediction Strength. Journal of
@@ -92,6 +98,9 @@ def prediction_strength(labels: ArrayLike, predicted: ArrayLike, n_clusters: int
     0.333...
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
+    for name, given, most in [("labels", labels, n_clusters), ("predicted", predicted, math.inf)]:
+        if given.ndim != 1 or not ((given >= 0) & (given < most)).all():
+            raise ValueError(f"{name} must be clusters from 0 on, below {most}; got {given!r}.")
     joint = np.zeros((n_clusters, predicted.max() + 1))
     np.add.at(joint, (labels, predicted), 1)
     sizes = joint.sum(1)

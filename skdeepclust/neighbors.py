@@ -21,12 +21,14 @@ def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
     Parameters
     ----------
     X : Tensor of shape (n, n_features)
-    n_neighbors : int in [1, n - 1]
+    n_neighbors : int
+        With fewer other samples, all of them.
 
     Returns
     -------
-    Tensor of shape (n, n_neighbors)
+    Tensor of shape (n, min(n_neighbors, n - 1))
     """
+    n_neighbors = min(n_neighbors, len(X) - 1)
     X = X - X.mean(0)  # far from the origin, float32 would round the differences away
     squares = X.square().sum(1)
     nearest = X.new_full((len(X), n_neighbors), math.inf)  # distances so far

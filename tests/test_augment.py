@@ -214,3 +214,23 @@ def test_range_is_told():
         augment.RandomResizedCrop(scale=(1, 0.2))
     with pytest.raises(ValueError, match="two numbers, low < high, each a float"):
         augment.strong_augmentation((3, 8, 8), value_range=(1, 0))
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        RandomAffine(30, 0.1, 0.2, shear=0.3),
+        augment.simclr_augmentation((3, 64, 64)),
+        augment.strong_augmentation((3, 64, 64)),
+    ],
+    ids=["affine", "simclr", "strong"],
+)
+def test_augmented_images_are_the_same_in_bf16(augmentation):
+    """Places in bf16 would be a quarter of a pixel off, at 64 pixels a side."""
+    x = torch.rand(8, 3, 64, 64)
+    results = []
+    for is_bf16 in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            results.append(augmentation(x.clone()).float())
+    torch.testing.assert_close(*results, atol=0.01, rtol=0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from skdeepclust import losses
 from skdeepclust.losses import (
     adversarial_loss,
     binary_cross_entropy,
@@ -557,6 +558,12 @@ def test_target_distribution(probabilities, power):
         np.testing.assert_allclose(target, slow, rtol=1e-6)
     certain = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # and a cluster of nothing
     torch.testing.assert_close(target_distribution(certain, power), certain)
+
+
+def test_targets_of_many_samples_sum_to_one(monkeypatch):
+    monkeypatch.setattr(losses, "EPS", 1e-2)  # 1e-7, for which it takes 30 million samples
+    target = target_distribution(torch.full((300, 2), 0.5))
+    torch.testing.assert_close(target.sum(1), torch.ones(300))
 
 
 def test_layer_errors():

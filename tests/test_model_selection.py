@@ -43,6 +43,15 @@ def test_finds_the_number_of_blobs(n_features, centers, state):
     assert found.stability.shape == (12, 3)
 
 
+@pytest.mark.parametrize(
+    ("labels", "predicted", "name"),
+    [([0, 2], [0, 0], "labels"), ([0, -1], [0, 0], "labels"), ([0, 1], [0, -1], "predicted")],
+)
+def test_prediction_strength_takes_no_noise(labels, predicted, name):
+    with pytest.raises(ValueError, match=f"{name} must be clusters from 0 on"):
+        prediction_strength(labels, predicted, n_clusters=2)
+
+
 def test_order_of_the_numbers_and_jobs_change_nothing():
     X, _ = make_blobs(200, centers=3, random_state=0)
     first = select_n_clusters(KMeans(n_init=1), X, [2, 3, 4], random_state=0)

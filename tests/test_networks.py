@@ -62,6 +62,14 @@ def test_spatial_transformer_starts_as_a_zoom_into_the_middle():
     torch.testing.assert_close(layer(ramp)[..., 5:-5], zoom * ramp[..., 5:-5])
 
 
+def test_spatial_transformer_samples_bf16_maps_at_float32_places():
+    layer, x = SpatialTransformer((1, 64, 64)), torch.rand(1, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), layer(x.bfloat16().float()), atol=0.02, rtol=0)
+
+
 def test_localisation_network_starts_from_glorots_distribution():
     for m in SpatialTransformer((8, 28, 28)).localization[:-2]:
         if isinstance(m, nn.Conv2d | nn.Linear):

@@ -1,5 +1,7 @@
 """SimCLR, SCAN and ProFeat: networks, neighbours, phases, rounds and checkpoints."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -175,6 +177,16 @@ def test_pairs_on_which_models_agree():
     # connections are counted in the batch
     _, kept = AgreeingPairs(labels, min_agreement=2, min_connections=2)(torch.tensor([0, 1, 3]))
     assert not kept.any()
+
+
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
+def test_connections_are_counted_among_the_samples_that_there_are():
+    model = ProFeatClustering(**{**SHORT, "n_clusters": 10}, n_models=2, n_rounds=1)
+    model.fit(np.random.RandomState(0).rand(100, 6))
+    labels = torch.arange(10).repeat_interleave(10).repeat(2, 1)
+    pairs = model._pairs(types.SimpleNamespace(labels=labels))
+    _, kept = pairs(torch.arange(100))
+    assert pairs.min_connections == 4 and kept.all()  # 10 by batches of 256, which no sample has
 
 
 def test_scan_objective_draws_neighbours_and_trains_the_clustering_alone():

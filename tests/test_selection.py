@@ -24,6 +24,11 @@ def test_nearest_neighbors_agree_with_scikit_learn(X):
     assert (ours.numpy() == theirs).mean() > 0.999
 
 
+def test_of_few_samples_all_others_are_neighbours():
+    found = nearest_neighbors(torch.tensor([[0.0], [1.0], [3.0]]), 20)
+    assert found.tolist() == [[1, 2], [0, 2], [1, 0]]
+
+
 def test_criterion_is_the_mutual_information_of_neighbours(X):
     probabilities = torch.randn(len(X), 4).softmax(1).numpy()
     labels = probabilities.argmax(1)

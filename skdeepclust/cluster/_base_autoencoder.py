@@ -194,6 +194,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
 
     def _latents(self, network: AutoencoderNetwork, X: Samples) -> Tensor:
         """Return the latents of all samples; warn if they are all the same."""
+        self._reestimate(network, X)
         with evaluation_mode(network):
             latents = forward_in_slices(network.embed, X)
         if not latents.std(0).any():
@@ -205,9 +206,13 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         return latents
 
     def _finalize(self, network: AutoencoderNetwork, X: Samples) -> None:
-        reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
-        if not network.head.is_learning:
+        if network.head.is_learning:
+            self._reestimate(network, X)
+        else:
             self._fit_head(network, X)
+
+    def _reestimate(self, network: AutoencoderNetwork, X: Samples) -> None:
+        reestimate_batch_norm(network, X, lambda x: network.decode(network.embed(x)))
 
     # ------------------------------------------------------------------ decoding
 
@@ -364,9 +369,9 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
     hidden_sizes : sequence of int
         Widths of the layers between input and latents, of the default networks for tabular data.
     latent_size : int
-        Size of the latents of the default encoder. None: 10 for tabular data; for images a quarter
-        of the values of a grey image (256 at 32x32, 16 at 8x8), as the encoder's last maps have
-        them. A given `network` has its own, beside which there can be none here.
+        Size of the latents of the default encoder. None: 10 for tabular data; for images 16 maps of
+        at most 4x4, the encoder's last (256 values at 28x28, 32x32 and 64x64, 16 at 8x8). A given
+        `network` has its own, beside which there can be none here.
     network : torch.nn.Module or callable
         The encoder. A module from (n, *input_shape) to features is copied with its weights; a
         callable (a class, say) gets the input shape, (channels, height, width) or (n_features,),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -188,8 +189,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
         return sum(self._epochs(n_samples))
 
     def _phases(self, network: MergingNetwork, X: Samples) -> Iterator[Phase]:
-        n_neighbors = min(self.n_neighbors, len(X) - 1)
-        neighbors = nearest_neighbors(X[:].flatten(1), n_neighbors)
+        neighbors = nearest_neighbors(X[:].flatten(1), self.n_neighbors)
         max_epochs, refinement_epochs = self._epochs(len(X))
 
         def phase(
@@ -243,8 +243,8 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
                 groups = torch.arange(self.n_clusters)
                 if is_over:
                     own = p.cpu().double()  # MPS has none
-                    joint = sum(own.T @ own[near] for near in neighbors.cpu().T)
-                    groups = merge_clusters(joint.numpy(), self.n_clusters)
+                    joint = np.sum([(own.T @ own[near]).numpy() for near in neighbors.cpu().T], 0)
+                    groups = merge_clusters(joint, self.n_clusters)
                 merged = p.new_zeros(len(p), self.n_clusters)
                 merged.index_add_(1, groups.to(p.device), p)
                 if (score := criterion(merged.cpu().numpy())) > best:

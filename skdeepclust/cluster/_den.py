@@ -52,7 +52,7 @@ class DENObjective(AutoencoderObjective):
         self.sparsity_weight = sparsity_weight
         self.n_groups = n_groups
         points = X[:].flatten(1)
-        neighbors = nearest_neighbors(points, min(n_neighbors, len(X) - 1))
+        neighbors = nearest_neighbors(points, n_neighbors)
         squares = [(points - points[near]).square().sum(1) for near in neighbors.T]
         distance = torch.stack(squares, 1)
         scale = (bandwidth * distance.mean()).clamp_min(1e-30)  # all samples may be the same

@@ -203,7 +203,7 @@ class DGGClustering(VaDEClustering):
 
     def _pretraining(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         yield from super()._pretraining(network, X)
-        neighbors = nearest_neighbors(X[:].flatten(1), min(N_NEAREST, len(X) - 1))
+        neighbors = nearest_neighbors(X[:].flatten(1), N_NEAREST)
         network.siamese = copy.deepcopy(network.encoder)
         objective = SiameseObjective(X, neighbors)
         settings = {"lr": self.siamese_lr, "lr_factor": None, "network": network.siamese}
@@ -220,7 +220,7 @@ class DGGClustering(VaDEClustering):
         reestimate_batch_norm(siamese, X)
         with evaluation_mode(siamese):
             points = forward_in_slices(lambda x: siamese(x).flatten(1), X)
-        nearest = nearest_neighbors(points, min(self.n_candidates, len(X) - 1))
+        nearest = nearest_neighbors(points, self.n_candidates)
         drawn = torch.rand(nearest.shape, device=nearest.device).argsort(1)
         return nearest.gather(1, drawn[:, : self.n_neighbors])
 

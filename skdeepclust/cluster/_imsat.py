@@ -33,7 +33,6 @@ def unit(d: Tensor) -> Tensor:
 def neighbor_distances(X: Samples, n_neighbors: int) -> Tensor:
     """Return each sample's distance to its neighbour of that rank in input space, of shape (n,)."""
     points = X[:].flatten(1)
-    n_neighbors = min(n_neighbors, len(points) - 1)
     last = nearest_neighbors(points, n_neighbors)[:, -1]
     return (points - points[last]).norm(dim=1)
 

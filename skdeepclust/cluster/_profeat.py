@@ -237,7 +237,7 @@ class ProFeatClustering(BaseSCAN):
             return ConfidentPairs(network.labels[0], kept)
         if self.min_connections == "auto":
             batch_size = self._representation().batch_size * n_processes()
-            per_cluster = batch_size / self.n_clusters
+            per_cluster = min(batch_size, network.labels.shape[1]) / self.n_clusters
             min_connections = max(1, round(0.4 * per_cluster))
         else:
             min_connections = self.min_connections

@@ -166,9 +166,8 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
         reestimate_batch_norm(model.representation, X)
         with evaluation_mode(model.representation):
             projections = forward_in_slices(model.representation, X)
-        n_neighbors = min(self.n_neighbors, len(X) - 1)
         # without the sample itself, which is one of them in the authors' code
-        neighbors = nearest_neighbors(projections, n_neighbors)
+        neighbors = nearest_neighbors(projections, self.n_neighbors)
         model.start_clustering()
         strong = self._strong_views(X)
         objective = SCANObjective(

@@ -206,7 +206,7 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
         directions = F.normalize(X[:].flatten(1), dim=1)
         objective = TEMIObjective(
             X,
-            nearest_neighbors(directions, min(self.n_neighbors, len(X) - 1)),
+            nearest_neighbors(directions, self.n_neighbors),
             self.n_heads,
             self.n_clusters,
             self.beta,

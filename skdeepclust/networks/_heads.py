@@ -203,10 +203,21 @@ class MultiHead(nn.Module):
 
     def all(self, features: Tensor) -> Tensor:
         """Return the logits of all heads, of shape (n_heads, n, n_clusters)."""
-        return self._logits(features).unflatten(1, (self.n_heads, -1)).transpose(0, 1)
+        logits = self._logits(features, self.linear.weight, self.linear.bias)
+        return logits.unflatten(1, (self.n_heads, -1)).transpose(0, 1)
 
-    def _logits(self, features: Tensor) -> Tensor:
-        return self.linear(features)
+    def one(self, features: Tensor, number: Tensor) -> Tensor:
+        """Return the logits of a head, whose `number` stays on the device, (n, n_clusters)."""
+        weight, bias = (
+            None
+            if p is None
+            else p.unflatten(0, (self.n_heads, -1)).index_select(0, number.view(1)).squeeze(0)
+            for p in (self.linear.weight, self.linear.bias)
+        )
+        return self._logits(features, weight, bias)
+
+    def _logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(features, weight, bias)
 
     def select(self, losses: Tensor) -> None:
         """Select the head with the lowest of `losses`, of shape (n_heads,)."""
@@ -216,7 +227,7 @@ class MultiHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of the selected head, of shape (n, n_clusters)."""
-        return self.all(features).index_select(0, self.selected.view(1)).squeeze(0)
+        return self.one(features, self.selected)
 
 
 class CosineHeads(MultiHead):
@@ -250,8 +261,8 @@ class CosineHeads(MultiHead):
         nn.init.normal_(self.linear.weight, std=0.1)  # Adam turns them alike for any n_features
         self.temperature = temperature
 
-    def _logits(self, features: Tensor) -> Tensor:
-        directions = F.normalize(self.linear.weight, dim=1)
+    def _logits(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        directions = F.normalize(weight, dim=1)
         return F.linear(F.normalize(features, dim=1), directions) / self.temperature
 
 
@@ -381,10 +392,10 @@ class MergingHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the log-probabilities of the chosen head, of shape (n, n_clusters)."""
         head = self.number % self.n_heads
-        plain = self.plain.all(features).index_select(0, head.view(1)).squeeze(0).float()
+        plain = self.plain.one(features, head).float()
         if self.over is None:
             return plain.log_softmax(1)
-        over = self.over.all(features).index_select(0, head.view(1)).squeeze(0).float()
+        over = self.over.one(features, head).float()
         merged = self._merged(over.log_softmax(1))
         return torch.where(self.number < self.n_heads, plain.log_softmax(1), merged)
 

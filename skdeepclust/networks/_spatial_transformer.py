@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from skdeepclust.augment import _sample_at
+from skdeepclust.augment import _affine_grid, _sample_at
 from skdeepclust.networks._base import glorot_uniform
 
 
@@ -68,12 +67,10 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Resample maps of shape (n, channels, height, width)."""
-        # float32: bf16 coordinates would be off by half a pixel from 128 pixels on
         theta = self.localization(x).float().view(-1, 2, 3)
         # the authors' sampler is half a pixel off, and 0 beyond the edge
-        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        grid = _affine_grid(theta, x)
         # grid_sample's backward pass on the CPU crashes the process where the grid is NaN, as it
         # is when training diverges. So the NaN goes around it, into the output.
-        grid = grid.nan_to_num().to(x.dtype)
-        out = _sample_at(x, grid)
+        out = _sample_at(x.float(), grid.nan_to_num()).to(x.dtype)
         return out + (theta.sum((1, 2)) * 0).to(x.dtype).view(-1, 1, 1, 1)

@@ -130,6 +130,10 @@ def as_array(X: Any) -> Any:
         X = column if holds_arrays else X
     if hasattr(X, "iloc") and X.ndim == 1:
         X = X.to_numpy()
+    if hasattr(X, "get_columns") and X.shape[1] == 1:  # a table of Polars, and its columns
+        X = X.to_series() if X.dtypes[0].is_nested() else X
+    if hasattr(X, "to_list") and X.dtype.is_nested():
+        X = X.to_list()
     if isinstance(X, Sequence):
         X = [_as_sample(sample, number) for number, sample in enumerate(X)]
     elif hasattr(X, "shape"):
@@ -182,8 +186,21 @@ def _check_kind(X: Any) -> None:
     if is_table and len(shape) == 2:
         for name, dtype in zip(X.columns, X.dtypes, strict=True):
             if not _is_numeric(dtype):  # a look at each of a thousand columns takes a second
-                check_numbers(np.asarray(X[name][:1]), f" in column {name!r}")
-    if shape and not issparse(X):
+                first = np.asarray(X[name][:1])
+                if first.ndim > 1 or (first.dtype == object and np.ndim(first[0]) > 0):
+                    raise ValueError(
+                        f"X must hold numbers; column {name!r} holds arrays. X[{name!r}] alone is "
+                        "taken for the samples."
+                    )
+                check_numbers(first, f" in column {name!r}")
+    is_sparse = issparse(X) or (is_table and any("Sparse" in str(dtype) for dtype in X.dtypes))
+    if is_sparse:
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. Make it dense: "
+            "X.toarray(), of a DataFrame X.sparse.to_dense(); in a pipeline OneHotEncoder("
+            "sparse_output=False) and ColumnTransformer(..., sparse_threshold=0) do."
+        )
+    if shape:
         check_numbers(np.asarray(X[:1]))
 
 

@@ -11,7 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from scipy.sparse import csr_array
+from sklearn.compose import ColumnTransformer
 from sklearn.metrics import adjusted_rand_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from skdeepclust import (
@@ -295,6 +298,32 @@ def test_constant_images_do_not_divide_by_zero():
     assert np.isfinite(embedding).all()
     np.testing.assert_allclose(embedding, embedding[[0] * 20], atol=1e-6)
     assert (fitted.transform(X + 1) != embedding).any()
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_a_column_of_arrays(table):
+    X = np.random.RandomState(0).rand(40, 6).astype(np.float32)
+    model = IMSATClustering(3, max_epochs=1, random_state=0)
+    expected = model.fit_predict(X)
+    frame = table({"id": range(40), "embedding": X.tolist()})
+    np.testing.assert_array_equal(model.fit_predict(frame["embedding"]), expected)
+    np.testing.assert_array_equal(model.fit_predict(frame[["embedding"]]), expected)
+    with pytest.raises(
+        ValueError, match=r"column 'embedding' holds arrays. X\['embedding'\] alone"
+    ):
+        model.fit(frame)
+
+
+def test_sparse_tables_say_what_to_do():
+    frame = pd.DataFrame({"a": list("abcdefghij") * 4, "b": range(40)})
+    encoded = ColumnTransformer([("a", OneHotEncoder(), ["a"])], sparse_threshold=1)
+    model = IMSATClustering(3, max_epochs=1, random_state=0)
+    with pytest.raises(TypeError, match=r"OneHotEncoder\(sparse_output=False\)"):
+        make_pipeline(encoded, model).fit(frame)
+    sparse = pd.DataFrame.sparse.from_spmatrix(csr_array(np.eye(40)))
+    with pytest.raises(TypeError, match=r"X.sparse.to_dense\(\)"):
+        model.fit(sparse)
+    model.fit(sparse.sparse.to_dense())
 
 
 def test_dates_beside_numbers_in_a_table_of_polars():

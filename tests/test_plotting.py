@@ -357,6 +357,21 @@ def test_images_leave_little_of_a_new_figure_empty(display, model, images):
     assert box.width > width - 0.5 and box.height > height - 0.5
 
 
+def test_images_are_upright_and_plain_in_any_style():
+    X = np.zeros((2, 8, 8))
+    X[:, 0] = 1  # white at the top
+    with plt.rc_context({"image.origin": "lower", "axes.grid": True, "axes.grid.axis": "both"}):
+        display = ClusterMontageDisplay.from_predictions(X, [0, 1], n_images=1)
+        ax = display.axes_[0]
+        assert not any(tick.gridline.get_visible() for tick in ax.xaxis.get_major_ticks())
+        assert not any(tick.gridline.get_visible() for tick in ax.yaxis.get_major_ticks())
+        display.figure_.canvas.draw()
+    drawn = np.asarray(display.figure_.canvas.buffer_rgba())[::-1, :, 0]  # from the bottom
+    corners = np.array([[4, 0.5], [4, 7.5]])
+    (x, top), (_, bottom) = ax.transData.transform(corners).astype(int)
+    assert drawn[top, x] == 255 and drawn[bottom, x] == 0
+
+
 def picture(drawn):
     """What is drawn, as a list of arrays."""
     if isinstance(drawn, EmbeddingDisplay):

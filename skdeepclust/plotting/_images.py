@@ -342,8 +342,14 @@ def draw_grid(
         image, top, left = grid[row, column], tops[row], lefts[column]
         if not np.isnan(image).any():
             artists[row, column] = ax.imshow(
-                image, cmap=cmap, vmin=0, vmax=1, extent=(left, left + width, top + height, top)
+                image,
+                cmap=cmap,
+                vmin=0,
+                vmax=1,
+                extent=(left, left + width, top + height, top),
+                origin="upper",  # whatever rcParams say
             )
+    ax.grid(False)  # which styles draw over images
     ax.set(
         xlim=(0, lefts[-1] + width),
         ylim=(tops[-1] + height, 0),

@@ -26,7 +26,7 @@ from skdeepclust._files import written
 from skdeepclust._inputs import as_array
 from skdeepclust.datasets._image_folder import ImageFolder, _decode, _pillow
 from skdeepclust.metrics import clustering_accuracy_score
-from skdeepclust.plotting._embedding import PALETTE
+from skdeepclust.plotting._embedding import cluster_colour
 from skdeepclust.plotting._images import (
     as_numpy,
     check_estimator,
@@ -242,7 +242,7 @@ def cluster_report(
     n_shown = max(1, min(n_images, MOST_THUMBNAILS // (2 * n_clusters)))
     shown = [extremes(np.flatnonzero(labels == k), sure, n_shown) for k in range(n_clusters)]
     title = type(estimator).__name__ if title is None else title
-    colours = [_colour(k) for k in range(n_clusters)]
+    colours = [cluster_colour(k) for k in range(n_clusters)]
     score = estimator.score(X) if hasattr(estimator, "score") else None
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -287,12 +287,6 @@ def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]]
         return None
     names = ["(in no sub-folder)", *folder.label_names]
     return folder.labels + 1, names
-
-
-def _colour(cluster: int) -> str:
-    if cluster < len(PALETTE):
-        return PALETTE[cluster]
-    return f"hsl({cluster * 137.508 % 360:.0f} 60% 45%)"  # by the golden angle, never the same
 
 
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:

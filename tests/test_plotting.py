@@ -51,7 +51,7 @@ from skdeepclust.plotting import (  # noqa: E402
     TrainingCurvesDisplay,
     _images,
 )
-from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
+from skdeepclust.plotting._embedding import PALETTE, cluster_colour  # noqa: E402
 from skdeepclust.plotting._images import to_unit_range  # noqa: E402
 
 PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
@@ -582,6 +582,9 @@ def test_labels_have_the_names_of_their_clusters():
         ([-1, 1], None, "cluster", ["outliers", "cluster 1"]),
         ([-1, 1], "ab", "cluster", ["outliers", "b"]),
         ([-1, 1], None, "class", ["-1", "1"]),
+        ([0.0, 1.0, np.nan], None, "cluster", ["cluster 0", "cluster 1", "nan"]),
+        ([0.0, 1.0, np.nan], "ab", "class", ["a", "b", "nan"]),
+        ([np.nan], None, "class", ["nan"]),
         ([0.5, np.inf], None, "cluster", ["0.5", "inf"]),
         (["bag", "coat"], None, "cluster", ["bag", "coat"]),
     ]:
@@ -779,6 +782,9 @@ def test_merge_tree_has_a_colour_for_each_cluster_of_a_cut():
     assert drawn == [PALETTE[label] for label in labels]
     links = [line.get_color() for line in display.ax_.lines[:7]]
     assert sorted(color in PALETTE for color in links) == [False] * 2 + [True] * 5
+    probabilities = np.random.default_rng(0).dirichlet(np.full(30, 0.3), size=200)
+    display = MergeTreeDisplay.from_predictions(None, probabilities, n_clusters=25)
+    assert len({label.get_color() for label in display.ax_.get_yticklabels()}) == 25
 
 
 @pytest.mark.parametrize(
@@ -1050,7 +1056,7 @@ def test_curves_refuse(st_dac):
 
 def colors_of(display):
     """The cluster of each point by its colour, as drawn."""
-    palette = {matplotlib.colors.to_rgb(color): k for k, color in enumerate(PALETTE)}
+    palette = {matplotlib.colors.to_rgb(cluster_colour(k)): k for k in range(-1, 100)}
     return np.array([palette[tuple(rgba[:3])] for rgba in display.points_.get_facecolors()])
 
 
@@ -1070,7 +1076,7 @@ def test_embedding_draws_principal_components_by_cluster(st_dac, images):
     assert_allclose(np.abs(points), np.abs(expected), atol=1e-3 * scale)
     labels = st_dac.predict(images)
     clusters, sizes = np.unique(labels, return_counts=True)
-    assert_array_equal(clusters[colors_of(display)], labels[display.indices])
+    assert_array_equal(colors_of(display), labels[display.indices])
     assert entries(display) == [f"cluster {k} ({n})" for k, n in zip(clusters, sizes, strict=True)]
     assert display.legend_.get_title().get_text() == "cluster (size)"
     shares = singular_values[:2] ** 2 / (singular_values**2).sum()
@@ -1124,7 +1130,7 @@ def test_embedding_of_many_clusters_has_colours_and_shapes():
     for n_clusters, n_columns in [(10, 1), (20, 1), (40, 2), (45, None)]:
         display = EmbeddingDisplay.from_embedding(Z, labels % n_clusters)
         drawn = labels[display.indices] % n_clusters
-        assert_array_equal(colors_of(display), drawn % 20)
+        assert_array_equal(colors_of(display), drawn)
         paths = display.points_.get_paths()
         if n_clusters == 10:
             assert len(paths) == 1
@@ -1146,6 +1152,21 @@ def test_embedding_of_many_clusters_has_colours_and_shapes():
     without = EmbeddingDisplay.from_embedding(Z, np.arange(450))
     assert without.legend_ is None
     assert without.figure_.get_figwidth() < display.figure_.get_figwidth()
+
+
+def test_a_cluster_has_the_colour_of_its_number():
+    Z = np.random.default_rng(0).normal(size=(40, 3))
+    for labels in ([-1, 0, 2, 30], [0.0, 2.0, 30.0, np.nan]):
+        labels = np.resize(labels, 40)
+        display = EmbeddingDisplay.from_embedding(Z, labels)
+        expected = np.nan_to_num(labels, nan=-1)
+        assert_array_equal(colors_of(display), expected[display.indices])
+        handles = display.legend_.legend_handles
+        shapes = {h.get_color(): h.get_marker() for h in handles}
+        assert shapes == {cluster_colour(k): m for k, m in zip([-1, 0, 2, 30], "XooD", strict=True)}
+    labels = np.resize([-7, 0, 5], 40)  # no clusters
+    display = EmbeddingDisplay.from_embedding(Z, labels)
+    assert set(colors_of(display)) == {0, 1, 2}
 
 
 def test_the_palette_can_be_told_apart():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
+from colorsys import hls_to_rgb
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from skdeepclust.plotting._images import (
     import_pyplot,
     named_clusters,
     named_labels,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
@@ -33,16 +34,27 @@ PALETTE = (
     "#3c4b1e", "#96b487", "#96d2ff", "#a55a4b", "#783c78",
 )  # fmt: skip
 MARKERS = "o^sDvP"  # the next one after each ten clusters
+GREY, OUTLIER = "#808080", "X"  # of outliers
 MAX_LEGEND = 40  # entries
+
+
+def cluster_colour(number: int) -> str:
+    """Return the colour of a cluster in all pictures, "#rrggbb"; outliers, -1, are grey."""
+    if number < len(PALETTE):
+        return GREY if number < 0 else PALETTE[number]
+    # by the golden angle, never the same
+    rgb = hls_to_rgb(number * 137.508 % 360 / 360, 0.45, 0.6)
+    return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
 
 
 class EmbeddingDisplay:
     """The first two principal components of an embedding, coloured by cluster.
 
     As in figure 5 of [1]_. The points are drawn in random order, so that no cluster hides the
-    others. Each of up to 20 clusters has a colour of its own, chosen so that colour-blind people
-    can tell them apart as far as possible; the shape of the points changes after each ten
-    clusters. Each axis has a scale of its own; the shares of variance at the axes compare them.
+    others. Each cluster has a colour of its own, by its number; those of the first 20 are chosen so
+    that colour-blind people can tell them apart as far as possible. The shape of the points changes
+    after each ten clusters, and outliers are grey crosses. Each axis has a scale of its own; the
+    shares of variance at the axes compare them.
 
     Use :meth:`from_estimator` or :meth:`from_embedding` to create one.
 
@@ -62,6 +74,9 @@ class EmbeddingDisplay:
         Name of each cluster. None: "cluster 0", "cluster 1" and so on.
     kind : str, default="cluster"
         What the clusters are, the title of the legend.
+    numbers : sequence of int, default=None
+        Number of each cluster, which gives its colour and shape; -1 is the outliers. None: 0, 1
+        and so on.
 
     Attributes
     ----------
@@ -105,6 +120,7 @@ class EmbeddingDisplay:
         indices: np.ndarray | None = None,
         cluster_names: Sequence[str] | None = None,
         kind: str = "cluster",
+        numbers: Sequence[int] | None = None,
     ) -> None:
         self.coordinates = coordinates
         self.labels = labels
@@ -113,6 +129,7 @@ class EmbeddingDisplay:
         self.indices = indices
         self.cluster_names = cluster_names
         self.kind = kind
+        self.numbers = numbers
 
     def plot(
         self,
@@ -148,6 +165,8 @@ class EmbeddingDisplay:
             raise ValueError(f"legend must be True, False or 'auto'; got {legend!r}.")
         n_points, n_clusters = len(self.coordinates), len(self.sizes)
         names = named_clusters(self.cluster_names, n_clusters)
+        numbers = range(n_clusters) if self.numbers is None else self.numbers
+        colours = np.array([cluster_colour(k) for k in numbers])
         if legend == "auto":
             makes_room = ax is None or ax.figure.get_layout_engine() is not None
             legend = makes_room and n_clusters <= MAX_LEGEND
@@ -166,8 +185,8 @@ class EmbeddingDisplay:
             **given,
         }
         if "color" not in given:
-            options.setdefault("c", np.resize(PALETTE, n_clusters)[self.labels])
-        markers = [MARKERS[k // 10 % len(MARKERS)] for k in range(n_clusters)]
+            options.setdefault("c", colours[self.labels])
+        markers = [OUTLIER if k < 0 else MARKERS[k // 10 % len(MARKERS)] for k in numbers]
         if "marker" in options:
             markers = [options["marker"]] * n_clusters
         else:
@@ -185,15 +204,17 @@ class EmbeddingDisplay:
             axis.set_ticks([])  # the scale of an embedding is arbitrary
         ax.spines[["top", "right"]].set_visible(False)
 
-        self.legend_ = self._draw_legend(names, markers) if legend else None
+        self.legend_ = self._draw_legend(names, markers, colours) if legend else None
         return self
 
-    def _draw_legend(self, names: Sequence[str], markers: Sequence[Any]) -> Any:
+    def _draw_legend(
+        self, names: Sequence[str], markers: Sequence[Any], colours: np.ndarray
+    ) -> Any:
         from matplotlib.lines import Line2D
 
         handles = [
             Line2D([], [], linestyle="", marker=marker, markersize=5, color=color)
-            for color, marker in zip(cycle(PALETTE), markers, strict=False)
+            for color, marker in zip(colours, markers, strict=True)
         ]
         entries = [f"{name} ({size:,})" for name, size in zip(names, self.sizes, strict=True)]
         return self.ax_.legend(
@@ -378,6 +399,11 @@ class EmbeddingDisplay:
         labels = check_labels(labels, len(Z), labels_name)
         clusters, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         cluster_names = named_labels(clusters, cluster_names, kind)
+        found = whole_numbers(clusters)
+        # by number, so that maps of other samples have the same colours
+        numbers = None if found is None else [-1 if k is None else k for k in found]
+        if numbers is not None and min(numbers) < -1:
+            numbers = None
         random_state = check_random_state(random_state)
         # an array, whatever sklearn.set_config(transform_output=...) asks for
         pca = PCA(2, random_state=random_state).set_output(transform="default")
@@ -392,6 +418,7 @@ class EmbeddingDisplay:
             indices=chosen,
             cluster_names=cluster_names,
             kind=kind,
+            numbers=numbers,
         )
 
 

@@ -269,21 +269,31 @@ def named_labels(
     name itself.
     """
     values = labels.tolist()
-    if not all(map(_is_whole, values)):
+    numbers = whole_numbers(labels)
+    if numbers is None:
         if cluster_names is not None:
             raise ValueError(
                 "cluster_names names the clusters 0, 1 and so on, and must be None where labels "
                 f"are names themselves; got the labels {values[:5]}."
             )
         return list(map(str, values))
-    numbers = list(map(int, values))
-    names: dict[int, str] = {}
+    known = [k for k in numbers if k is not None]
+    names: dict[int | None, str] = {None: "nan"}
     if kind == "cluster":
-        names = {k: "outliers" if k == -1 else DEFAULT_NAME.format(k) for k in numbers}
+        names |= {k: "outliers" if k == -1 else DEFAULT_NAME.format(k) for k in known}
     if cluster_names is not None:
-        n_clusters = max(len(cluster_names), 1 + max(numbers))
+        n_clusters = max(len(cluster_names), 1 + max(known))
         names |= enumerate(named_clusters(cluster_names, n_clusters))
     return [names.get(k, str(k)) for k in numbers]
+
+
+def whole_numbers(labels: np.ndarray) -> list[int | None] | None:
+    """Return labels as integers, None for NaN; None if they are anything else."""
+    values = labels.tolist()
+    known = [value for value in values if value == value]
+    if not known or not all(map(_is_whole, known)):
+        return None
+    return [int(value) if value == value else None for value in values]
 
 
 def _is_whole(value: Any) -> bool:

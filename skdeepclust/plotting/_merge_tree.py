@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import dendrogram
 
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.hierarchy import cut_tree, merge_tree
-from skdeepclust.plotting._embedding import PALETTE
+from skdeepclust.plotting._embedding import cluster_colour
 from skdeepclust.plotting._images import (
     EstimatorImages,
     as_numpy,
@@ -309,7 +309,7 @@ class MergeTreeDisplay:
         if n_clusters is None:
             return [GREY] * (2 * n_leaves - 1)
         labels = cut_tree(self.tree, n_clusters)
-        colours = [PALETTE[label % len(PALETTE)] for label in labels]
+        colours = [cluster_colour(label) for label in labels]
         for step, one in enumerate(self.tree[:, 0].astype(int)):
             colours.append(colours[one] if step < n_leaves - n_clusters else GREY)
         return colours

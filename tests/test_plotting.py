@@ -787,6 +787,19 @@ def test_merge_tree_has_a_colour_for_each_cluster_of_a_cut():
     assert len({label.get_color() for label in display.ax_.get_yticklabels()}) == 25
 
 
+def test_greys_and_dark_colours_are_seen_on_a_dark_ground():
+    probabilities = np.random.default_rng(0).dirichlet(np.full(12, 0.3), size=200)
+    with plt.style.context("dark_background"):
+        display = MergeTreeDisplay.from_predictions(None, probabilities, n_clusters=10)
+        history = rows(("warm start", 2), ("dac", 2), train_loss=range(4))
+        name = TrainingCurvesDisplay.from_histories({"": history}).axes_[0].texts[0]
+    drawn = [line.get_color() for line in display.ax_.lines]
+    drawn += [label.get_color() for label in display.ax_.get_yticklabels()]
+    for color in [*drawn, name.get_color()]:
+        rgb, alpha = matplotlib.colors.to_rgb(color), matplotlib.colors.to_rgba(color)[3]
+        assert alpha * np.dot(rgb, (0.2, 0.7, 0.1)) > 0.15
+
+
 @pytest.mark.parametrize(
     ("probabilities", "options", "message"),
     [
@@ -1004,17 +1017,56 @@ def test_curves_mark_phases():
     assert_array_equal(display.lines_[0, 0].get_ydata(), [5, 4, nan, 3, 2])
 
 
-def test_curves_of_more_histories_than_colours():
+@pytest.mark.parametrize(("style", "n_colors"), [("default", 10), ("ggplot", 7)])
+def test_curves_of_more_histories_than_colours(style, n_colors):
     histories = {str(i): rows(("dac", 2), train_loss=[2, 1]) for i in range(12)}
-    lines = TrainingCurvesDisplay.from_histories(histories).lines_[0]
+    with plt.style.context(style):
+        lines = TrainingCurvesDisplay.from_histories(histories).lines_[0]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 12
-    assert {line.get_linestyle() for line in lines[:10]} == {"-"}
+    assert {line.get_linestyle() for line in lines[:n_colors]} == {"-"}
 
 
-def test_curves_turn_the_names_of_many_phases():
-    history = rows(*[(f"phase {i}", 1) for i in range(6)], train_loss=range(6))
+def test_the_legend_of_many_curves_is_beside_them():
+    histories = {f"run {i}": rows(("dac", 2), train_loss=[2, 1]) for i in range(14)}
+    display = TrainingCurvesDisplay.from_histories(histories)
+    display.figure_.canvas.draw()
+    ax, figure = display.axes_[0], display.figure_
+    box = ax.get_legend().get_window_extent()
+    assert box.x0 >= ax.get_window_extent().x1 and box.x1 <= figure.bbox.x1
+    assert box.height <= figure.bbox.height and ax.get_window_extent().width > 350
+    display = TrainingCurvesDisplay.from_histories(histories, ax=plt.subplots()[1])
+    assert display.axes_[0].get_legend()._ncols > 1
+
+
+def test_curves_have_a_label_of_the_caller():
+    history = rows(("dac", 2), train_loss=[2, 1])
+    display = TrainingCurvesDisplay.from_histories({"": history}, line_kw={"label": "mine"})
+    assert display.lines_[0, 0].get_label() == "mine"
+    assert [t.get_text() for t in display.axes_[0].get_legend().get_texts()] == ["mine"]
+
+
+@pytest.mark.parametrize("n_epochs", [[1] * 12, [50, 1, 1, 1], [1, 1, 1, 50]])
+def test_curves_turn_the_names_of_narrow_phases(n_epochs):
+    phases = [(f"phase {i}", n) for i, n in enumerate(n_epochs)]
+    history = rows(*phases, train_loss=range(sum(n_epochs)))
     display = TrainingCurvesDisplay.from_histories({"": history})
-    assert {text.get_rotation() for text in display.axes_[0].texts} == {40}
+    display.figure_.canvas.draw()
+    names = display.axes_[0].texts
+    assert [text.get_text() for text in names] == [name for name, _ in phases]
+    assert {text.get_rotation() for text in names} == {40}
+    lefts = np.array([text.get_window_extent().x0 for text in names])
+    assert np.diff(lefts).min() > 15  # so that lines of text are apart
+    wide = rows(*[(f"phase {i}", 9) for i in range(5)], train_loss=range(45))
+    names = TrainingCurvesDisplay.from_histories({"": wide}).axes_[0].texts
+    assert {text.get_rotation() for text in names} == {0}
+
+
+def test_names_of_very_many_phases_leave_the_curves_their_room():
+    history = rows(*[(f"phase {i}", 1) for i in range(200)], train_loss=range(200))
+    display = TrainingCurvesDisplay.from_histories({"": history})
+    display.figure_.canvas.draw()
+    assert len(display.axes_[0].texts) < 50
+    assert display.axes_[0].get_window_extent().width > 350
 
 
 def test_curves_do_not_mark_phases_that_differ():
@@ -1043,6 +1095,8 @@ def test_curves_refuse(st_dac):
         )
     with pytest.raises(ValueError, match=r"columns must .*'train_loss_best'"):  # not a number
         TrainingCurvesDisplay.from_estimator(st_dac, columns=["train_loss_best"])
+    with pytest.raises(ValueError, match="columns must name one column or more; got none"):
+        TrainingCurvesDisplay.from_estimator(st_dac, columns=[])
     with pytest.raises(ValueError, match="histories must hold one"):
         TrainingCurvesDisplay.from_histories({})
     with pytest.raises(ValueError, match=r"ax must be one Axes .*\['train_loss', 'dur'\]; got 1"):
@@ -1218,6 +1272,83 @@ def test_other_names_of_options_are_taken(st_dac):
     assert points.get_linewidths() == [3] and len(points.get_facecolors()) == 30
     curves = TrainingCurvesDisplay.from_estimator(st_dac, line_kw={"lw": 4, "c": "red"})
     assert curves.lines_[0][0].get_linewidth() == 4
+
+
+def handle_colors(display):
+    handles = display.legend_.legend_handles
+    return [[h.get_markerfacecolor(), h.get_markeredgecolor()] for h in handles]
+
+
+def test_the_legend_has_the_colours_of_the_points():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+
+    def draw(**options):
+        return EmbeddingDisplay.from_embedding(Z, labels, scatter_kw=options)
+
+    own = PALETTE[:3]
+    assert handle_colors(draw()) == [[color, color] for color in own]
+    for options in ({"color": "red"}, {"c": "red"}, {"facecolor": "red"}):
+        display = draw(**options)
+        assert handle_colors(display) == [["red", "red"]] * 3
+        assert_allclose(display.points_.get_facecolors()[:, :3], [[1, 0, 0]])
+    display = draw(edgecolor="red")
+    assert handle_colors(display) == [[color, "red"] for color in own]
+    assert display.points_.get_linewidths() > 0 and set(colors_of(display)) == {0, 1, 2}
+    display = draw(facecolor="none")
+    assert handle_colors(display) == [["none", color] for color in own]
+    assert len(display.points_.get_facecolors()) == 0
+    edges = [matplotlib.colors.to_hex(edge) for edge in display.points_.get_edgecolors()]
+    assert edges == [own[label] for label in labels[display.indices]]
+    display = draw(cmap="viridis")
+    expected = plt.get_cmap("viridis")([0.0, 0.5, 1.0])
+    assert_allclose([face for face, _ in handle_colors(display)], expected)
+    display.figure_.canvas.draw()
+    assert_allclose(display.points_.get_facecolors()[:, :3], expected[labels[display.indices], :3])
+
+
+def test_options_of_each_point_are_in_the_order_of_the_samples():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    for n_samples in (None, 20):
+        options = {"c": pd.Series(range(30), range(1, 31)), "s": list(range(1, 31))}
+        display = EmbeddingDisplay.from_embedding(
+            Z, labels, n_samples=n_samples, scatter_kw=options
+        )
+        assert_array_equal(display.points_.get_array(), display.indices)
+        assert_array_equal(display.points_.get_sizes(), display.indices + 1)
+        assert display.legend_ is None
+
+
+def test_dark_points_have_an_outline_on_a_dark_ground():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.resize([0, 7], 30)
+    display = EmbeddingDisplay.from_embedding(Z, labels)
+    assert_array_equal(display.points_.get_linewidths(), 0)
+    with plt.style.context("dark_background"):
+        display = EmbeddingDisplay.from_embedding(Z, labels)
+    outlined = labels[display.indices] == 7
+    assert_array_equal(display.points_.get_linewidths(), np.where(outlined, 0.6, 0))
+    assert_array_equal(display.points_.get_edgecolors()[outlined, :3], 1)
+    assert [edge for _, edge in handle_colors(display)] == [PALETTE[0], "#ffffff"]
+
+
+def test_long_names_leave_the_map_its_room():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+    names = ["a name of twenty-nine letters", "of the second cluster " * 4]
+    display = EmbeddingDisplay.from_embedding(Z, labels, cluster_names=names)
+    assert entries(display) == [f"{names[0]} (15)", f"{names[1][:29]}… (15)"]
+    display.figure_.canvas.draw()
+    assert display.ax_.get_window_extent().width > 350
+
+
+def test_a_figure_that_could_not_be_drawn_is_closed(st_dac, images):
+    X, labels = images.reshape(len(images), -1), np.arange(len(images)) % 3
+    for display, *arguments, options in [
+        (EmbeddingDisplay.from_embedding, X, labels, {"scatter_kw": {"s": "large"}}),
+        (TrainingCurvesDisplay.from_estimator, st_dac, {"line_kw": {"length": 3}}),
+        (ClusterMontageDisplay.from_estimator, st_dac, images, {"cmap": "none such"}),
+    ]:
+        with pytest.raises((ValueError, AttributeError)):
+            display(*arguments, **options)
+        assert not plt.get_fignums()
 
 
 def test_missing_names_are_drawn():

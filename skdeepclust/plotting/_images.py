@@ -310,6 +310,46 @@ def cluster_labels(cluster_names: Sequence[str] | None, sizes: np.ndarray, of: s
 
 
 @contextmanager
+def new_figure(caller: object, **options: Any) -> Iterator[Any]:
+    """Give a new figure, which is closed if drawing fails."""
+    pyplot = import_pyplot(caller)
+    figure = pyplot.figure(**options)
+    try:
+        yield figure
+    except BaseException:
+        pyplot.close(figure)
+        raise
+
+
+def muted(share: float) -> tuple[float, float, float, float]:
+    """Return the colour of text, whatever the style, of which the ground leaves a share."""
+    from matplotlib import rcParams
+    from matplotlib.colors import to_rgba
+
+    return to_rgba(rcParams["text.color"], share)
+
+
+def is_lost(colour: str, ax: Axes) -> bool:
+    """Return whether a colour can hardly be seen on the dark ground of `ax`."""
+    from matplotlib.colors import to_rgb
+
+    grounds = [part.patch.get_facecolor() for part in (ax, ax.figure)]
+    ground = next((rgba[:3] for rgba in grounds if rgba[3] > 0.5), (1, 1, 1))
+    # the contrast of WCAG, with a gamma of 2
+    light, behind = (
+        np.dot(np.square(rgb), (0.2126, 0.7152, 0.0722)) + 0.05 for rgb in (to_rgb(colour), ground)
+    )
+    return bool(behind < 0.25 and light < 2.5 * behind)
+
+
+def lightened(colour: str, ax: Axes) -> str:
+    """Return a colour, half of it white if it could hardly be seen on the ground of `ax`."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    return to_hex((1 + np.array(to_rgb(colour))) / 2) if is_lost(colour, ax) else colour
+
+
+@contextmanager
 def panels(
     figure: Any, caller: object, width: float, height: float, **layout: int
 ) -> Iterator[np.ndarray]:
@@ -318,12 +358,12 @@ def panels(
     A new figure has about the given size in inches; at the end, what labels and images of a
     fixed aspect left empty is cut off.
     """
-    is_new = figure is None
-    if is_new:
-        figure = import_pyplot(caller).figure(figsize=(width, height), layout="compressed")
+    if figure is not None:
+        yield figure.subplots(**layout, squeeze=False).ravel()
+        return
+    with new_figure(caller, figsize=(width, height), layout="compressed") as figure:
         figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
-    yield figure.subplots(**layout, squeeze=False).ravel()
-    if is_new:
+        yield figure.subplots(**layout, squeeze=False).ravel()
         figure.draw_without_rendering()
         content = figure.get_tightbbox()
         figure.set_size_inches(content.width + 0.1, content.height + 0.1)

@@ -211,7 +211,7 @@ class EmbeddingDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         n_points, n_clusters = len(self.coordinates), len(self.sizes)
         numbers = np.arange(n_clusters) if self.numbers is None else np.array(self.numbers)
-        colours: Any = np.array([cluster_colour(k) for k in numbers])
+        colours: Any = np.array([cluster_colour(int(k)) for k in numbers])
         options: dict[str, Any] = {
             "s": np.clip(300 / np.sqrt(n_points), 4, 25),
             "alpha": np.clip(30 / np.sqrt(n_points), 0.4, 0.8),

@@ -333,7 +333,7 @@ def is_lost(colour: str, ax: Axes) -> bool:
     """Return whether a colour can hardly be seen on the dark ground of `ax`."""
     from matplotlib.colors import to_rgb
 
-    grounds = [part.patch.get_facecolor() for part in (ax, ax.figure)]
+    grounds: list[Any] = [part.patch.get_facecolor() for part in (ax, ax.figure)]
     ground = next((rgba[:3] for rgba in grounds if rgba[3] > 0.5), (1, 1, 1))
     # the contrast of WCAG, with a gamma of 2
     light, behind = (
@@ -346,7 +346,9 @@ def lightened(colour: str, ax: Axes) -> str:
     """Return a colour, half of it white if it could hardly be seen on the ground of `ax`."""
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex((1 + np.array(to_rgb(colour))) / 2) if is_lost(colour, ax) else colour
+    red, green, blue = to_rgb(colour)
+    mixed = (1 + red) / 2, (1 + green) / 2, (1 + blue) / 2
+    return to_hex(mixed) if is_lost(colour, ax) else colour
 
 
 @contextmanager

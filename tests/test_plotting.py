@@ -50,6 +50,7 @@ from skdeepclust.plotting import (  # noqa: E402
     SpatialTransformerDisplay,
     TrainingCurvesDisplay,
     _images,
+    _statistics,
 )
 from skdeepclust.plotting._embedding import PALETTE, cluster_colour  # noqa: E402
 from skdeepclust.plotting._images import to_unit_range  # noqa: E402
@@ -905,6 +906,42 @@ def test_statistics_equal_those_of_each_group(shape):
     assert row_labels(display.axes_[2]) == ["original", "transformed"]
     assert column_labels(display.axes_[0]) == ["bag", "coat", "shirt"]
     assert column_labels(display.axes_[1]) == []
+
+
+@pytest.mark.parametrize("offset", [0, 1e9])
+def test_statistics_are_those_of_all_parts(offset, st_dac, images, monkeypatch):
+    labels = np.arange(len(images)) // 50
+    X = images / 16 + offset
+    whole = ClusterStatisticsDisplay.from_arrays(X, X[:, ::-1], labels).statistics
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(images)[:, None])
+    drawn = [
+        ClusterStatisticsDisplay.from_estimator(st_dac, given, labels).statistics
+        for given in (images, dataset)
+    ]
+    monkeypatch.setattr(_statistics, "PART", 64 * 7)
+    parts = ClusterStatisticsDisplay.from_arrays(X, X[:, ::-1], labels).statistics
+    for name, function in [("mean", np.mean), ("std", np.std), ("variance", np.var)]:
+        expected = [function(X[labels == k] - offset, axis=0) for k in range(3)]
+        for found in (whole, parts):
+            got = found[name][0] - (offset if name == "mean" else 0)
+            assert_allclose(got, expected, atol=1e-6)
+    read = []
+    check = _images.check_images
+    monkeypatch.setattr(
+        _images, "check_images", lambda X, name: read.append(len(X)) or check(X, name)
+    )
+    again = ClusterStatisticsDisplay.from_estimator(st_dac, dataset, labels).statistics
+    assert max(read) == 7 and sum(read) == 2 * len(images)
+    for name in again:
+        for other in drawn:
+            assert_allclose(again[name], other[name], atol=1e-4)
+
+
+def test_statistics_of_samples_without_a_label():
+    X = np.random.default_rng(0).random((6, 8, 8))
+    display = ClusterStatisticsDisplay.from_arrays(X, X, [0, 1, np.nan, 0, 1, np.nan])
+    assert display.cluster_names == ["cluster 0", "cluster 1", "nan"]
+    assert_allclose(display.statistics["mean"][0, 2], X[[2, 5]].mean(0))
 
 
 def test_statistics_share_a_scale_between_original_and_transformed():

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset, Subset
 
 from skdeepclust._inputs import check_X
 from skdeepclust.base import BaseDeepEstimator
@@ -182,6 +183,13 @@ class EstimatorImages:
 def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
     """Return all of `X`, in any layout that `estimator` takes, as `check_images` does."""
     return EstimatorImages(estimator, X, name)[:]
+
+
+def part_of(X: Any, rows: slice) -> Any:
+    """Return rows of `X`, in the layout that it has."""
+    if isinstance(X, Dataset):
+        return Subset(X, range(len(X))[rows])  # type: ignore[arg-type]  # a Dataset has a length
+    return X[rows]
 
 
 def transformed_images(estimator: Any, X: Any) -> np.ndarray:

@@ -373,6 +373,26 @@ def test_images_are_upright_and_plain_in_any_style():
     assert drawn[top, x] == 255 and drawn[bottom, x] == 0
 
 
+@pytest.mark.parametrize("shape", [(8, 64), (64, 64)])
+def test_labels_of_rows_are_apart_and_leave_the_images_their_room(shape):
+    X, labels = np.random.default_rng(0).random((60, *shape)), np.arange(60) % 6
+    names = [f"the quite long name of cluster number {k}" for k in range(6)]
+    probabilities = one_hot(labels, 6, np.full(60, 0.9))
+    for drawn in [
+        ClusterMontageDisplay.from_predictions(X, labels, cluster_names=names),
+        MergeTreeDisplay.from_predictions(X, probabilities, cluster_names=names),
+        ClusterSamplesDisplay(X[:, None][:6].repeat(5, 1), cluster_names=names).plot(),
+        ClusterStatisticsDisplay.from_arrays(X, X, labels),
+    ]:
+        drawn.figure_.canvas.draw()
+        ax = next(filter(None, drawn.images_.flat)).axes
+        boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+        bottoms, tops = np.array([(box.y0, box.y1) for box in boxes]).T
+        assert (tops[1:] < bottoms[:-1]).all(), type(drawn)
+        image = next(filter(None, drawn.images_.flat)).get_window_extent()
+        assert 0.4 < image.width / drawn.figure_.dpi < 0.8, type(drawn)
+
+
 def picture(drawn):
     """What is drawn, as a list of arrays."""
     if isinstance(drawn, EmbeddingDisplay):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
 GAP = 0.25  # between two groups of images
+LINE, TWO_LINES = 0.15, 0.3  # inches of a row's label
 DEFAULT_NAME = "cluster {}"
 OWNERS = {  # of what a display may need of an estimator
     "history_": "as fitted deep clusterers have",
@@ -359,6 +360,12 @@ def lightened(colour: str, ax: Axes) -> str:
     return to_hex(mixed) if is_lost(colour, ax) else colour
 
 
+def label_width(labels: Sequence[str]) -> float:
+    """Return about how many inches labels of rows take, in the size that `draw_grid` gives them."""
+    lines = [line for label in labels for line in label.split("\n")]
+    return max(1, 0.3 + 0.065 * max(map(len, lines), default=0))
+
+
 @contextmanager
 def panels(
     figure: Any, caller: object, width: float, height: float, **layout: int
@@ -387,14 +394,16 @@ def draw_grid(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     breaks: Sequence[int] = (),
+    row_height: float = 0,
 ) -> np.ndarray:
     """Draw images of shape (n_rows, n_columns, height, width[, 3]) in [0, 1]; skip NaN.
 
-    There is a gap before the columns in `breaks`.
+    There is a gap before the columns in `breaks`. Rows of wide images are apart, for labels to have
+    their room: they begin at least `row_height` widths of an image after each other.
     """
     n_rows, n_columns, height, width = grid.shape[:4]
     separator = SEPARATOR * max(height, width)
-    tops = np.arange(n_rows) * (height + separator)
+    tops = np.arange(n_rows) * max(height + separator, row_height * width)
     n_gaps = np.searchsorted(breaks, range(n_columns), side="right")
     lefts = np.arange(n_columns) * (width + separator) + n_gaps * GAP * max(height, width)
     artists = np.full((n_rows, n_columns), None)

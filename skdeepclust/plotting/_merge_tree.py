@@ -12,6 +12,7 @@ from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.hierarchy import cut_tree, merge_tree
 from skdeepclust.plotting._embedding import cluster_colour
 from skdeepclust.plotting._images import (
+    TWO_LINES,
     EstimatorImages,
     as_numpy,
     check_estimator,
@@ -19,6 +20,7 @@ from skdeepclust.plotting._images import (
     cluster_labels,
     draw_grid,
     import_pyplot,
+    label_width,
     lightened,
     most_and_least,
     muted,
@@ -29,6 +31,7 @@ from skdeepclust.plotting._images import (
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
+TILE = 0.5  # inches that an image is wide
 WIDTH = 7  # of the tree beside images, in heights of these
 
 
@@ -131,7 +134,7 @@ class MergeTreeDisplay:
         self.leaves_ = np.array(drawn["leaves"])
         of = "sample" if self.images is None else "image"
         labels = np.array(cluster_labels(self.cluster_names, self.sizes, of))[self.leaves_]
-        with panels(figure, self, *self._size(), ncols=1) as (outer,):
+        with panels(figure, self, *self._size(labels), ncols=1) as (outer,):
             colours = [lightened(colour, outer) for colour in colours]
             if self.images is None:
                 self.images_, ax, margin = None, outer, 5.0
@@ -139,7 +142,9 @@ class MergeTreeDisplay:
                 ax.tick_params(axis="y", length=0)
             else:
                 grid = to_unit_range(self.images[self.leaves_])
-                self.images_ = draw_grid(outer, grid, cmap=cmap, row_labels=labels)
+                self.images_ = draw_grid(
+                    outer, grid, cmap=cmap, row_labels=labels, row_height=TWO_LINES / TILE
+                )
                 # leaves are at 5, 15, 25, ...: at the middle of their images
                 middle, second = outer.get_yticks()[:2]
                 margin = 10 * middle / (second - middle)
@@ -297,14 +302,13 @@ class MergeTreeDisplay:
             shown[indices < 0] = np.nan
         return cls(tree, sizes, shown, cluster_names=cluster_names)
 
-    def _size(self) -> tuple[float, float]:
+    def _size(self, labels: Sequence[str]) -> tuple[float, float]:
         """Return the inches of a new figure."""
         if self.images is None:
-            return 5.5, 0.35 * len(self.sizes) + 0.8
+            return 4.5 + label_width(labels), 0.35 * len(self.sizes) + 0.8
         n_clusters, n_columns, height, width = self.images.shape[:4]
-        tile = 0.5
-        rows = tile * height / width
-        return tile * n_columns + rows * WIDTH + 1, rows * n_clusters + 0.8
+        row = max(TILE * height / width, TWO_LINES)
+        return TILE * n_columns + row * WIDTH + label_width(labels), row * n_clusters + 0.8
 
     def _colours(self, n_clusters: int | None) -> list[str]:
         """Return the colour of each cluster, also of those that merges make."""

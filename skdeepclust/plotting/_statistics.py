@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
-    LINE,
+    TWO_LINES,
     EstimatorImages,
     check_estimator,
     check_images,
@@ -105,7 +105,7 @@ class ClusterStatisticsDisplay:
         n_statistics = len(self.statistics)
         _, n_clusters, height, width = next(iter(self.statistics.values())).shape[:4]
         tile = 0.65
-        row = max(tile * height / width, LINE)
+        row = max(tile * height / width, TWO_LINES)
         size = tile * n_clusters + 1, row * 2 * n_statistics + 0.6
         names = named_clusters(self.cluster_names, n_clusters)
         titles = [textwrap.fill(name, 11, break_on_hyphens=False) for name in names]
@@ -119,7 +119,7 @@ class ClusterStatisticsDisplay:
                         cmap=cmap,
                         row_labels=["original", "transformed"],
                         column_labels=() if artists else titles,
-                        row_height=LINE / tile,
+                        row_height=TWO_LINES / tile,
                     )
                 )
                 ax.set_ylabel(name, fontsize=9)

@@ -24,9 +24,10 @@ from sklearn.utils import check_scalar
 
 from skdeepclust._files import written
 from skdeepclust._inputs import as_array
+from skdeepclust._warnings import warn
 from skdeepclust.datasets._image_folder import ImageFolder, _decode, _pillow
 from skdeepclust.metrics import clustering_accuracy_score
-from skdeepclust.plotting._embedding import PALETTE
+from skdeepclust.plotting._embedding import cluster_colour
 from skdeepclust.plotting._images import (
     as_numpy,
     check_estimator,
@@ -51,9 +52,10 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 1180px; margin: 0 auto;
 h1 { font-size: 1.5em } h2 { font-size: 1.2em; margin: 1.6em 0 .4em }
 h3 { font-size: 1em; margin: 1.2em 0 .3em } p.note, figcaption { color: #555; margin: .2em 0 }
 table { border-collapse: collapse } td, th { padding: .15em .6em; text-align: right }
-th { font-weight: 600; border-bottom: 1px solid #999; vertical-align: bottom }
-td:first-child, th:first-child, td:has(.bar, code) { text-align: left }
-tr:hover td { background: #f2f2f2 }
+th[scope=col] { font-weight: 600; border-bottom: 1px solid #999; vertical-align: bottom }
+th[scope=row] { font-weight: inherit }
+th:first-child, td:has(.bar, code) { text-align: left }
+tr:hover :is(td, th) { background: #f2f2f2 }
 .scroll { overflow-x: auto } .bar { display: inline-block; height: .7em; background: #888 }
 .dot { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em }
 .sheet { display: flex; flex-wrap: wrap; gap: 2px; margin: .2em 0 .6em }
@@ -121,7 +123,7 @@ canvas.addEventListener("wheel", event => {
   draw();
 }, {passive: false});
 canvas.addEventListener("pointerdown", event => {
-  drag = place(event); canvas.setPointerCapture(event.pointerId);
+  show(event); drag = place(event); canvas.setPointerCapture(event.pointerId);
 });
 canvas.addEventListener("pointermove", event => {
   if (!drag) return show(event);
@@ -171,7 +173,8 @@ def cluster_report(
     X : array-like, Tensor or Dataset
         The samples, in any layout that the estimator takes.
     y : array-like of shape (n_samples,), default=None
-        Class of each sample: numbers or names. None: where `X` or `images` is an
+        Class of each sample: numbers or names; samples without one have -1, NaN or None, and count
+        in no score. None: where `X` or `images` is an
         :class:`~skdeepclust.datasets.ImageFolder`, the sub-folders.
     paths : sequence of str, default=None
         Name of each sample. None: those of the ImageFolder's files, or the samples' numbers.
@@ -179,7 +182,8 @@ def cluster_report(
         Image of each sample, (height, width) or (channels, height, width), where `X` holds
         features: an array, a Tensor or an ImageFolder. None: `X`, if it is an array of shape
         (n_samples, height, width) or (n_samples, channels, height, width), or if the estimator (and
-        not a step of a pipeline) was fitted on images; or else the files that `paths` names.
+        not a step of a pipeline) was fitted on images; or else the files that `paths` names. Where
+        one of these is missing or can't be read, a tile is grey, and a `UserWarning` says so.
     n_images : int, default=24
         How many of the most sure images of a cluster, and how many of the least sure.
     cluster_names : sequence of str, default=None
@@ -242,7 +246,7 @@ def cluster_report(
     n_shown = max(1, min(n_images, MOST_THUMBNAILS // (2 * n_clusters)))
     shown = [extremes(np.flatnonzero(labels == k), sure, n_shown) for k in range(n_clusters)]
     title = type(estimator).__name__ if title is None else title
-    colours = [_colour(k) for k in range(n_clusters)]
+    colours = [cluster_colour(k) for k in range(n_clusters)]
     score = estimator.score(X) if hasattr(estimator, "score") else None
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -268,7 +272,7 @@ def cluster_report(
         + "\n</body></html>\n"
     )
     out = Path(out).expanduser()
-    path = out if out.suffix == ".html" else out / "index.html"
+    path = out if out.suffix.lower() == ".html" else out / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     with written(path) as partial:
         partial.write_bytes(page.encode("utf-8", "replace"))  # names of files may be no text
@@ -276,29 +280,46 @@ def cluster_report(
 
 
 def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]] | None:
-    """Return each sample's class as a number, and the classes' names; None if none is known."""
+    """Return each sample's class as a number, and the classes' names; None if none is known.
+
+    Samples without a class have the number 0, if there are any.
+    """
     if y is not None:
         y = np.asarray(as_numpy(y))
         if y.ndim != 1:
             raise ValueError(f"y must have one class for each sample; got shape {y.shape}.")
-        found, numbers = np.unique(sortable(y), return_inverse=True)
-        return numbers, named_labels(found, None, "class")
+        known = ~_missing(y)
+        found, inverse = np.unique(sortable(y[known]), return_inverse=True)
+        numbers = np.zeros(len(y), dtype=int)
+        numbers[known] = inverse + 1
+        return numbers, ["(no class)", *named_labels(found, None, "class")]
     if folder is None or folder.labels is None or folder.label_names is None:
         return None
     names = ["(in no sub-folder)", *folder.label_names]
     return folder.labels + 1, names
 
 
-def _colour(cluster: int) -> str:
-    if cluster < len(PALETTE):
-        return PALETTE[cluster]
-    return f"hsl({cluster * 137.508 % 360:.0f} 60% 45%)"  # by the golden angle, never the same
+def _missing(y: np.ndarray) -> np.ndarray:
+    """Return which samples have no class: None, NaN, or -1 unless the classes are -1 and 1."""
+
+    def is_none(value: Any) -> bool:
+        try:
+            return bool(value is None or value != value)
+        except TypeError:  # pandas.NA, which is neither
+            return True
+
+    is_missing = np.array([is_none(value) for value in y.tolist()], dtype=bool)
+    if y.dtype.kind in "if" and set(np.unique(y[~is_missing])) != {-1, 1}:
+        is_missing |= y == -1
+    return is_missing
 
 
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already."""
-    lines = ["".join(f"<th>{cell}</th>" for cell in header)]
-    lines += ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
+    """Return a table of what cells hold, HTML already, or of cells; the first names its row."""
+    lines = ["".join(f'<th scope="col">{cell}</th>' for cell in header)]
+    for first, *rest in rows:
+        cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in rest)
+        lines.append(f'<th scope="row">{first}</th>{cells}')
     return f'<div class="scroll"><table><tr>{"</tr><tr>".join(lines)}</tr></table></div>'
 
 
@@ -327,9 +348,13 @@ def _overview(
             ]
             if classes is not None:
                 numbers, names = classes
-                best = np.bincount(numbers[members], minlength=len(names))
-                share = f"{best.max() / size:.0%}" if size else ""
-                row += [escape(names[best.argmax()]) if size else "", share]
+                counts = np.bincount(numbers[members], minlength=len(names))[1:]
+                n_known = counts.sum()
+                row += (
+                    [escape(names[1 + counts.argmax()]), f"{counts.max() / n_known:.0%}"]
+                    if n_known
+                    else ["", ""]
+                )
             yield row
 
     return "<h2>Clusters</h2>" + _table(header, rows())
@@ -350,20 +375,31 @@ def _confusion(
         for k in largest:
             shares = table[k] / counts[k]
             cells = [
-                f'<span style="opacity:{0.35 + 0.65 * share:.2f}">{count:,}</span>' if count else ""
+                f'<td style="background:rgba(0,114,178,{0.5 * share:.2f})">{count:,}</td>'
+                if count
+                else ""
                 for count, share in zip(table[k], shares, strict=True)
             ]
             yield [escape(names[k]), *cells, f"{counts[k]:,}"]
 
     left_out = len(found) - len(largest)
     note = f"The {left_out} smallest classes are left out. " if left_out else ""
-    accuracy = clustering_accuracy_score(numbers, labels)
-    nmi, ari = normalized_mutual_info_score(numbers, labels), adjusted_rand_score(numbers, labels)
+    if counts[0]:
+        without = "1 sample has" if counts[0] == 1 else f"{counts[0]:,} samples have"
+        note += f"{without} no class, and no part in what follows or in the shares above. "
+    known = numbers > 0
+    if known.any():
+        pair = numbers[known], labels[known]
+        note += (
+            "Accuracy with the best match of clusters to classes "
+            f"{clustering_accuracy_score(*pair):.3f}, normalised mutual information "
+            f"{normalized_mutual_info_score(*pair):.3f}, adjusted Rand index "
+            f"{adjusted_rand_score(*pair):.3f}. "
+        )
     return (
         "<h2>Classes and clusters</h2>"
         + _table(["class", *map(escape, cluster_names), "all"], rows())
-        + f'<p class="note">{note}Accuracy with the best match of clusters to classes '
-        f"{accuracy:.3f}, normalised mutual information {nmi:.3f}, adjusted Rand index {ari:.3f}. "
+        + f'<p class="note">{note}'
         "The classes had no part in the clustering.</p>"
     )
 
@@ -377,15 +413,16 @@ def _map(
     colours: list[str],
 ) -> str:
     """Return the map of the samples: a canvas, its data, and the script that draws it."""
-    Z = np.asarray(embedding, dtype=np.float64)
-    n_points = min(len(Z), MOST_POINTS)
-    points = np.unique(np.linspace(0, len(Z) - 1, n_points).astype(int))
+    Z = np.asarray(embedding)
+    n_samples = len(Z)
+    points = np.unique(np.linspace(0, n_samples - 1, min(n_samples, MOST_POINTS)).astype(int))
+    Z = Z[points].astype(np.float64)
     # both axes at the same scale
     xy = np.zeros((len(points), 2))
-    n_components = min(2, *Z[points].shape)
-    found = (
-        PCA(n_components, random_state=0).set_output(transform="default").fit_transform(Z[points])
-    )
+    n_components = min(2, *Z.shape)
+    pca = PCA(n_components, random_state=0).set_output(transform="default")
+    with np.errstate(invalid="ignore"):  # an embedding in which all samples are the same
+        found = pca.fit_transform(Z)
     xy[:, :n_components] = found - found.min(0)
     xy *= COORDINATES / max(xy.max(), 1e-12)
     xy += (COORDINATES - xy.max(0)) / 2
@@ -406,13 +443,14 @@ def _map(
         f'<span class="dot" style="background:{colour}"></span>{escape(name)}</label>'
         for k, (name, colour) in enumerate(zip(cluster_names, colours, strict=True))
     )
-    some = f"{len(points):,} of the samples" if len(points) < len(Z) else "All samples"
+    some = f"{len(points):,} of the samples" if len(points) < n_samples else "All samples"
     # in a script element, only what looks like its end would end it
     text = json.dumps(data).replace("<", "\\u003c")
     return (
         f'<h2>Map</h2><p class="note">{some}, by the first two principal components of the '
         "embedding. Wheel: zoom; drag: move; double click: all.</p>"
-        f'<canvas></canvas><p id="about"></p><p id="legend">{legend}</p>'
+        f'<canvas role="img" aria-label="Map of the samples, coloured by cluster"></canvas>'
+        f'<p id="about" aria-live="polite"></p><p id="legend">{legend}</p>'
         f'<script type="application/json" id="data">{text}</script><script>{SCRIPT}</script>'
     )
 
@@ -433,7 +471,7 @@ def _check_image(shape: tuple[int, ...]) -> None:
 
 def _image_source(
     estimator: Any, X: Any, images: Any, folder: ImageFolder | None, paths: Sequence[str] | None
-) -> tuple[Callable[[int], np.ndarray], bool] | None:
+) -> tuple[Callable[[int], Any], bool] | None:
     """Return what gives a sample's image, and whether its values are known to be 0 to 255."""
     if images is not None:
         return lambda i: np.asarray(as_numpy(images[i])), images is folder
@@ -448,9 +486,19 @@ def _image_source(
             return lambda i: source.read(np.array([i])).reshape(shape), False
         samples = np.asarray(as_array(X))
         return lambda i: samples[i].reshape(shape), False
-    if paths is not None and all(Path(path).is_file() for path in paths):
-        return lambda i: _decode(str(paths[i]), (SIDE, SIDE), "RGB"), True
+    if paths is not None and any(Path(path).is_file() for path in paths):
+        return lambda i: _file_or_grey(str(paths[i])), True
     return None
+
+
+def _file_or_grey(path: str) -> np.ndarray | None:
+    """Return the image in a file; None if it can't be read."""
+    try:
+        return _decode(path, (SIDE, SIDE), "RGB")
+    except ImportError:  # of Pillow
+        raise
+    except Exception:  # of many types, depending on where the file is damaged
+        return None
 
 
 def _sheets(
@@ -460,7 +508,7 @@ def _sheets(
     names: list[str],
     cluster_names: list[str],
     colours: list[str],
-    image_of: tuple[Callable[[int], np.ndarray], bool] | None,
+    image_of: tuple[Callable[[int], Any], bool] | None,
 ) -> str:
     """Return the images of each cluster, or the names of the samples where there are none."""
     limits = (0.0, 255.0)
@@ -471,6 +519,7 @@ def _sheets(
         ]
         limits = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
     parts = ["<h2>What is in them</h2>"]
+    unread = []
     for k, (most, least) in enumerate(shown):
         least = least[::-1]
         parts.append(
@@ -479,7 +528,9 @@ def _sheets(
         )
         both = np.concatenate([most, least])
         if image_of is not None and len(both):
-            sheet = _sheet([image_of[0](int(i)) for i in both], limits)
+            tiles = [image_of[0](int(i)) for i in both]
+            unread += [names[i] for i, tile in zip(both, tiles, strict=True) if tile is None]
+            sheet = _sheet(tiles, limits)
             parts.append(f"<style>.s{k}{{background-image:url({sheet})}}</style>")
         start = 0
         for part, heading in ((most, "most sure"), (least, "least sure of the rest")):
@@ -498,10 +549,15 @@ def _sheets(
                 ]
                 parts.append(f'<div class="sheet">{"".join(cells)}</div>')
             start += len(part)
+    if unread:
+        warn(
+            f"{len(unread)} of the files to show are missing or no images that can be read, and "
+            f"grey in the page; the first is {unread[0]!r}."
+        )
     return "\n".join(parts)
 
 
-def _sheet(images: list[np.ndarray], limits: tuple[float, float]) -> str:
+def _sheet(images: list[np.ndarray | None], limits: tuple[float, float]) -> str:
     """Return thumbnails side by side, as the address of an image that holds its own data."""
     Image, _ = _pillow()
     n_rows = -(-len(images) // N_COLUMNS)
@@ -509,6 +565,8 @@ def _sheet(images: list[np.ndarray], limits: tuple[float, float]) -> str:
     low, high = limits
     is_small = True
     for number, image in enumerate(images):
+        if image is None:  # the ground is left
+            continue
         pixels = image[None] if image.ndim == 2 else image
         if len(pixels) not in (1, 3):  # channels that are no colours
             pixels = pixels.mean(0, keepdims=True)

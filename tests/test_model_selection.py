@@ -138,3 +138,15 @@ def test_display():
     np.testing.assert_allclose(strength, found.strength.mean(1))
     np.testing.assert_allclose(stability, found.stability.mean(1))
     assert display.ax_.get_legend_handles_labels()[1][0] == "4 clusters"
+
+
+def test_error_bars_are_within_the_axes():
+    pytest.importorskip("matplotlib")
+    strength = np.array([[1.0, 0.9, 0.9, 1.0], [1.0, 1.0, 1.0, 0.2]])
+    stability = np.array([[-0.1, -0.3], [1.0, 0.9]])
+    display = NClustersDisplay.from_selection(
+        NClustersSelection(np.array([2, 3]), strength, stability, 0.8)
+    )
+    low, high = display.ax_.get_ylim()
+    ends = [line.get_ydata() for bar in display.errorbars_ for line in bar.lines[1]]
+    assert low < np.min(ends) - 0.02 and high > np.max(ends) + 0.02

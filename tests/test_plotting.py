@@ -50,8 +50,9 @@ from skdeepclust.plotting import (  # noqa: E402
     SpatialTransformerDisplay,
     TrainingCurvesDisplay,
     _images,
+    _statistics,
 )
-from skdeepclust.plotting._embedding import PALETTE  # noqa: E402
+from skdeepclust.plotting._embedding import PALETTE, cluster_colour  # noqa: E402
 from skdeepclust.plotting._images import to_unit_range  # noqa: E402
 
 PANEL_DISPLAYS = [ClusterMontageDisplay, ClusterStatisticsDisplay, SpatialTransformerDisplay]
@@ -357,6 +358,41 @@ def test_images_leave_little_of_a_new_figure_empty(display, model, images):
     assert box.width > width - 0.5 and box.height > height - 0.5
 
 
+def test_images_are_upright_and_plain_in_any_style():
+    X = np.zeros((2, 8, 8))
+    X[:, 0] = 1  # white at the top
+    with plt.rc_context({"image.origin": "lower", "axes.grid": True, "axes.grid.axis": "both"}):
+        display = ClusterMontageDisplay.from_predictions(X, [0, 1], n_images=1)
+        ax = display.axes_[0]
+        assert not any(tick.gridline.get_visible() for tick in ax.xaxis.get_major_ticks())
+        assert not any(tick.gridline.get_visible() for tick in ax.yaxis.get_major_ticks())
+        display.figure_.canvas.draw()
+    drawn = np.asarray(display.figure_.canvas.buffer_rgba())[::-1, :, 0]  # from the bottom
+    corners = np.array([[4, 0.5], [4, 7.5]])
+    (x, top), (_, bottom) = ax.transData.transform(corners).astype(int)
+    assert drawn[top, x] == 255 and drawn[bottom, x] == 0
+
+
+@pytest.mark.parametrize("shape", [(8, 64), (64, 64)])
+def test_labels_of_rows_are_apart_and_leave_the_images_their_room(shape):
+    X, labels = np.random.default_rng(0).random((60, *shape)), np.arange(60) % 6
+    names = [f"the quite long name of cluster number {k}" for k in range(6)]
+    probabilities = one_hot(labels, 6, np.full(60, 0.9))
+    for drawn in [
+        ClusterMontageDisplay.from_predictions(X, labels, cluster_names=names),
+        MergeTreeDisplay.from_predictions(X, probabilities, cluster_names=names),
+        ClusterSamplesDisplay(X[:, None][:6].repeat(5, 1), cluster_names=names).plot(),
+        ClusterStatisticsDisplay.from_arrays(X, X, labels),
+    ]:
+        drawn.figure_.canvas.draw()
+        ax = next(filter(None, drawn.images_.flat)).axes
+        boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+        bottoms, tops = np.array([(box.y0, box.y1) for box in boxes]).T
+        assert (tops[1:] < bottoms[:-1]).all(), type(drawn)
+        image = next(filter(None, drawn.images_.flat)).get_window_extent()
+        assert 0.4 < image.width / drawn.figure_.dpi < 0.8, type(drawn)
+
+
 def picture(drawn):
     """What is drawn, as a list of arrays."""
     if isinstance(drawn, EmbeddingDisplay):
@@ -567,6 +603,9 @@ def test_labels_have_the_names_of_their_clusters():
         ([-1, 1], None, "cluster", ["outliers", "cluster 1"]),
         ([-1, 1], "ab", "cluster", ["outliers", "b"]),
         ([-1, 1], None, "class", ["-1", "1"]),
+        ([0.0, 1.0, np.nan], None, "cluster", ["cluster 0", "cluster 1", "nan"]),
+        ([0.0, 1.0, np.nan], "ab", "class", ["a", "b", "nan"]),
+        ([np.nan], None, "class", ["nan"]),
         ([0.5, np.inf], None, "cluster", ["0.5", "inf"]),
         (["bag", "coat"], None, "cluster", ["bag", "coat"]),
     ]:
@@ -764,6 +803,22 @@ def test_merge_tree_has_a_colour_for_each_cluster_of_a_cut():
     assert drawn == [PALETTE[label] for label in labels]
     links = [line.get_color() for line in display.ax_.lines[:7]]
     assert sorted(color in PALETTE for color in links) == [False] * 2 + [True] * 5
+    probabilities = np.random.default_rng(0).dirichlet(np.full(30, 0.3), size=200)
+    display = MergeTreeDisplay.from_predictions(None, probabilities, n_clusters=25)
+    assert len({label.get_color() for label in display.ax_.get_yticklabels()}) == 25
+
+
+def test_greys_and_dark_colours_are_seen_on_a_dark_ground():
+    probabilities = np.random.default_rng(0).dirichlet(np.full(12, 0.3), size=200)
+    with plt.style.context("dark_background"):
+        display = MergeTreeDisplay.from_predictions(None, probabilities, n_clusters=10)
+        history = rows(("warm start", 2), ("dac", 2), train_loss=range(4))
+        name = TrainingCurvesDisplay.from_histories({"": history}).axes_[0].texts[0]
+    drawn = [line.get_color() for line in display.ax_.lines]
+    drawn += [label.get_color() for label in display.ax_.get_yticklabels()]
+    for color in [*drawn, name.get_color()]:
+        rgb, alpha = matplotlib.colors.to_rgb(color), matplotlib.colors.to_rgba(color)[3]
+        assert alpha * np.dot(rgb, (0.2, 0.7, 0.1)) > 0.15
 
 
 @pytest.mark.parametrize(
@@ -871,6 +926,42 @@ def test_statistics_equal_those_of_each_group(shape):
     assert row_labels(display.axes_[2]) == ["original", "transformed"]
     assert column_labels(display.axes_[0]) == ["bag", "coat", "shirt"]
     assert column_labels(display.axes_[1]) == []
+
+
+@pytest.mark.parametrize("offset", [0, 1e9])
+def test_statistics_are_those_of_all_parts(offset, st_dac, images, monkeypatch):
+    labels = np.arange(len(images)) // 50
+    X = images / 16 + offset
+    whole = ClusterStatisticsDisplay.from_arrays(X, X[:, ::-1], labels).statistics
+    dataset = torch.utils.data.TensorDataset(torch.from_numpy(images)[:, None])
+    drawn = [
+        ClusterStatisticsDisplay.from_estimator(st_dac, given, labels).statistics
+        for given in (images, dataset)
+    ]
+    monkeypatch.setattr(_statistics, "PART", 64 * 7)
+    parts = ClusterStatisticsDisplay.from_arrays(X, X[:, ::-1], labels).statistics
+    for name, function in [("mean", np.mean), ("std", np.std), ("variance", np.var)]:
+        expected = [function(X[labels == k] - offset, axis=0) for k in range(3)]
+        for found in (whole, parts):
+            got = found[name][0] - (offset if name == "mean" else 0)
+            assert_allclose(got, expected, atol=1e-6)
+    read = []
+    check = _images.check_images
+    monkeypatch.setattr(
+        _images, "check_images", lambda X, name: read.append(len(X)) or check(X, name)
+    )
+    again = ClusterStatisticsDisplay.from_estimator(st_dac, dataset, labels).statistics
+    assert max(read) == 7 and sum(read) == 2 * len(images)
+    for name in again:
+        for other in drawn:
+            assert_allclose(again[name], other[name], atol=1e-4)
+
+
+def test_statistics_of_samples_without_a_label():
+    X = np.random.default_rng(0).random((6, 8, 8))
+    display = ClusterStatisticsDisplay.from_arrays(X, X, [0, 1, np.nan, 0, 1, np.nan])
+    assert display.cluster_names == ["cluster 0", "cluster 1", "nan"]
+    assert_allclose(display.statistics["mean"][0, 2], X[[2, 5]].mean(0))
 
 
 def test_statistics_share_a_scale_between_original_and_transformed():
@@ -983,17 +1074,56 @@ def test_curves_mark_phases():
     assert_array_equal(display.lines_[0, 0].get_ydata(), [5, 4, nan, 3, 2])
 
 
-def test_curves_of_more_histories_than_colours():
+@pytest.mark.parametrize(("style", "n_colors"), [("default", 10), ("ggplot", 7)])
+def test_curves_of_more_histories_than_colours(style, n_colors):
     histories = {str(i): rows(("dac", 2), train_loss=[2, 1]) for i in range(12)}
-    lines = TrainingCurvesDisplay.from_histories(histories).lines_[0]
+    with plt.style.context(style):
+        lines = TrainingCurvesDisplay.from_histories(histories).lines_[0]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 12
-    assert {line.get_linestyle() for line in lines[:10]} == {"-"}
+    assert {line.get_linestyle() for line in lines[:n_colors]} == {"-"}
 
 
-def test_curves_turn_the_names_of_many_phases():
-    history = rows(*[(f"phase {i}", 1) for i in range(6)], train_loss=range(6))
+def test_the_legend_of_many_curves_is_beside_them():
+    histories = {f"run {i}": rows(("dac", 2), train_loss=[2, 1]) for i in range(14)}
+    display = TrainingCurvesDisplay.from_histories(histories)
+    display.figure_.canvas.draw()
+    ax, figure = display.axes_[0], display.figure_
+    box = ax.get_legend().get_window_extent()
+    assert box.x0 >= ax.get_window_extent().x1 and box.x1 <= figure.bbox.x1
+    assert box.height <= figure.bbox.height and ax.get_window_extent().width > 350
+    display = TrainingCurvesDisplay.from_histories(histories, ax=plt.subplots()[1])
+    assert display.axes_[0].get_legend()._ncols > 1
+
+
+def test_curves_have_a_label_of_the_caller():
+    history = rows(("dac", 2), train_loss=[2, 1])
+    display = TrainingCurvesDisplay.from_histories({"": history}, line_kw={"label": "mine"})
+    assert display.lines_[0, 0].get_label() == "mine"
+    assert [t.get_text() for t in display.axes_[0].get_legend().get_texts()] == ["mine"]
+
+
+@pytest.mark.parametrize("n_epochs", [[1] * 12, [50, 1, 1, 1], [1, 1, 1, 50]])
+def test_curves_turn_the_names_of_narrow_phases(n_epochs):
+    phases = [(f"phase {i}", n) for i, n in enumerate(n_epochs)]
+    history = rows(*phases, train_loss=range(sum(n_epochs)))
     display = TrainingCurvesDisplay.from_histories({"": history})
-    assert {text.get_rotation() for text in display.axes_[0].texts} == {40}
+    display.figure_.canvas.draw()
+    names = display.axes_[0].texts
+    assert [text.get_text() for text in names] == [name for name, _ in phases]
+    assert {text.get_rotation() for text in names} == {40}
+    lefts = np.array([text.get_window_extent().x0 for text in names])
+    assert np.diff(lefts).min() > 15  # so that lines of text are apart
+    wide = rows(*[(f"phase {i}", 9) for i in range(5)], train_loss=range(45))
+    names = TrainingCurvesDisplay.from_histories({"": wide}).axes_[0].texts
+    assert {text.get_rotation() for text in names} == {0}
+
+
+def test_names_of_very_many_phases_leave_the_curves_their_room():
+    history = rows(*[(f"phase {i}", 1) for i in range(200)], train_loss=range(200))
+    display = TrainingCurvesDisplay.from_histories({"": history})
+    display.figure_.canvas.draw()
+    assert len(display.axes_[0].texts) < 50
+    assert display.axes_[0].get_window_extent().width > 350
 
 
 def test_curves_do_not_mark_phases_that_differ():
@@ -1022,6 +1152,8 @@ def test_curves_refuse(st_dac):
         )
     with pytest.raises(ValueError, match=r"columns must .*'train_loss_best'"):  # not a number
         TrainingCurvesDisplay.from_estimator(st_dac, columns=["train_loss_best"])
+    with pytest.raises(ValueError, match="columns must name one column or more; got none"):
+        TrainingCurvesDisplay.from_estimator(st_dac, columns=[])
     with pytest.raises(ValueError, match="histories must hold one"):
         TrainingCurvesDisplay.from_histories({})
     with pytest.raises(ValueError, match=r"ax must be one Axes .*\['train_loss', 'dur'\]; got 1"):
@@ -1035,7 +1167,7 @@ def test_curves_refuse(st_dac):
 
 def colors_of(display):
     """The cluster of each point by its colour, as drawn."""
-    palette = {matplotlib.colors.to_rgb(color): k for k, color in enumerate(PALETTE)}
+    palette = {matplotlib.colors.to_rgb(cluster_colour(k)): k for k in range(-1, 100)}
     return np.array([palette[tuple(rgba[:3])] for rgba in display.points_.get_facecolors()])
 
 
@@ -1055,7 +1187,7 @@ def test_embedding_draws_principal_components_by_cluster(st_dac, images):
     assert_allclose(np.abs(points), np.abs(expected), atol=1e-3 * scale)
     labels = st_dac.predict(images)
     clusters, sizes = np.unique(labels, return_counts=True)
-    assert_array_equal(clusters[colors_of(display)], labels[display.indices])
+    assert_array_equal(colors_of(display), labels[display.indices])
     assert entries(display) == [f"cluster {k} ({n})" for k, n in zip(clusters, sizes, strict=True)]
     assert display.legend_.get_title().get_text() == "cluster (size)"
     shares = singular_values[:2] ** 2 / (singular_values**2).sum()
@@ -1109,7 +1241,7 @@ def test_embedding_of_many_clusters_has_colours_and_shapes():
     for n_clusters, n_columns in [(10, 1), (20, 1), (40, 2), (45, None)]:
         display = EmbeddingDisplay.from_embedding(Z, labels % n_clusters)
         drawn = labels[display.indices] % n_clusters
-        assert_array_equal(colors_of(display), drawn % 20)
+        assert_array_equal(colors_of(display), drawn)
         paths = display.points_.get_paths()
         if n_clusters == 10:
             assert len(paths) == 1
@@ -1131,6 +1263,21 @@ def test_embedding_of_many_clusters_has_colours_and_shapes():
     without = EmbeddingDisplay.from_embedding(Z, np.arange(450))
     assert without.legend_ is None
     assert without.figure_.get_figwidth() < display.figure_.get_figwidth()
+
+
+def test_a_cluster_has_the_colour_of_its_number():
+    Z = np.random.default_rng(0).normal(size=(40, 3))
+    for labels in ([-1, 0, 2, 30], [0.0, 2.0, 30.0, np.nan]):
+        labels = np.resize(labels, 40)
+        display = EmbeddingDisplay.from_embedding(Z, labels)
+        expected = np.nan_to_num(labels, nan=-1)
+        assert_array_equal(colors_of(display), expected[display.indices])
+        handles = display.legend_.legend_handles
+        shapes = {h.get_color(): h.get_marker() for h in handles}
+        assert shapes == {cluster_colour(k): m for k, m in zip([-1, 0, 2, 30], "XooD", strict=True)}
+    labels = np.resize([-7, 0, 5], 40)  # no clusters
+    display = EmbeddingDisplay.from_embedding(Z, labels)
+    assert set(colors_of(display)) == {0, 1, 2}
 
 
 def test_the_palette_can_be_told_apart():
@@ -1182,6 +1329,83 @@ def test_other_names_of_options_are_taken(st_dac):
     assert points.get_linewidths() == [3] and len(points.get_facecolors()) == 30
     curves = TrainingCurvesDisplay.from_estimator(st_dac, line_kw={"lw": 4, "c": "red"})
     assert curves.lines_[0][0].get_linewidth() == 4
+
+
+def handle_colors(display):
+    handles = display.legend_.legend_handles
+    return [[h.get_markerfacecolor(), h.get_markeredgecolor()] for h in handles]
+
+
+def test_the_legend_has_the_colours_of_the_points():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+
+    def draw(**options):
+        return EmbeddingDisplay.from_embedding(Z, labels, scatter_kw=options)
+
+    own = PALETTE[:3]
+    assert handle_colors(draw()) == [[color, color] for color in own]
+    for options in ({"color": "red"}, {"c": "red"}, {"facecolor": "red"}):
+        display = draw(**options)
+        assert handle_colors(display) == [["red", "red"]] * 3
+        assert_allclose(display.points_.get_facecolors()[:, :3], [[1, 0, 0]])
+    display = draw(edgecolor="red")
+    assert handle_colors(display) == [[color, "red"] for color in own]
+    assert display.points_.get_linewidths() > 0 and set(colors_of(display)) == {0, 1, 2}
+    display = draw(facecolor="none")
+    assert handle_colors(display) == [["none", color] for color in own]
+    assert len(display.points_.get_facecolors()) == 0
+    edges = [matplotlib.colors.to_hex(edge) for edge in display.points_.get_edgecolors()]
+    assert edges == [own[label] for label in labels[display.indices]]
+    display = draw(cmap="viridis")
+    expected = plt.get_cmap("viridis")([0.0, 0.5, 1.0])
+    assert_allclose([face for face, _ in handle_colors(display)], expected)
+    display.figure_.canvas.draw()
+    assert_allclose(display.points_.get_facecolors()[:, :3], expected[labels[display.indices], :3])
+
+
+def test_options_of_each_point_are_in_the_order_of_the_samples():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 3
+    for n_samples in (None, 20):
+        options = {"c": pd.Series(range(30), range(1, 31)), "s": list(range(1, 31))}
+        display = EmbeddingDisplay.from_embedding(
+            Z, labels, n_samples=n_samples, scatter_kw=options
+        )
+        assert_array_equal(display.points_.get_array(), display.indices)
+        assert_array_equal(display.points_.get_sizes(), display.indices + 1)
+        assert display.legend_ is None
+
+
+def test_dark_points_have_an_outline_on_a_dark_ground():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.resize([0, 7], 30)
+    display = EmbeddingDisplay.from_embedding(Z, labels)
+    assert_array_equal(display.points_.get_linewidths(), 0)
+    with plt.style.context("dark_background"):
+        display = EmbeddingDisplay.from_embedding(Z, labels)
+    outlined = labels[display.indices] == 7
+    assert_array_equal(display.points_.get_linewidths(), np.where(outlined, 0.6, 0))
+    assert_array_equal(display.points_.get_edgecolors()[outlined, :3], 1)
+    assert [edge for _, edge in handle_colors(display)] == [PALETTE[0], "#ffffff"]
+
+
+def test_long_names_leave_the_map_its_room():
+    Z, labels = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+    names = ["a name of twenty-nine letters", "of the second cluster " * 4]
+    display = EmbeddingDisplay.from_embedding(Z, labels, cluster_names=names)
+    assert entries(display) == [f"{names[0]} (15)", f"{names[1][:29]}… (15)"]
+    display.figure_.canvas.draw()
+    assert display.ax_.get_window_extent().width > 350
+
+
+def test_a_figure_that_could_not_be_drawn_is_closed(st_dac, images):
+    X, labels = images.reshape(len(images), -1), np.arange(len(images)) % 3
+    for display, *arguments, options in [
+        (EmbeddingDisplay.from_embedding, X, labels, {"scatter_kw": {"s": "large"}}),
+        (TrainingCurvesDisplay.from_estimator, st_dac, {"line_kw": {"length": 3}}),
+        (ClusterMontageDisplay.from_estimator, st_dac, images, {"cmap": "none such"}),
+    ]:
+        with pytest.raises((ValueError, AttributeError)):
+            display(*arguments, **options)
+        assert not plt.get_fignums()
 
 
 def test_missing_names_are_drawn():

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import tracemalloc
 from html.parser import HTMLParser
 
 import numpy as np
@@ -65,7 +66,7 @@ class Page(HTMLParser):
     def rows(self, heading):
         """The cells of the first table after a heading, without tags."""
         part = self.text.partition(f"<h2>{heading}</h2>")[2].partition("</table>")[0]
-        cells = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in part.split("</tr>")[:-1]]
+        cells = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in part.split("</tr>")[:-1]]
         return [[re.sub("<.*?>", "", cell) for cell in row] for row in cells]
 
 
@@ -203,9 +204,105 @@ def test_series_are_taken_by_position(images, tmp_path):
 
 
 def test_missing_classes(model, images, tmp_path):
-    y = pd.Series(["a", "b", np.nan, None] * 50)
-    found = [row[0] for row in written(tmp_path, model, images, y=y).rows("Classes and clusters")]
-    assert {"a", "b", "nan"} <= set(found)
+    y = pd.Series(["a", "b", np.nan, None, pd.NA] * 40)
+    page = written(tmp_path, model, images, y=y)
+    found = [row[0] for row in page.rows("Classes and clusters")]
+    assert found == ["class", "(no class)", "a", "b"]
+    assert "120 samples have no class" in page.text
+    known = np.flatnonzero(y.isin(["a", "b"]))
+    expected = skdeepclust.metrics.clustering_accuracy_score(
+        (y[known] == "b").to_numpy(), model.labels_[known]
+    )
+    assert f"clusters to classes {expected:.3f}" in page.text
+    shares = [np.mean(y[known][model.labels_[known] == k] == "a") for k in range(3)]
+    overview = page.rows("Clusters")[1:]
+    assert [row[5] for row in overview] == [f"{max(s, 1 - s):.0%}" for s in shares]
+    for numbers in ([-1, 0], [np.nan, 0.0], [-1, 0, 1]):
+        y = np.resize(numbers, 200)
+        n = np.sum(~(y >= 0))
+        assert f"{n} samples have no class" in written(tmp_path, model, images, y=y).text
+    for numbers in ([-1, 1], [0, 1]):
+        y = np.resize(numbers, 200)
+        assert "no class" not in written(tmp_path, model, images, y=y).text
+    page = written(tmp_path, model, images, y=np.full(200, -1))
+    assert "200 samples have no class" in page.text and "Accuracy" not in page.text
+
+
+def test_files_in_no_folder_have_no_class(images, tmp_path):
+    for i, image in enumerate(images[:60]):
+        home = tmp_path / "photos" / ["", "a", "b"][i % 3]
+        home.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(15 * image).resize((16, 16)).save(home / f"{i}.png")
+    folder = ImageFolder(tmp_path / "photos", size=(16, 16), mode="L")
+    model = DeepClustering(**FAST).fit(folder)
+    page = written(tmp_path / "report", model, folder)
+    found = [row[0] for row in page.rows("Classes and clusters")]
+    assert found == ["class", "(in no sub-folder)", "a", "b"]
+    assert "20 samples have no class" in page.text
+    known = folder.labels >= 0
+    accuracy = skdeepclust.metrics.clustering_accuracy_score(
+        folder.labels[known], model.labels_[known]
+    )
+    assert f"clusters to classes {accuracy:.3f}" in page.text
+
+
+def test_files_that_cannot_be_read_are_grey(images, tmp_path):
+    X = images.reshape(200, 64)
+    pipeline = make_pipeline(StandardScaler(), DeepClustering(**FAST)).fit(X)
+    paths = [tmp_path / f"{i}.png" for i in range(200)]
+    for i, (path, image) in enumerate(zip(paths, images, strict=True)):
+        if i % 3 == 0:
+            path.write_text("no image")
+        elif i % 3 == 1:
+            Image.fromarray(15 * image).save(path)
+    with pytest.warns(UserWarning, match=r"missing or no images .* first is '.*png'") as found:
+        page = written(tmp_path, pipeline, X, paths=paths, n_images=200)
+    assert len(page.thumbnails) == 200
+    [warning] = [w for w in found if "grey" in str(w.message)]
+    assert str(warning.message).startswith("133 of the files") and warning.filename == __file__
+    tiles = []
+    for sheet in page.sheets:
+        rgb = np.asarray(sheet.convert("RGB"))
+        rows, columns = rgb.shape[0] // 64, rgb.shape[1] // 64
+        tiles += list(rgb.reshape(rows, 64, columns, 64, 3).swapaxes(1, 2).reshape(-1, 64, 64, 3))
+    assert sum(tile.std() > 10 for tile in tiles) == 67
+
+
+def test_an_embedding_that_collapsed(images, tmp_path, monkeypatch):
+    class Given:
+        def predict_proba(self, X):
+            return np.full((200, 2), 0.5)
+
+        def transform(self, X):
+            return np.ones((200, 3), np.float32)
+
+        def fit(self, X):
+            return self
+
+    monkeypatch.setattr(report, "MOST_POINTS", 50)
+    page = written(tmp_path, Given(), images)
+    assert len(set(page.array("xy", "<u2"))) == 1 and len(page.array("xy", "<u2")) == 100
+
+
+def test_only_what_is_on_the_map_becomes_float64(monkeypatch):
+    monkeypatch.setattr(report, "MOST_POINTS", 50)
+    Z, labels = np.ones((500_000, 8), np.float32), np.zeros(500_000, dtype=int)
+    Z[::2] = 0
+    tracemalloc.start()
+    try:
+        report._map(Z, labels, labels, ["a"] * len(Z), ["cluster 0"], ["#000000"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < Z.nbytes
+
+
+def test_the_page_can_be_read_aloud(model, digits, images, tmp_path):
+    page = written(tmp_path, model, images, y=digits[1][:200])
+    [canvas] = page.all("canvas")
+    assert canvas["role"] == "img" and canvas["aria-label"]
+    assert {th["scope"] for th in page.all("th")} == {"col", "row"}
+    assert "opacity" not in page.text
 
 
 def test_names_of_clusters(model, digits, images, tmp_path):
@@ -317,6 +414,7 @@ def test_where_it_is_written(model, images, tmp_path):
         tmp_path / "a" / "b" / "index.html"
     )
     assert cluster_report(model, images, out=tmp_path / "page.html").parent == tmp_path
+    assert cluster_report(model, images, out=tmp_path / "other.HTML").is_file()
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         cluster_report(model, images, out=tmp_path / "file")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skdeepclust.plotting._images import check_estimator, import_pyplot
+from skdeepclust.plotting._images import check_estimator, import_pyplot, muted, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curve = tuple[np.ndarray, np.ndarray]  # epochs, values
 Span = tuple[str, int, int]  # name, first and last epoch
-DASHES, N_COLORS = ("-", "--", ":", "-."), 10  # of more curves than matplotlib has colours
-MAX_LEVEL_NAMES = 4  # of phases, side by side
+DASHES = ("-", "--", ":", "-.")  # of more curves than the style has colours
+N_WITHIN, N_BELOW = 5, 12  # entries of a legend among the curves, of a column of one beside them
+LINE = 14  # points between the names of two phases, aslant
 
 
 class TrainingCurvesDisplay:
@@ -90,37 +91,46 @@ class TrainingCurvesDisplay:
         ValueError
             If there are more or fewer axes than columns.
         """
-        plt = import_pyplot(self)
+        import_pyplot(self)
+        n_columns = len(self.curves)
+        if ax is not None:
+            axes = np.array(ax, dtype=object).ravel()
+            if len(axes) != n_columns:
+                raise ValueError(
+                    f"ax must be one Axes for each of the columns {list(self.curves)}; got "
+                    f"{len(axes)}."
+                )
+            self._draw(axes, line_kw or {})
+            return self
+        labels = list(next(iter(self.curves.values())))
+        beside = (0.7 + 0.065 * max(map(len, labels))) * -(-len(labels) // N_BELOW)
+        size = 5.5 + (beside if len(labels) > N_WITHIN else 0), 0.8 + 2.4 * n_columns
+        with new_figure(self, figsize=size, layout="constrained") as figure:
+            axes = figure.subplots(n_columns, sharex=True, squeeze=False).ravel()
+            self._draw(axes, line_kw or {})
+        return self
+
+    def _draw(self, axes: np.ndarray, line_kw: dict[str, Any]) -> None:
+        from matplotlib import rcParams
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
         from matplotlib.ticker import MaxNLocator
 
-        n_columns = len(self.curves)
-        if ax is None:
-            _, ax = plt.subplots(
-                n_columns,
-                sharex=True,
-                squeeze=False,
-                figsize=(5.5, 0.8 + 2.4 * n_columns),
-                layout="constrained",
-            )
-        self.axes_ = np.array(ax, dtype=object).ravel()
-        if len(self.axes_) != n_columns:
-            raise ValueError(
-                f"ax must be one Axes for each of the columns {list(self.curves)}; got "
-                f"{len(self.axes_)}."
-            )
-        top, bottom = self.axes_[0], self.axes_[-1]
-        self.figure_ = top.figure
-        options = {"marker": ".", "linewidth": 1.5, **normalize_kwargs(line_kw or {}, Line2D)}
+        top, bottom = axes[0], axes[-1]
+        self.axes_, self.figure_ = axes, top.figure
+        n_colors = len(rcParams["axes.prop_cycle"])
+        options = {"marker": ".", "linewidth": 1.5, **normalize_kwargs(line_kw, Line2D)}
         lines = []
-        for panel, (column, curves) in zip(self.axes_, self.curves.items(), strict=True):
+        for panel, (column, curves) in zip(axes, self.curves.items(), strict=True):
             lines.append(
                 [
                     panel.plot(
                         *self._parted(*curve),
-                        label=label,
-                        **{"linestyle": DASHES[number // N_COLORS % len(DASHES)], **options},
+                        **{
+                            "label": label,
+                            "linestyle": DASHES[number // n_colors % len(DASHES)],
+                            **options,
+                        },
                     )[0]
                     for number, (label, curve) in enumerate(curves.items())
                 ]
@@ -129,25 +139,55 @@ class TrainingCurvesDisplay:
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.spines[["top", "right"]].set_visible(False)
             for _, first, _ in self.phases[1:]:
-                panel.axvline(first - 0.5, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
-        is_crowded = len(self.phases) > MAX_LEVEL_NAMES
-        for name, first, last in self.phases:
-            top.annotate(
+                panel.axvline(
+                    first - 0.5, color=muted(0.4), linestyle="--", linewidth=0.8, zorder=0
+                )
+        self._name_phases(top)
+        bottom.set_xlabel("epoch")
+        n_curves = len(lines[0])
+        if n_curves > N_WITHIN and top.figure.get_layout_engine() is not None:
+            n_legend_columns = -(-n_curves // N_BELOW)
+            top.legend(
+                frameon=False,
+                fontsize=8,
+                ncols=n_legend_columns,
+                loc="center left",
+                bbox_to_anchor=(1, 0.5),
+            )
+        elif n_curves > 1 or "label" in options:
+            top.legend(frameon=False, ncols=-(-n_curves // N_WITHIN))
+        self.lines_ = np.array(lines, dtype=object)
+
+    def _name_phases(self, ax: Axes) -> None:
+        """Write the names of the phases above them: aslant, where one is narrower than its name."""
+        point = ax.figure.dpi / 72
+        epoch = ax.get_window_extent().width / np.ptp(ax.get_xlim())
+        names = [
+            ax.annotate(
                 name,
                 ((first + last) / 2, 1),
-                xycoords=top.get_xaxis_transform(),
+                xycoords=ax.get_xaxis_transform(),
                 xytext=(0, 4),
                 textcoords="offset points",
-                ha="left" if is_crowded else "center",
-                rotation=40 if is_crowded else 0,
+                ha="center",
                 fontsize=8,
-                color="0.4",
+                color=muted(0.6),
             )
-        bottom.set_xlabel("epoch")
-        if len(lines[0]) > 1:
-            top.legend(frameon=False)
-        self.lines_ = np.array(lines, dtype=object)
-        return self
+            for name, first, last in self.phases
+        ]
+        widths = [name.get_window_extent().width for name in names]
+        if all(
+            width < epoch * (last - first + 1)
+            for width, (_, first, last) in zip(widths, self.phases, strict=True)
+        ):
+            return
+        reached = -np.inf
+        for name in names:
+            middle = epoch * name.xy[0] / point
+            reached = max(middle, reached + LINE)  # to the right, if the one before is too near
+            name.set(ha="left", rotation=40, position=(reached - middle, 4))
+            if reached > epoch * ax.get_xlim()[1] / point + 3 * LINE:
+                name.remove()
 
     def _parted(self, epochs: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Put a gap between phases, whose values don't belong to one line."""
@@ -254,6 +294,8 @@ class TrainingCurvesDisplay:
         if not histories:
             raise ValueError("histories must hold one history or more; got none.")
         columns = [columns] if isinstance(columns, str) else columns
+        if not len(columns):
+            raise ValueError("columns must name one column or more; got none.")
         curves = {
             column: {label: _curve(history, column, label) for label, history in histories.items()}
             for column in columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
+from colorsys import hls_to_rgb
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,12 @@ from skdeepclust.plotting._images import (
     check_estimator,
     check_labels,
     import_pyplot,
+    is_lost,
+    muted,
     named_clusters,
     named_labels,
+    new_figure,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
@@ -33,16 +37,28 @@ PALETTE = (
     "#3c4b1e", "#96b487", "#96d2ff", "#a55a4b", "#783c78",
 )  # fmt: skip
 MARKERS = "o^sDvP"  # the next one after each ten clusters
-MAX_LEGEND = 40  # entries
+GREY, OUTLIER = "#808080", "X"  # of outliers
+FACES = ("color", "c", "facecolor")  # options of scatter
+MAX_LEGEND, MAX_NAME = 40, 30  # entries, letters of one
+
+
+def cluster_colour(number: int) -> str:
+    """Return the colour of a cluster in all pictures, "#rrggbb"; outliers, -1, are grey."""
+    if number < len(PALETTE):
+        return GREY if number < 0 else PALETTE[number]
+    # by the golden angle, never the same
+    rgb = hls_to_rgb(number * 137.508 % 360 / 360, 0.45, 0.6)
+    return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
 
 
 class EmbeddingDisplay:
     """The first two principal components of an embedding, coloured by cluster.
 
     As in figure 5 of [1]_. The points are drawn in random order, so that no cluster hides the
-    others. Each of up to 20 clusters has a colour of its own, chosen so that colour-blind people
-    can tell them apart as far as possible; the shape of the points changes after each ten
-    clusters. Each axis has a scale of its own; the shares of variance at the axes compare them.
+    others. Each cluster has a colour of its own, by its number; those of the first 20 are chosen so
+    that colour-blind people can tell them apart as far as possible. The shape of the points changes
+    after each ten clusters, and outliers are grey crosses. Each axis has a scale of its own; the
+    shares of variance at the axes compare them.
 
     Use :meth:`from_estimator` or :meth:`from_embedding` to create one.
 
@@ -62,6 +78,9 @@ class EmbeddingDisplay:
         Name of each cluster. None: "cluster 0", "cluster 1" and so on.
     kind : str, default="cluster"
         What the clusters are, the title of the legend.
+    numbers : sequence of int, default=None
+        Number of each cluster, which gives its colour and shape; -1 is the outliers. None: 0, 1
+        and so on.
 
     Attributes
     ----------
@@ -105,6 +124,7 @@ class EmbeddingDisplay:
         indices: np.ndarray | None = None,
         cluster_names: Sequence[str] | None = None,
         kind: str = "cluster",
+        numbers: Sequence[int] | None = None,
     ) -> None:
         self.coordinates = coordinates
         self.labels = labels
@@ -113,6 +133,7 @@ class EmbeddingDisplay:
         self.indices = indices
         self.cluster_names = cluster_names
         self.kind = kind
+        self.numbers = numbers
 
     def plot(
         self,
@@ -133,7 +154,8 @@ class EmbeddingDisplay:
             Where to draw. None: a new figure.
         scatter_kw : dict, default=None
             Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
-            same shape.
+            same shape. What has a value for each sample is in the order of the samples; with a
+            ``c`` of that kind there is no legend.
 
         Returns
         -------
@@ -146,30 +168,74 @@ class EmbeddingDisplay:
         """
         if not isinstance(legend, bool | np.bool_) and legend != "auto":
             raise ValueError(f"legend must be True, False or 'auto'; got {legend!r}.")
-        n_points, n_clusters = len(self.coordinates), len(self.sizes)
-        names = named_clusters(self.cluster_names, n_clusters)
+        import_pyplot(self)
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.collections import PathCollection
+        from matplotlib.colors import is_color_like
+
+        n_clusters = len(self.sizes)
+        names = [
+            name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+            for name in named_clusters(self.cluster_names, n_clusters)
+        ]
+        entries = [f"{name} ({size:,})" for name, size in zip(names, self.sizes, strict=True)]
+        given = normalize_kwargs(scatter_kw or {}, PathCollection)
+        given = {name: self._as_drawn(value) for name, value in given.items()}
+        face = next((given[name] for name in FACES if name in given), None)
         if legend == "auto":
             makes_room = ax is None or ax.figure.get_layout_engine() is not None
             legend = makes_room and n_clusters <= MAX_LEGEND
-        if ax is None:
-            width = 4.5 + (1.3 * _n_legend_columns(n_clusters) if legend else 0)
-            ax = import_pyplot(self).figure(figsize=(width, 4.2), layout="constrained").subplots()
+        if face is not None and not is_color_like(face):
+            legend = False  # colours don't tell the clusters
+        if ax is not None:
+            self._draw(ax, given, face, entries if legend else ())
+            return self
+        width = max(1.3, 0.4 + 0.065 * max(map(len, entries)))
+        width = 4.5 + (width * _n_legend_columns(n_clusters) if legend else 0)
+        with new_figure(self, figsize=(width, 4.2), layout="constrained") as figure:
+            self._draw(figure.subplots(), given, face, entries if legend else ())
+        return self
+
+    def _as_drawn(self, value: Any) -> Any:
+        """Return an option of scatter, its values for each sample in the order of drawing."""
+        from matplotlib.colors import is_color_like
+
+        is_one = isinstance(value, str) or not np.iterable(value) or is_color_like(value)
+        if is_one or self.indices is None or len(value) != sum(self.sizes):
+            return value
+        return np.asarray(value)[self.indices]
+
+    def _draw(self, ax: Axes, given: dict[str, Any], face: Any, entries: Sequence[str]) -> None:
+        from matplotlib.colors import is_color_like, to_hex
+
         self.ax_, self.figure_ = ax, ax.figure
-
-        from matplotlib.cbook import normalize_kwargs
-        from matplotlib.collections import PathCollection
-
-        given = normalize_kwargs(scatter_kw or {}, PathCollection)
+        n_points, n_clusters = len(self.coordinates), len(self.sizes)
+        numbers = np.arange(n_clusters) if self.numbers is None else np.array(self.numbers)
+        colours: Any = np.array([cluster_colour(int(k)) for k in numbers])
         options: dict[str, Any] = {
             "s": np.clip(300 / np.sqrt(n_points), 4, 25),
             "alpha": np.clip(30 / np.sqrt(n_points), 0.4, 0.8),
             **given,
         }
-        if "color" not in given:
-            options.setdefault("c", np.resize(PALETTE, n_clusters)[self.labels])
-        markers = [MARKERS[k // 10 % len(MARKERS)] for k in range(n_clusters)]
-        if "marker" in options:
-            markers = [options["marker"]] * n_clusters
+        is_hollow = isinstance(face, str) and face.lower() == "none"
+        if face is None:
+            options["c"] = (numbers if "cmap" in given else colours)[self.labels]
+        elif is_hollow:
+            options.setdefault("edgecolor", colours[self.labels])
+        markers = [OUTLIER if k < 0 else MARKERS[k // 10 % len(MARKERS)] for k in numbers]
+        edges = colours
+        if "marker" in given:
+            markers = [given["marker"]] * n_clusters
+        elif is_hollow or "edgecolor" in given:
+            options.setdefault("linewidth", 0.8)
+        elif face is None and "cmap" not in given and "linewidth" not in given:
+            # dark points on a dark ground have an outline
+            is_dark = np.array([is_lost(colour, ax) for colour in colours])
+            options["linewidth"] = 0
+            if is_dark.any():
+                edges = np.where(is_dark, to_hex(muted(1)), colours)
+                options["linewidth"] = np.where(is_dark, 0.6, 0)[self.labels]
+                options["edgecolor"] = edges[self.labels]
         else:
             options.setdefault("linewidth", 0)
         self.points_ = ax.scatter(*self.coordinates.T, **options)
@@ -185,17 +251,32 @@ class EmbeddingDisplay:
             axis.set_ticks([])  # the scale of an embedding is arbitrary
         ax.spines[["top", "right"]].set_visible(False)
 
-        self.legend_ = self._draw_legend(names, markers) if legend else None
-        return self
+        if face is None and "cmap" in given:
+            colours = edges = self.points_.to_rgba(numbers)
+        elif face is not None:
+            colours = [face] * n_clusters
+            edges = edges if is_hollow else colours
+        if is_color_like(given.get("edgecolor")):
+            edges = [given["edgecolor"]] * n_clusters
+        self.legend_ = self._draw_legend(entries, markers, colours, edges) if entries else None
 
-    def _draw_legend(self, names: Sequence[str], markers: Sequence[Any]) -> Any:
+    def _draw_legend(
+        self, entries: Sequence[str], markers: Sequence[Any], faces: Any, edges: Any
+    ) -> Any:
         from matplotlib.lines import Line2D
 
         handles = [
-            Line2D([], [], linestyle="", marker=marker, markersize=5, color=color)
-            for color, marker in zip(cycle(PALETTE), markers, strict=False)
+            Line2D(
+                [],
+                [],
+                linestyle="",
+                marker=marker,
+                markersize=5,
+                color=edge,
+                markerfacecolor=face,
+            )
+            for marker, face, edge in zip(markers, faces, edges, strict=True)
         ]
-        entries = [f"{name} ({size:,})" for name, size in zip(names, self.sizes, strict=True)]
         return self.ax_.legend(
             handles,
             entries,
@@ -255,7 +336,8 @@ class EmbeddingDisplay:
             Where to draw. None: a new figure.
         scatter_kw : dict, default=None
             Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
-            same shape.
+            same shape. What has a value for each sample is in the order of the samples; with a
+            ``c`` of that kind there is no legend.
 
         Returns
         -------
@@ -325,7 +407,8 @@ class EmbeddingDisplay:
             Where to draw. None: a new figure.
         scatter_kw : dict, default=None
             Keywords for ``Axes.scatter``, such as ``{"s": 2}``. ``marker`` gives all points the
-            same shape.
+            same shape. What has a value for each sample is in the order of the samples; with a
+            ``c`` of that kind there is no legend.
 
         Returns
         -------
@@ -378,6 +461,11 @@ class EmbeddingDisplay:
         labels = check_labels(labels, len(Z), labels_name)
         clusters, labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         cluster_names = named_labels(clusters, cluster_names, kind)
+        found = whole_numbers(clusters)
+        # by number, so that maps of other samples have the same colours
+        numbers = None if found is None else [-1 if k is None else k for k in found]
+        if numbers is not None and min(numbers) < -1:
+            numbers = None
         random_state = check_random_state(random_state)
         # an array, whatever sklearn.set_config(transform_output=...) asks for
         pca = PCA(2, random_state=random_state).set_output(transform="default")
@@ -392,6 +480,7 @@ class EmbeddingDisplay:
             indices=chosen,
             cluster_names=cluster_names,
             kind=kind,
+            numbers=numbers,
         )
 
 

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_scalar, column_or_1d
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset, Subset
 
 from skdeepclust._inputs import check_X
 from skdeepclust.base import BaseDeepEstimator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = 0.04  # between two images, in shares of the longer side
 GAP = 0.25  # between two groups of images
+LINE, TWO_LINES = 0.15, 0.3  # inches of a row's label
 DEFAULT_NAME = "cluster {}"
 OWNERS = {  # of what a display may need of an estimator
     "history_": "as fitted deep clusterers have",
@@ -184,6 +186,13 @@ def estimator_images(estimator: Any, X: Any, name: str = "X") -> np.ndarray:
     return EstimatorImages(estimator, X, name)[:]
 
 
+def part_of(X: Any, rows: slice) -> Any:
+    """Return rows of `X`, in the layout that it has."""
+    if isinstance(X, Dataset):
+        return Subset(X, range(len(X))[rows])  # type: ignore[arg-type]  # a Dataset has a length
+    return X[rows]
+
+
 def transformed_images(estimator: Any, X: Any) -> np.ndarray:
     """Return what the first spatial transformer of `estimator` makes of valid `X`."""
     try:
@@ -269,21 +278,31 @@ def named_labels(
     name itself.
     """
     values = labels.tolist()
-    if not all(map(_is_whole, values)):
+    numbers = whole_numbers(labels)
+    if numbers is None:
         if cluster_names is not None:
             raise ValueError(
                 "cluster_names names the clusters 0, 1 and so on, and must be None where labels "
                 f"are names themselves; got the labels {values[:5]}."
             )
         return list(map(str, values))
-    numbers = list(map(int, values))
-    names: dict[int, str] = {}
+    known = [k for k in numbers if k is not None]
+    names: dict[int | None, str] = {None: "nan"}
     if kind == "cluster":
-        names = {k: "outliers" if k == -1 else DEFAULT_NAME.format(k) for k in numbers}
+        names |= {k: "outliers" if k == -1 else DEFAULT_NAME.format(k) for k in known}
     if cluster_names is not None:
-        n_clusters = max(len(cluster_names), 1 + max(numbers))
+        n_clusters = max(len(cluster_names), 1 + max(known))
         names |= enumerate(named_clusters(cluster_names, n_clusters))
     return [names.get(k, str(k)) for k in numbers]
+
+
+def whole_numbers(labels: np.ndarray) -> list[int | None] | None:
+    """Return labels as integers, None for NaN; None if they are anything else."""
+    values = labels.tolist()
+    known = [value for value in values if value == value]
+    if not known or not all(map(_is_whole, known)):
+        return None
+    return [int(value) if value == value else None for value in values]
 
 
 def _is_whole(value: Any) -> bool:
@@ -300,6 +319,54 @@ def cluster_labels(cluster_names: Sequence[str] | None, sizes: np.ndarray, of: s
 
 
 @contextmanager
+def new_figure(caller: object, **options: Any) -> Iterator[Any]:
+    """Give a new figure, which is closed if drawing fails."""
+    pyplot = import_pyplot(caller)
+    figure = pyplot.figure(**options)
+    try:
+        yield figure
+    except BaseException:
+        pyplot.close(figure)
+        raise
+
+
+def muted(share: float) -> tuple[float, float, float, float]:
+    """Return the colour of text, whatever the style, of which the ground leaves a share."""
+    from matplotlib import rcParams
+    from matplotlib.colors import to_rgba
+
+    return to_rgba(rcParams["text.color"], share)
+
+
+def is_lost(colour: str, ax: Axes) -> bool:
+    """Return whether a colour can hardly be seen on the dark ground of `ax`."""
+    from matplotlib.colors import to_rgb
+
+    grounds: list[Any] = [part.patch.get_facecolor() for part in (ax, ax.figure)]
+    ground = next((rgba[:3] for rgba in grounds if rgba[3] > 0.5), (1, 1, 1))
+    # the contrast of WCAG, with a gamma of 2
+    light, behind = (
+        np.dot(np.square(rgb), (0.2126, 0.7152, 0.0722)) + 0.05 for rgb in (to_rgb(colour), ground)
+    )
+    return bool(behind < 0.25 and light < 2.5 * behind)
+
+
+def lightened(colour: str, ax: Axes) -> str:
+    """Return a colour, half of it white if it could hardly be seen on the ground of `ax`."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    red, green, blue = to_rgb(colour)
+    mixed = (1 + red) / 2, (1 + green) / 2, (1 + blue) / 2
+    return to_hex(mixed) if is_lost(colour, ax) else colour
+
+
+def label_width(labels: Sequence[str]) -> float:
+    """Return about how many inches labels of rows take, in the size that `draw_grid` gives them."""
+    lines = [line for label in labels for line in label.split("\n")]
+    return max(1, 0.3 + 0.065 * max(map(len, lines), default=0))
+
+
+@contextmanager
 def panels(
     figure: Any, caller: object, width: float, height: float, **layout: int
 ) -> Iterator[np.ndarray]:
@@ -308,12 +375,12 @@ def panels(
     A new figure has about the given size in inches; at the end, what labels and images of a
     fixed aspect left empty is cut off.
     """
-    is_new = figure is None
-    if is_new:
-        figure = import_pyplot(caller).figure(figsize=(width, height), layout="compressed")
+    if figure is not None:
+        yield figure.subplots(**layout, squeeze=False).ravel()
+        return
+    with new_figure(caller, figsize=(width, height), layout="compressed") as figure:
         figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
-    yield figure.subplots(**layout, squeeze=False).ravel()
-    if is_new:
+        yield figure.subplots(**layout, squeeze=False).ravel()
         figure.draw_without_rendering()
         content = figure.get_tightbbox()
         figure.set_size_inches(content.width + 0.1, content.height + 0.1)
@@ -327,14 +394,16 @@ def draw_grid(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     breaks: Sequence[int] = (),
+    row_height: float = 0,
 ) -> np.ndarray:
     """Draw images of shape (n_rows, n_columns, height, width[, 3]) in [0, 1]; skip NaN.
 
-    There is a gap before the columns in `breaks`.
+    There is a gap before the columns in `breaks`. Rows of wide images are apart, for labels to have
+    their room: they begin at least `row_height` widths of an image after each other.
     """
     n_rows, n_columns, height, width = grid.shape[:4]
     separator = SEPARATOR * max(height, width)
-    tops = np.arange(n_rows) * (height + separator)
+    tops = np.arange(n_rows) * max(height + separator, row_height * width)
     n_gaps = np.searchsorted(breaks, range(n_columns), side="right")
     lefts = np.arange(n_columns) * (width + separator) + n_gaps * GAP * max(height, width)
     artists = np.full((n_rows, n_columns), None)
@@ -342,8 +411,14 @@ def draw_grid(
         image, top, left = grid[row, column], tops[row], lefts[column]
         if not np.isnan(image).any():
             artists[row, column] = ax.imshow(
-                image, cmap=cmap, vmin=0, vmax=1, extent=(left, left + width, top + height, top)
+                image,
+                cmap=cmap,
+                vmin=0,
+                vmax=1,
+                extent=(left, left + width, top + height, top),
+                origin="upper",  # whatever rcParams say
             )
+    ax.grid(False)  # which styles draw over images
     ax.set(
         xlim=(0, lefts[-1] + width),
         ylim=(tops[-1] + height, 0),

@@ -10,8 +10,9 @@ from scipy.cluster.hierarchy import dendrogram
 
 from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.hierarchy import cut_tree, merge_tree
-from skdeepclust.plotting._embedding import PALETTE
+from skdeepclust.plotting._embedding import cluster_colour
 from skdeepclust.plotting._images import (
+    TWO_LINES,
     EstimatorImages,
     as_numpy,
     check_estimator,
@@ -19,7 +20,10 @@ from skdeepclust.plotting._images import (
     cluster_labels,
     draw_grid,
     import_pyplot,
+    label_width,
+    lightened,
     most_and_least,
+    muted,
     panels,
     to_unit_range,
 )
@@ -27,7 +31,7 @@ from skdeepclust.plotting._images import (
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
-GREY = "0.4"
+TILE = 0.5  # inches that an image is wide
 WIDTH = 7  # of the tree beside images, in heights of these
 
 
@@ -103,8 +107,8 @@ class MergeTreeDisplay:
         Parameters
         ----------
         n_clusters : int, default=None
-            Number of clusters at which the tree is cut: each of these has a colour. None: all is
-            grey.
+            Number of clusters at which the tree is cut: each of these has a colour, lightened on a
+            dark ground. None: all is grey.
         cmap : str or matplotlib Colormap, default="gray"
             Colours of images with one channel.
         figure : matplotlib Figure or SubFigure, default=None
@@ -121,6 +125,7 @@ class MergeTreeDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        import_pyplot(self)
         n_leaves = len(self.sizes)
         if n_leaves < 2:
             raise ValueError(f"tree must be one of at least two clusters; got {n_leaves}.")
@@ -129,14 +134,17 @@ class MergeTreeDisplay:
         self.leaves_ = np.array(drawn["leaves"])
         of = "sample" if self.images is None else "image"
         labels = np.array(cluster_labels(self.cluster_names, self.sizes, of))[self.leaves_]
-        with panels(figure, self, *self._size(), ncols=1) as (outer,):
+        with panels(figure, self, *self._size(labels), ncols=1) as (outer,):
+            colours = [lightened(colour, outer) for colour in colours]
             if self.images is None:
                 self.images_, ax, margin = None, outer, 5.0
                 ax.set_yticks(5 + 10 * np.arange(n_leaves), labels)
                 ax.tick_params(axis="y", length=0)
             else:
                 grid = to_unit_range(self.images[self.leaves_])
-                self.images_ = draw_grid(outer, grid, cmap=cmap, row_labels=labels)
+                self.images_ = draw_grid(
+                    outer, grid, cmap=cmap, row_labels=labels, row_height=TWO_LINES / TILE
+                )
                 # leaves are at 5, 15, 25, ...: at the middle of their images
                 middle, second = outer.get_yticks()[:2]
                 margin = 10 * middle / (second - middle)
@@ -150,8 +158,8 @@ class MergeTreeDisplay:
             for depths, places, colour in zip(
                 drawn["dcoord"], drawn["icoord"], drawn["color_list"], strict=True
             ):
-                ax.plot(depths, places, color=colour, linewidth=1.2)
-            ax.axvline(0.5, color=GREY, linestyle=":", linewidth=0.8)
+                ax.plot(depths, places, color=lightened(colour, outer), linewidth=1.2)
+            ax.axvline(0.5, color=muted(0.6), linestyle=":", linewidth=0.8)
             ax.set(xlim=(1.02, 0), ylim=(10 * n_leaves - 5 + margin, 5 - margin))
             ax.spines[["left", "top", "right"]].set_visible(False)
             ax.tick_params(labelsize=8)
@@ -181,8 +189,8 @@ class MergeTreeDisplay:
         X : array-like or Tensor
             Samples, in any layout that `estimator` takes.
         n_clusters : int, default=None
-            Number of clusters at which the tree is cut: each of these has a colour. None: all is
-            grey.
+            Number of clusters at which the tree is cut: each of these has a colour, lightened on a
+            dark ground. None: all is grey.
         n_images : int, default=6
             How many of the most confident images of each cluster.
         cluster_names : sequence of str, default=None
@@ -236,8 +244,8 @@ class MergeTreeDisplay:
         probabilities : array-like of shape (n_samples, n_clusters)
             Probability of each cluster for each sample.
         n_clusters : int, default=None
-            Number of clusters at which the tree is cut: each of these has a colour. None: all is
-            grey.
+            Number of clusters at which the tree is cut: each of these has a colour, lightened on a
+            dark ground. None: all is grey.
         n_images : int, default=6
             How many of the most confident images of each cluster.
         cluster_names : sequence of str, default=None
@@ -294,22 +302,23 @@ class MergeTreeDisplay:
             shown[indices < 0] = np.nan
         return cls(tree, sizes, shown, cluster_names=cluster_names)
 
-    def _size(self) -> tuple[float, float]:
+    def _size(self, labels: Sequence[str]) -> tuple[float, float]:
         """Return the inches of a new figure."""
         if self.images is None:
-            return 5.5, 0.35 * len(self.sizes) + 0.8
+            return 4.5 + label_width(labels), 0.35 * len(self.sizes) + 0.8
         n_clusters, n_columns, height, width = self.images.shape[:4]
-        tile = 0.5
-        rows = tile * height / width
-        return tile * n_columns + rows * WIDTH + 1, rows * n_clusters + 0.8
+        row = max(TILE * height / width, TWO_LINES)
+        return TILE * n_columns + row * WIDTH + label_width(labels), row * n_clusters + 0.8
 
     def _colours(self, n_clusters: int | None) -> list[str]:
         """Return the colour of each cluster, also of those that merges make."""
-        n_leaves = len(self.tree) + 1
+        from matplotlib.colors import to_hex
+
+        n_leaves, grey = len(self.tree) + 1, to_hex(muted(0.6), keep_alpha=True)
         if n_clusters is None:
-            return [GREY] * (2 * n_leaves - 1)
+            return [grey] * (2 * n_leaves - 1)
         labels = cut_tree(self.tree, n_clusters)
-        colours = [PALETTE[label % len(PALETTE)] for label in labels]
+        colours = [cluster_colour(label) for label in labels]
         for step, one in enumerate(self.tree[:, 0].astype(int)):
-            colours.append(colours[one] if step < n_leaves - n_clusters else GREY)
+            colours.append(colours[one] if step < n_leaves - n_clusters else grey)
         return colours

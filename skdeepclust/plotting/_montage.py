@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    TWO_LINES,
     EstimatorImages,
     check_estimator,
     check_images,
     cluster_labels,
     draw_grid,
     import_pyplot,
+    label_width,
     most_and_least,
     panels,
     to_unit_range,
@@ -102,13 +104,16 @@ class ClusterMontageDisplay:
         n_clusters, n_columns, height, width = self.images.shape[:4]
         labels = cluster_labels(self.cluster_names, self.sizes, "image")
         tile = 0.55
-        size = tile * n_columns + 1, tile * n_clusters * height / width + 0.4
+        row = max(tile * height / width, TWO_LINES)
+        size = tile * n_columns + label_width(labels), row * n_clusters + 0.4
         most, least = np.split(to_unit_range(self.images), 2, axis=1)
         with panels(figure, self, *size, ncols=2) as (left, right):
             self.images_ = np.hstack(
                 [
-                    draw_grid(left, most, cmap=cmap, row_labels=labels),
-                    draw_grid(right, least, cmap=cmap),
+                    draw_grid(
+                        left, most, cmap=cmap, row_labels=labels, row_height=TWO_LINES / tile
+                    ),
+                    draw_grid(right, least, cmap=cmap, row_height=TWO_LINES / tile),
                 ]
             )
             left.set_title("most confident", fontsize=9)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skdeepclust.plotting._images import import_pyplot
+from skdeepclust.plotting._images import import_pyplot, muted, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,32 +68,39 @@ class NClustersDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        pyplot = import_pyplot(self)
-        if ax is None:
-            ax = pyplot.figure(figsize=(5.5, 3.4), layout="constrained").subplots()
+        import_pyplot(self)
+        if ax is not None:
+            self._draw(ax)
+            return self
+        with new_figure(self, figsize=(5.5, 3.4), layout="constrained") as figure:
+            self._draw(figure.subplots())
+        return self
+
+    def _draw(self, ax: Axes) -> None:
         found = self.selection
         curves = {"prediction strength": found.strength, "stability": found.stability}
+        means = np.array([values.mean(1) for values in curves.values()])
+        errors = np.array([values.std(1) / values.shape[1] ** 0.5 for values in curves.values()])
         self.errorbars_ = [
             ax.errorbar(
                 found.n_clusters,
-                values.mean(1),
-                values.std(1) / values.shape[1] ** 0.5,
-                marker="os"[number],
+                mean,
+                error,
+                marker=marker,
                 markersize=4,
                 capsize=2,
                 label=name,
             )
-            for number, (name, values) in enumerate(curves.items())
+            for name, mean, error, marker in zip(curves, means, errors, "os", strict=True)
         ]
         ax.axhline(found.threshold, color="C0", linestyle="--", linewidth=0.8)
-        ax.axvline(found.best, color="0.6", linewidth=0.8, label=f"{found.best} clusters")
+        ax.axvline(found.best, color=muted(0.4), linewidth=0.8, label=f"{found.best} clusters")
         ticks = found.n_clusters[:: -(-len(found.n_clusters) // 15)]
-        lowest = min(0.0, *(np.min(values) for values in curves.values()))
-        ax.set(xlabel="number of clusters", ylim=(lowest, 1.05), xticks=ticks)
+        low, high = (means - errors).min() - 0.05, (means + errors).max() + 0.05
+        ax.set(xlabel="number of clusters", ylim=(min(0, low), max(1.05, high)), xticks=ticks)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=9)
         self.ax_, self.figure_ = ax, ax.figure
-        return self
 
     @classmethod
     def from_selection(

@@ -12,9 +12,11 @@ import numpy as np
 from sklearn.utils import check_random_state, check_scalar
 
 from skdeepclust.plotting._images import (
+    LINE,
     check_estimator,
     draw_grid,
     import_pyplot,
+    label_width,
     named_clusters,
     panels,
     to_unit_range,
@@ -86,9 +88,16 @@ class ClusterSamplesDisplay:
         n_clusters, n_images, height, width = self.images.shape[:4]
         names = named_clusters(self.cluster_names, n_clusters)
         tile = 0.55
-        size = tile * n_images + 1, tile * n_clusters * height / width
+        row = max(tile * height / width, LINE)
+        size = tile * n_images + label_width(names), row * n_clusters
         with nullcontext([ax]) if ax is not None else panels(None, self, *size) as (axes,):
-            self.images_ = draw_grid(axes, to_unit_range(self.images), cmap=cmap, row_labels=names)
+            self.images_ = draw_grid(
+                axes,
+                to_unit_range(self.images),
+                cmap=cmap,
+                row_labels=names,
+                row_height=LINE / tile,
+            )
         self.ax_, self.figure_ = axes, axes.figure
         return self
 

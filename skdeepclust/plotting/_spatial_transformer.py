@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_scalar
-from torch.utils.data import Dataset, Subset
 
 from skdeepclust.plotting._images import (
     EstimatorImages,
@@ -18,6 +17,7 @@ from skdeepclust.plotting._images import (
     draw_grid,
     import_pyplot,
     panels,
+    part_of,
     to_unit_range,
     transformed_images,
 )
@@ -162,9 +162,6 @@ class SpatialTransformerDisplay:
                     f"{shape}; got {images.shape}."
                 )
             columns[title] = images[:n_images]
-        if isinstance(X, Dataset):
-            first: Any = Subset(X, range(min(n_images, len(original))))
-        else:
-            first = X[:n_images]
+        first = part_of(X, slice(n_images))
         columns["after training"] = transformed_images(estimator, first)
         return cls(columns).plot(cmap=cmap, figure=figure)

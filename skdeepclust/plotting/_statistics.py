@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skdeepclust.plotting._images import (
+    TWO_LINES,
+    EstimatorImages,
     check_estimator,
     check_images,
     check_labels,
     draw_grid,
-    estimator_images,
     import_pyplot,
     named_clusters,
     named_labels,
     panels,
+    part_of,
     to_unit_range,
     transformed_images,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
+
+PART = 2**22  # values of images that are in memory at once
 
 
 class ClusterStatisticsDisplay:
@@ -100,7 +105,8 @@ class ClusterStatisticsDisplay:
         n_statistics = len(self.statistics)
         _, n_clusters, height, width = next(iter(self.statistics.values())).shape[:4]
         tile = 0.65
-        size = tile * n_clusters + 1, tile * 2 * n_statistics * height / width + 0.6
+        row = max(tile * height / width, TWO_LINES)
+        size = tile * n_clusters + 1, row * 2 * n_statistics + 0.6
         names = named_clusters(self.cluster_names, n_clusters)
         titles = [textwrap.fill(name, 11, break_on_hyphens=False) for name in names]
         artists: list[np.ndarray] = []
@@ -113,6 +119,7 @@ class ClusterStatisticsDisplay:
                         cmap=cmap,
                         row_labels=["original", "transformed"],
                         column_labels=() if artists else titles,
+                        row_height=TWO_LINES / tile,
                     )
                 )
                 ax.set_ylabel(name, fontsize=9)
@@ -166,14 +173,18 @@ class ClusterStatisticsDisplay:
         """
         import_pyplot(cls)
         check_estimator(estimator, "spatial_transform", on_images=True)
-        original = estimator_images(estimator, X)
-        transformed = transformed_images(estimator, X)
+        images = EstimatorImages(estimator, X)
         kind, labels = "class", y
         if y is None:
             kind, labels = "cluster", estimator.predict(X)
             cluster_names = named_clusters(cluster_names, estimator.n_clusters_)  # empty ones, too
-        labels = check_labels(labels, len(original), "y")
-        return cls._from_images(original, transformed, labels, cluster_names, kind).plot(
+        labels = check_labels(labels, len(images), "y")
+
+        def pair(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+            return images[rows], transformed_images(estimator, part_of(X, rows))
+
+        size = math.prod(estimator.input_shape_)
+        return cls._from_parts(pair, size, labels, cluster_names, kind).plot(
             cmap=cmap, figure=figure
         )
 
@@ -238,28 +249,47 @@ class ClusterStatisticsDisplay:
                 f"{original.shape}); got {transformed.shape}."
             )
         labels = check_labels(labels, len(original), "labels")
-        return cls._from_images(original, transformed, labels, cluster_names, "cluster").plot(
+
+        def pair(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+            return original[rows], transformed[rows]
+
+        size = math.prod(original.shape[1:])
+        return cls._from_parts(pair, size, labels, cluster_names, "cluster").plot(
             cmap=cmap, figure=figure
         )
 
     @classmethod
-    def _from_images(
+    def _from_parts(
         cls,
-        original: np.ndarray,
-        transformed: np.ndarray,
+        pair: Callable[[slice], tuple[np.ndarray, np.ndarray]],
+        size: int,
         labels: np.ndarray,
         cluster_names: Sequence[str] | None,
         kind: str,
     ) -> ClusterStatisticsDisplay:
-        clusters = np.unique(labels)
+        """Go through what `pair` gives, original and transformed images of `size` values."""
+        clusters, labels = np.unique(labels, return_inverse=True)
         names = named_labels(clusters, cluster_names, kind)
-        statistics = {
-            name: np.array(
-                [
-                    [function(images[labels == c], axis=0, dtype=float) for c in clusters]
-                    for images in (original, transformed)
-                ]
-            )
-            for name, function in (("mean", np.mean), ("std", np.std), ("variance", np.var))
-        }
+        counts = np.zeros(len(clusters))
+        mean, squares = np.zeros(1), np.zeros(1)  # about the mean
+        step = max(1, PART // size)
+        for start in range(0, len(labels), step):
+            rows = slice(start, start + step)
+            both = np.stack(pair(rows)).astype(np.float64, copy=False)
+            if start == 0:
+                shape = (2, len(clusters), *both.shape[2:])
+                mean, squares = np.zeros(shape), np.zeros(shape)
+            for k in np.unique(labels[rows]):
+                # Chan et al. (1983): what is far from 0 keeps its digits
+                group = both[:, labels[rows] == k]
+                n = group.shape[1]
+                group_mean = group.mean(1)
+                apart = group_mean - mean[:, k]
+                counts[k] += n
+                mean[:, k] += apart * n / counts[k]
+                group -= group_mean[:, None]
+                squares[:, k] += np.square(group, out=group).sum(1)
+                squares[:, k] += apart**2 * n * (counts[k] - n) / counts[k]
+        variance = squares / counts.reshape(-1, *[1] * (mean.ndim - 2))
+        statistics = {"mean": mean, "std": np.sqrt(variance), "variance": variance}
         return cls(statistics, cluster_names=names)

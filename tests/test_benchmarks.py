@@ -274,6 +274,19 @@ def test_committed_records_have_the_names_that_jobs_have(name):
         assert changed.endswith(f"-{record['random_state']}"), record["name"]
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_committed_records_have_the_batches_of_their_rows(name):
+    for record in report.read_all(TABLES[name]):
+        parameters = record.get("parameters", {})
+        if "batch_size" not in parameters:
+            continue
+        given = {k: v for k, v in record["set"].items() if k in {*parameters, *record["options"]}}
+        job = Job(TABLES[name], record["row"], record["data"], given=given)
+        job.parts = [(np.arange(128.0).reshape(2, 8, 8), np.arange(2))]
+        job.before = running.Fit(None, 2, 0.0, {}, [], {})
+        assert job.estimator().batch_size == parameters["batch_size"], record["name"]
+
+
 def test_a_run_with_the_former_settings_is_not_run_again(monkeypatch, tmp_path):
     for name in ("mcdc", "profeat"):  # the first are what was run on a CPU
         wanted = TABLES[name].WANTED[0]

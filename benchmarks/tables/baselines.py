@@ -115,10 +115,11 @@ def options(row: str, data: str, given: dict) -> dict[str, Any]:
 
 
 def common(job: Job) -> dict[str, Any]:
-    """Return what all have: crops and mirror images of photographs, network and epochs."""
+    """Return what all have: one start, photographs' crops and mirror images, network, epochs."""
     is_colour = job.X.ndim == 4
     return {
         "n_clusters": len(np.unique(job.y)),
+        "n_init": 1,
         "max_epochs": job.options["max_epochs"],
         "augmentation": RandomResizedCrop(scale=CROP_SCALE) if is_colour else "auto",
         "network": None if job.options["small"] else ResNet18,

@@ -212,6 +212,19 @@ def test_features_are_read_with_the_labels_of_their_images(tmp_path):
     assert (len(y), len(y_test)) == (3, 2)
 
 
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_the_chosen_head_is_none_of_those_that_agree_with_it(n_heads, data):
+    """Another head that has one cluster agrees with the chosen one on its largest cluster."""
+    job = Job(TABLES["criteria"], "Deep, 1 epoch", "mnist", n_samples=TINY, verbose=0)
+    estimator = job.estimator().set_params(n_heads=n_heads, overclustering=1).fit(job.X)
+    head = estimator.network_.head
+    with torch.no_grad():
+        biases = head.plain.linear.bias.view(n_heads, -1)
+        biases[torch.arange(n_heads) != head.number, 0] = 1e6
+    expected = None if n_heads == 1 else np.bincount(estimator.labels_).max() / TINY
+    assert TABLES["criteria"].agreement(job, estimator) == expected
+
+
 def test_a_peer_that_fails_says_why(stand_in_umap):
     with pytest.raises(RuntimeError, match=r"(?s)none failed:.*in clustpy"):
         Peer("none", 2).fit(np.zeros((4, 2)) + np.arange(4)[:, None])
@@ -277,11 +290,12 @@ def test_committed_records_have_the_names_that_jobs_have(name):
 @pytest.mark.parametrize("name", TABLES)
 def test_committed_records_have_the_batches_of_their_rows(name):
     for record in report.read_all(TABLES[name]):
-        parameters = record.get("parameters", {})
+        parameters = record.get("parameters") or {}
         if "batch_size" not in parameters:
             continue
-        given = {k: v for k, v in record["set"].items() if k in {*parameters, *record["options"]}}
-        job = Job(TABLES[name], record["row"], record["data"], given=given)
+        job = Job(TABLES[name], record["row"], record["data"])
+        known = {*parameters, *job.of_paper}
+        job.given = {k: v for k, v in record["set"].items() if k in known}
         job.parts = [(np.arange(128.0).reshape(2, 8, 8), np.arange(2))]
         job.before = running.Fit(None, 2, 0.0, {}, [], {})
         assert job.estimator().batch_size == parameters["batch_size"], record["name"]

@@ -41,10 +41,10 @@ COLUMNS = {"epochs": option("max_epochs")}
 VALUES = {"s to .975": partial(seconds_to, 0.975)}
 REMARKS = (
     "RIM: the deep RIM of IMSAT's paper. Its weight decay is ours, 0.005 times half the sum of all "
-    "squared parameters, and the weight of the entropy is 1 as in RIM's paper; where batches of 128 "
-    "are in the column, they were the package's. The radius of RPT is ours, 2.5, chosen on this "
-    "data with the labels in sight: with VAT's 0.25, the only one in the authors' code, ACC was "
-    "0.576 and 0.474. IMSAT's probe of 10 "
+    "squared parameters, and the weight of the entropy is 1 as in RIM's paper; batches of 128, "
+    "where they are in the column, were the package's. The radius of RPT is ours, 2.5, chosen on "
+    "this data with the labels in sight: with VAT's 0.25, the only one in the authors' code, ACC "
+    "was 0.576 and 0.474. IMSAT's probe of 10 "
     "beside pixels / 128 is 10 x 128 / their deviation in the units here. Its initial weights are "
     "those that Chainer 1 made of the code's 0.1 and 1e-4, their roots over that of the inputs; "
     "where they are in the column, they were taken as they stand. The paper's IIC is the "

@@ -199,7 +199,8 @@ def machine(record: dict[str, Any]) -> str:
 def described(result: dict[str, Any]) -> str:
     """Return the machine and versions of a result in one line."""
     e = result["environment"]
-    versions = ", ".join(f"{k} {e[k]}" for k in ("torch", "skorch", "scikit-learn"))
+    names = ("skdeepclust", "commit", "torch", "skorch", "scikit-learn")
+    versions = ", ".join(f"{name} {e[name]}" for name in names if e.get(name))
     return f"{machine(result)}; Python {e['python']}, {versions}; {e['date']}"
 
 

@@ -20,9 +20,11 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
+import skdeepclust
 from benchmarks import __main__ as command
 from benchmarks import queue, records, report
 from benchmarks import run as running
+from benchmarks.peers import clustpy
 from benchmarks.peers.estimator import Peer
 from benchmarks.run import Job, Wanted
 from benchmarks.tables import TABLES
@@ -352,6 +354,35 @@ def test_time_on_a_gpu_stands_beside_that_on_a_cpu():
     assert replace(timed, device="cpu").name == "mnist-DeepClustering-0"
     elsewhere = Job(TABLES["st_dac"], "DAC", "mnist", device="cuda")
     assert elsewhere.name == replace(elsewhere, device="cpu").name
+
+
+def test_versions_say_which_code_ran():
+    text = records.described({"environment": records.environment() | {"commit": "abc1234"}})
+    assert f"skdeepclust {skdeepclust.__version__}, commit abc1234, torch" in text
+    assert "commit" not in records.described(
+        {"environment": records.environment() | {"commit": None}}
+    )
+
+
+def test_settings_of_baselines_are_named_by_row():
+    column = report.keys_of(TABLES["baselines"])["settings"]
+    rows = {
+        row: column({"row": row, "options": {"small": False}}) for row in TABLES["baselines"].ROWS
+    }
+    assert rows == {
+        "k-means": "",
+        "DeepCluster": "paper's",
+        "Triplets": "ours",
+        "ADC": "its code's",
+    }
+    assert column({"row": "ADC", "options": {"small": True}}) == "package's"
+
+
+def test_peers_without_a_weight_get_none():
+    job = {"losses": "same", "clustering_weight": 0.1}
+    assert clustpy.weight(job) == {"clustering_loss_weight": 0.1}
+    assert clustpy.weight(job | {"losses": "own"}) == {}
+    assert clustpy.weight(job | {"clustering_weight": None}) == {}  # of VaDE
 
 
 def test_runs_that_share_a_device_say_so(monkeypatch):

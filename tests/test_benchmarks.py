@@ -466,11 +466,34 @@ def test_the_command_line_lists_tables(folders, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", [["nothing"], ["queue"], [], ["digits", "--row", "no"], ["digits", "--data", "no"]]
+    "line",
+    [
+        ["nothing"],
+        ["queue"],
+        [],
+        ["digits", "--row", "no"],
+        ["digits", "--data", "no"],
+        ["--render", "--figures"],
+        ["digits", "--figures"],
+        ["--render", "--settings"],
+        ["queue", "--budget-minutes", "1", "--settings"],
+    ],
 )
 def test_the_command_line_refuses(line, capsys):
     with pytest.raises(SystemExit):
         command.parse(line)
+    capsys.readouterr()
+
+
+def test_figures_and_pages_are_written_into_a_new_folder(data, monkeypatch, capsys):
+    """By the queue, too, which has nothing to do here."""
+    monkeypatch.setattr(queue, "work", lambda *args: [])
+    monkeypatch.setattr(command.os, "nice", lambda increment: 0)
+    for line in ["st_dac", "--render", "--figures"], ["queue", "--budget-minutes", "1"]:
+        results = data / line[0]
+        assert not command.main([*line, "--device", "cpu", "--results", str(results)])
+        assert (results / "papers.md").exists()
+    assert (data / "st_dac" / "figures").exists()
     capsys.readouterr()
 
 

@@ -134,9 +134,8 @@ class Job:
         options = {k: v for k, v in self.options.items() if v != of_paper[k]}
         return dict(sorted({**options, **self.parameters}.items()))
 
-    @property
-    def name(self) -> str:
-        """The file name: what is not the paper's is part of it."""
+    def named(self, *around: Any) -> str:
+        """Return a file name: after the first of `around`, what is not the paper's."""
         device = torch.device(self.device).type
         changed = [
             name if v is True else f"{name}{v}".replace(", ", "x") for name, v in self.set.items()
@@ -148,7 +147,13 @@ class Job:
             *([self.precision] if self.precision != "float32" else []),
             *([device] if getattr(self.table, "BY_DEVICE", False) and device != "cpu" else []),
         ]
-        return "-".join(plain(str(p)) for p in (self.data, self.row, *parts, self.random_state))
+        first, *last = around
+        return "-".join(plain(str(p)) for p in (self.data, first, *parts, *last))
+
+    @property
+    def name(self) -> str:
+        """The record's name."""
+        return self.named(self.row, self.random_state)
 
     @property
     def table_name(self) -> str:

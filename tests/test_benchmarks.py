@@ -277,7 +277,35 @@ def test_figures_from_models(data):
             running.run_if_missing(job)
         TABLES[name].draw(jobs, records.RESULTS / "figures")
     drawn = {path.name for path in (records.RESULTS / "figures").glob("*.png")}
-    assert {"mnist-ST-DAC+2-figure4.png", "mnist-mcdc-figure5.png"} <= drawn
+    names = {"mnist-ST-DAC+2-max_epochs1-figure4.png"}
+    names |= {"mnist-mcdc-channels4-kmeans_n_init2-max_epochs1-side8-figure5.png"}
+    assert names <= drawn
+
+
+def test_figure_6_tells_runs_of_other_epochs_and_precision_apart(tmp_path, monkeypatch):
+    from skdeepclust.plotting import TrainingCurvesDisplay
+
+    table, known = TABLES["st_dac"], []
+    found = [
+        {
+            **{"row": "DAC", "data": "mnist", "n_samples": 9, "precision": precision},
+            **{"set": {"max_epochs": n}, "history": {"dac": {"acc": [0.5] * n}}},
+        }
+        for n, precision in [(2, "float32"), (3, "float32"), (3, "bf16")]
+    ]
+    draw = TrainingCurvesDisplay.from_histories
+
+    def noted(histories, *args, **kwargs):
+        known.extend(histories)
+        return draw(histories, *args, **kwargs)
+
+    monkeypatch.setattr(TrainingCurvesDisplay, "from_histories", noted)
+    table.figures(found, tmp_path)
+    assert [name.partition(" (")[0] for name in known] == [
+        "DAC, max_epochs=2",
+        "DAC, max_epochs=3",
+        "DAC, max_epochs=3, bf16",
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if (COMMITTED / f"{name}.md").exists()])

@@ -115,6 +115,22 @@ def test_readme_has_the_records_figures():
         readme.updated("no table")
 
 
+def test_a_page_is_read_again_when_a_record_of_its_tables_changes(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    directive = importlib.import_module("benchmark_records").Benchmark
+    noted = []
+    page = types.SimpleNamespace(
+        arguments=["baselines"],
+        options={},
+        env=types.SimpleNamespace(note_dependency=noted.append),
+        state=types.SimpleNamespace(nested_parse=lambda *args: None),
+    )
+    directive.run(page)
+    assert set(map(str, (records.RESULTS / "baselines").glob("*.json"))) < set(noted)
+    assert TABLES["baselines"].__file__ in noted
+
+
 DIRECTIVE = re.compile(r"```\{benchmark\} (\w+)\n((?::.*\n)*)```")
 
 

@@ -27,6 +27,7 @@ from benchmarks import run as running
 from benchmarks.peers import clustpy
 from benchmarks.peers.estimator import Peer
 from benchmarks.run import Job, Wanted
+from benchmarks.speed import wait
 from benchmarks.tables import TABLES
 from skdeepclust import AutoencoderClustering, SCANClustering, SimCLR
 
@@ -670,7 +671,7 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
     monkeypatch.setattr(extraction, "STATES", range(2))
     argv = ["animals", "--data-home", str(tmp_path), "--image-size", "32", "--threads", "1"]
     extraction.main(argv, tmp_path / "results")
-    rows = np.load(tmp_path / "features" / "animals-efficientnet-lite0-all.npy")
+    rows = np.load(tmp_path / "features" / "animals-efficientnet-lite0-32-all.npy")
     assert (rows.shape, rows.dtype) == ((60, 1280), np.float16)
     path = tmp_path / "results" / "extraction" / "animals-efficientnet-lite0-32.json"
     before = json.loads(path.read_text())
@@ -681,6 +682,11 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
     text = (tmp_path / "results" / "extraction.md").read_text()
     assert "| animals | all | 60 | efficientnet:lite0 | 32 |" in text
     assert "trained with the labels of ImageNet" in text
+    path.unlink()  # what remains doesn't say how long the features took
+    extraction.main(argv, tmp_path / "results")
+    assert "| float32 |  |  |" in (tmp_path / "results" / "extraction.md").read_text()
+    extraction.main([*argv, "--precision", "float32"], tmp_path / "results")
+    assert (tmp_path / "features" / "animals-efficientnet-lite0-32-float32-all.npy").exists()
     capsys.readouterr()
 
 
@@ -737,6 +743,14 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     assert "KMeans" in capsys.readouterr().out
     assert plt.get_fignums()  # which the gallery shows
     plt.close("all")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda", 1), "cpu"])
+def test_a_gpu_of_any_number_is_waited_for(device, monkeypatch):
+    waited_for = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+    wait(device)
+    assert waited_for == ([] if device == "cpu" else [device])
 
 
 @pytest.mark.parametrize("name", ["speed", "peers", "drills"])

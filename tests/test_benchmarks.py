@@ -661,6 +661,26 @@ def test_estimates_are_of_records_where_there_are_some(folders, images):
     ((estimate, missing),) = queue.ranked([table], "cpu")
     assert missing.random_state == 1
     assert estimate == pytest.approx(seconds)
+    record = records.read(job.path)
+    elsewhere = {**record["environment"], "n_threads": record["environment"]["n_threads"] + 1}
+    slower = {**record, "seconds of all": 9e9, "environment": elsewhere}
+    assert queue.estimate(w, missing, [record, slower]) == pytest.approx(seconds)
+    assert queue.estimate(w, missing, [slower]) == pytest.approx(9e9)
+
+
+def test_estimates_leave_out_a_base_that_is_there(folders):
+    w = Wanted(["N2D"], ["usps"], [0], 1, seconds=(1, 1))
+    job = Job(TABLES["n2d"], "N2D", "usps")
+    record = {
+        **{"row": "N2D", "data": "usps", "precision": "float32", "n_samples": 9298, "set": {}},
+        **{"options": {"pretrain_epochs": 1000}, "seconds": 2.0, "seconds of all": 9.0},
+        "environment": {"device": "cpu", "n_threads": 1},
+    }
+    assert queue.estimate(w, job, [record]) == pytest.approx(9.0)
+    model = job.base.cached(".joblib")
+    model.parent.mkdir(parents=True)
+    model.touch()
+    assert queue.estimate(w, job, [record]) == pytest.approx(2.0)
 
 
 def test_extraction(tmp_path, digits, monkeypatch, capsys):

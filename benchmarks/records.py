@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -156,19 +156,6 @@ def n_epochs(record: dict[str, Any]) -> int:
     """Return how many epochs a run took, 0 if the record doesn't say."""
     restarts = record.get("restarts") or []
     return len(curve(record, "train_loss")) or sum(r["n_epochs"] for r in restarts)
-
-
-def run_missing(
-    paths: Iterable[tuple[Path, Any]], run: Callable[[Any], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Run what has no result yet, saving each as soon as it is there; return all results."""
-    results = []
-    for path, job in paths:
-        if not path.exists():
-            print(f"running {path.stem}", flush=True)
-            save(path, run(job))
-        results.append(json.loads(path.read_text()))
-    return results
 
 
 def mean_std(values: Iterable[float]) -> str:

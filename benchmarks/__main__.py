@@ -77,6 +77,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("queue: --budget-minutes is missing")
     if args.table is None and not (args.list or args.render):
         parser.error("a table, queue, --render or --list is missing")
+    if args.settings and args.table not in TABLES:
+        parser.error("--settings: of which table?")
+    if args.figures and not hasattr(TABLES.get(args.table), "draw"):
+        drawn = "; ".join(name for name, table in TABLES.items() if hasattr(table, "draw"))
+        parser.error(f"--figures: a table of {drawn}; the others' need no models: --render")
     if args.table in TABLES:
         table = TABLES[args.table]
         args.data = args.data or list(getattr(table, "DEFAULT_DATA", table.DATA))
@@ -113,6 +118,13 @@ def described(job: Job) -> list[str]:
     return [*lines, f"# {job.table_name}: {job.data}, {job.row}", own, ""]
 
 
+def write(args: argparse.Namespace) -> None:
+    """Write what all tables have a part in."""
+    papers.write(TABLES)
+    if args.results is None:
+        readme.write()
+
+
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.results is not None:
@@ -130,6 +142,7 @@ def main(argv: list[str] | None = None) -> int:
             os.nice(10)
         failed = queue.work(TABLES.values(), 60 * args.budget_minutes, args.device, args.data_home)
         print(*failed, sep="\n", file=sys.stderr)
+        write(args)
         return bool(failed)
     if args.settings:
         for job in jobs(args):
@@ -144,12 +157,12 @@ def main(argv: list[str] | None = None) -> int:
             failed = True
             print(f"{job.name} failed: {error}", file=sys.stderr, flush=True)
     if args.figures:
-        TABLES[args.table].draw(jobs(args), records.RESULTS / "figures")
+        folder = records.RESULTS / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        TABLES[args.table].draw(jobs(args), folder)
     for name in [args.table] if args.table else TABLES:
         print(report.render(TABLES[name]))
-    papers.write(TABLES)
-    if args.results is None:
-        readme.write()
+    write(args)
     return failed
 
 

@@ -3,9 +3,10 @@
     python -m benchmarks.extraction cifar-10 --data-home DATA [--network efficientnet:lite0]
         [--image-size 224] [--precision auto] [--threads 1]
 
-writes ``DATA/features/cifar-10-efficientnet-lite0-train.npy`` and ``-test.npy``, in float16; where
-it was stopped, it goes on. The network has been trained with the labels of ImageNet, so the figures
-are none of clustering without supervision, and stand in no table beside such.
+writes ``DATA/features/cifar-10-efficientnet-lite0-train.npy`` and ``-test.npy``, in float16, with
+another side or precision in the name if they are given; where it was stopped, it goes on. The
+network has been trained with the labels of ImageNet, so the figures are none of clustering without
+supervision, and stand in no table beside such.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from skdeepclust.datasets import ImageFolder, get_data_home, load_cifar10
 from skdeepclust.engine import multiplies_bf16
 
 STATES = range(3)
+SIDE = 224
 SUPERVISION = {"efficientnet:lite0": "trained with the labels of ImageNet"}
 
 
@@ -92,10 +94,13 @@ def render(folder: Path) -> str:
         for part, found in record["parts"].items():
             scores = [mean_std(run[name] for run in found["k-means"]) for name in ("acc", "nmi")]
             took = found["extraction"]
-            rate = took["images"] / took["seconds of the processor"]
+            speed = ["", ""]  # of features that were there already
+            if took["images"]:
+                rate = took["images"] / took["seconds of the processor"]
+                speed = [f"{rate:.0f}", f"{found['n'] / rate / 60:.0f}"]
             lines.append(
                 [record["data"], part, f"{found['n']:,}", record["network"], record["image size"],
-                 record["precision"], f"{rate:.0f}", f"{found['n'] / rate / 60:.0f}", *scores]
+                 record["precision"], *speed, *scores]
             )  # fmt: skip
     header = [
         *("data", "part", "images", "network", "side", "precision"),
@@ -116,7 +121,7 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
     parser.add_argument("--data-home", type=Path)
     parser.add_argument("--out", type=Path, help="a folder; by default DATA/features")
     parser.add_argument("--network", default="efficientnet:lite0", choices=SUPERVISION)
-    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--image-size", type=int, default=SIDE)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default=default_device())
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -136,8 +141,10 @@ def main(argv: list[str] | None = None, results: Path = RESULTS) -> None:
         dtype="float16",
         verbose=1,
     )
-    name = f"{args.data}-{args.network.replace(':', '-')}"
-    path = results / "extraction" / f"{name}-{args.image_size}.json"
+    others = (args.image_size, SIDE), (args.precision, "auto")
+    given = [str(value) for value, default in others if value != default]
+    name = "-".join([args.data, args.network.replace(":", "-"), *given])
+    path = results / "extraction" / f"{name}.json"
     before = json.loads(path.read_text())["parts"] if path.exists() else {}
     parts = {}
     for part, (X, y) in DATA[args.data](home).items():

@@ -17,8 +17,8 @@ HEADER = ["table", "data", "row", "paper", "runs", "ACC", "NMI", "with"]
 
 
 def is_full(table: ModuleType, record: dict[str, Any]) -> bool:
-    """Return whether a run had all images."""
-    n_samples: int = record["n_samples"] + (record["n_test"] or 0)
+    """Return whether a run had all images to train on."""
+    n_samples: int = record["n_samples"]
     return n_samples >= table.SIZES[record["data"]]
 
 
@@ -34,19 +34,23 @@ def settings(table: ModuleType, record: dict[str, Any]) -> str:
 
 def lines(name: str, table: ModuleType) -> list[list[Any]]:
     """Return a line for each of a table's figures and settings, those without a run included."""
-    found = [r for r in report.read_all(table) if is_full(table, r)]
+    lines_of = getattr(table, "lines", lambda record: [record])
+    full = [r for r in report.read_all(table) if is_full(table, r)]
+    found = [line for r in full for line in lines_of(r)]
     rows: list[list[Any]] = []
     for (data, row), figures in table.PAPER.items():
         paper = " / ".join("" if value is None else f"{value:.3f}" for value in figures)
+        measure = getattr(table, "MEASURES", {}).get(row, "acc")
+        note = "" if measure == "acc" else f" ({measure})"
         groups: dict[str, list[dict]] = {}
         for record in found:
             if (record["data"], record["row"]) == (data, row):
                 groups.setdefault(settings(table, record), []).append(record)
         if not groups:
-            rows.append([name, data, row, paper, NONE, "", "", ""])
+            rows.append([name, data, row, paper + note, NONE, "", "", ""])
         for text, group in sorted(groups.items()):
-            scores = [records.mean_std(r["scores"][m] for r in group) for m in ("acc", "nmi")]
-            rows.append([name, data, row, paper, len(group), *scores, text])
+            acc, nmi = (records.mean_std(r["scores"][m] for r in group) for m in (measure, "nmi"))
+            rows.append([name, data, row, paper + note, len(group), acc + note, nmi, text])
     return rows
 
 

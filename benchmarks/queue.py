@@ -55,18 +55,21 @@ def effort(values: dict[str, Any], n_samples: int | None) -> float:
 
 
 def estimate(w: Wanted, job: Job, found: list[dict[str, Any]]) -> float:
-    """Return the seconds of a run: from records of its row, scaled, else a rough guess."""
+    """Return the seconds of a run: from records of its row, scaled, else a rough guess.
+
+    Of records with as many threads, where there are any.
+    """
     names = {**job.options, **job.parameters}
     size = job.n_samples or job.table.SIZES.get(job.data)
+    is_begun = job.base is not None and job.base.cached(".joblib").exists()
+    clock = "seconds" if is_begun else "seconds of all"
 
     def of_record(r: dict[str, Any]) -> dict[str, Any]:
         values = r["options"] | r["set"]
         return {name: values.get(name) for name in names}
 
-    seconds = [
-        r.get("seconds of all", r["seconds"])
-        * effort(names, size)
-        / effort(of_record(r), r["n_samples"])
+    like = [
+        r
         for r in found
         if (r["row"], r["data"], r["precision"]) == (job.row, job.data, job.precision)
         and r["environment"]["device"] == torch.device(job.device).type
@@ -74,6 +77,12 @@ def estimate(w: Wanted, job: Job, found: list[dict[str, Any]]) -> float:
         and all(
             (v or None) == (names[k] or None) for k, v in of_record(r).items() if not is_effort(k)
         )
+    ]
+    n_threads = torch.get_num_threads()
+    like = [r for r in like if r["environment"].get("n_threads") == n_threads] or like
+    seconds = [
+        r.get(clock, r["seconds"]) * effort(names, size) / effort(of_record(r), r["n_samples"])
+        for r in like
     ]
     return float(np.mean(seconds)) if seconds else w.seconds[job.device.startswith("cuda")]
 

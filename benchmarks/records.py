@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -158,19 +158,6 @@ def n_epochs(record: dict[str, Any]) -> int:
     return len(curve(record, "train_loss")) or sum(r["n_epochs"] for r in restarts)
 
 
-def run_missing(
-    paths: Iterable[tuple[Path, Any]], run: Callable[[Any], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Run what has no result yet, saving each as soon as it is there; return all results."""
-    results = []
-    for path, job in paths:
-        if not path.exists():
-            print(f"running {path.stem}", flush=True)
-            save(path, run(job))
-        results.append(json.loads(path.read_text()))
-    return results
-
-
 def mean_std(values: Iterable[float]) -> str:
     """Return the mean and the standard deviation as a table shows them."""
     values = np.asarray(list(values), dtype=float)
@@ -199,7 +186,8 @@ def machine(record: dict[str, Any]) -> str:
 def described(result: dict[str, Any]) -> str:
     """Return the machine and versions of a result in one line."""
     e = result["environment"]
-    versions = ", ".join(f"{k} {e[k]}" for k in ("torch", "skorch", "scikit-learn"))
+    names = ("skdeepclust", "commit", "torch", "skorch", "scikit-learn")
+    versions = ", ".join(f"{name} {e[name]}" for name in names if e.get(name))
     return f"{machine(result)}; Python {e['python']}, {versions}; {e['date']}"
 
 

@@ -4,7 +4,8 @@ The paper's figures have a column of their own. A table's module gives
 
 - `COLUMNS`: further columns that tell runs apart, by name, of a record (or another "set");
 - `VALUES`: further columns that are measured, by name, of a group's records;
-- `PAPER`: the paper's figures by (data, row), and `PAPER_HAS`, what they are;
+- `PAPER`: the paper's figures by (data, row), and `PAPER_HAS`, what they are; `MEASURES`: by row,
+  what the first of them is, if it isn't ACC;
 - `REMARKS`: what stands below; `remarks(records)`: what depends on the records there;
 - optional: `ORDER` of the rows, `SECONDS`, `lines(record)`, `figures(records, folder)`, and
   `report(records)` in place of all of this.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -32,10 +33,11 @@ import joblib
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from benchmarks import records
 from skdeepclust._files import written
+from skdeepclust._training._checkpoint import NOT_COMPARED, described
 
 CACHE = Path(__file__).parent / "cache"  # checkpoints and models; not committed
 NOT_RECORDED = ("callbacks", "checkpoint", "verbose")
@@ -84,6 +86,7 @@ class Fit:
     parameters: dict[str, Any]
     went_on: bool = False
     found: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] | None = None  # of models kept before 28 November 2026
 
     @property
     def last(self) -> Any:
@@ -131,18 +134,26 @@ class Job:
         options = {k: v for k, v in self.options.items() if v != of_paper[k]}
         return dict(sorted({**options, **self.parameters}.items()))
 
-    @property
-    def name(self) -> str:
-        """The file name: what is not the paper's is part of it."""
+    def named(self, *around: Any) -> str:
+        """Return a file name: after the first of `around`, what is not the paper's."""
         device = torch.device(self.device).type
-        changed = [name if v is True else f"{name}{v}" for name, v in self.set.items()]
+        changed = [
+            name if v is True else f"{name}{v}".replace(", ", "x") for name, v in self.set.items()
+        ]
+        is_share = self.n_samples and self.n_samples < self.table.SIZES[self.data]
         parts = [
-            *([f"n{self.n_samples}"] if self.n_samples else []),
+            *([f"n{self.n_samples}"] if is_share else []),
             *changed,
             *([self.precision] if self.precision != "float32" else []),
             *([device] if getattr(self.table, "BY_DEVICE", False) and device != "cpu" else []),
         ]
-        return "-".join(plain(str(p)) for p in (self.data, self.row, *parts, self.random_state))
+        first, *last = around
+        return "-".join(plain(str(p)) for p in (self.data, first, *parts, *last))
+
+    @property
+    def name(self) -> str:
+        """The record's name."""
+        return self.named(self.row, self.random_state)
 
     @property
     def table_name(self) -> str:
@@ -269,21 +280,41 @@ class Watch(Callback):
 
 
 def takes_checkpoint(estimator: Any) -> bool:
-    """Return whether a fit can go on: not where there are callbacks, which begin anew."""
+    """Return whether a fit can go on: callbacks begin anew, but for schedules."""
     parameters = estimator.get_params(deep=False)
-    return "checkpoint" in parameters and not parameters["callbacks"]
+    return "checkpoint" in parameters and all(
+        isinstance(callback, LRScheduler) for callback in parameters["callbacks"] or ()
+    )
+
+
+def parameters_of(estimator: Any, job: Job) -> dict[str, Any]:
+    """Return what is set of a run's estimator, for the record."""
+    before = job.before.estimator if job.before else None
+    return {
+        name: f"of the row {job.base.row}" if value is before is not None else value
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in NOT_RECORDED
+    }
+
+
+def compared(parameters: dict[str, Any]) -> dict[str, str]:
+    """Return what has to be the same for a model to be that of a run."""
+    return {k: described(v) for k, v in parameters.items() if k not in NOT_COMPARED}
 
 
 def fitted(job: Job) -> Fit:
     """Return the fitted estimator of a run: fit it, go on with a fit, or take the model kept."""
     model = job.cached(".joblib")
     model.parent.mkdir(parents=True, exist_ok=True)
+    estimator = job.estimator()
     if model.exists():
         fit = joblib.load(model)
-        fit.last.set_params(device=job.device).network_.to(job.device)
-        return fit
+        if compared(fit.parameters) == compared(parameters_of(estimator, job)):
+            fit.last.set_params(device=job.device).network_.to(job.device)
+            return fit
+        print(f"{model} is of other settings, and is fitted anew", file=sys.stderr, flush=True)
     print(f"fitting {job.table_name} {job.name}", flush=True)
-    estimator = job.estimator()
+    environment = records.environment(job.device)
     goes_on = job.cached(".pt").exists()
     own, callbacks = {}, []  # what is given back afterwards, and what looks on
     if "callbacks" in estimator.get_params(deep=False):
@@ -311,12 +342,6 @@ def fitted(job: Job) -> Fit:
     if any("the fit was interrupted" in message for message in messages):
         raise Stopped("interrupted")  # no record of half a training
     estimator.set_params(**own)
-    before = job.before.estimator if job.before else None
-    parameters = {
-        name: f"of the row {job.base.row}" if value is before is not None else value
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in NOT_RECORDED
-    }
     history = history_of(estimator)
     training = sum(phase["seconds"] for phase in history.values())
     fit = Fit(
@@ -327,12 +352,14 @@ def fitted(job: Job) -> Fit:
         max(seconds, training * share_of_all(estimator)) if goes_on else seconds,
         history,
         messages,
-        parameters,
+        parameters_of(estimator, job),
         goes_on,
         watch.found if watch else {},
+        environment,
     )
     if job.row in getattr(job.table, "KEPT", ()):
         own = estimator.get_params(deep=False)  # not the model before as well
+        before = job.before.estimator if job.before else None
         estimator.set_params(**{k: None for k, v in own.items() if v is before is not None})
         with written(model) as partial:
             joblib.dump(fit, partial)
@@ -397,7 +424,7 @@ def run(job: Job) -> dict[str, Any]:
         "went on": fit.went_on,
         "history": fit.history,
         "warnings": fit.warnings,
-        "environment": records.environment(job.device),
+        "environment": fit.environment or records.environment(job.device),
     }
     if training:
         record["images a second"] = fit.n_samples * n_epochs / training

@@ -4,9 +4,9 @@ Data larger than memory
 =======================
 
 Clusters 60,000 images in a file of 246 MB with a memory limit of 16 MiB, and watches what the
-process holds meanwhile; then the same with all images in memory. What is held the first way does
-not grow with the file, but for a few numbers an image, so that it may be as large as the disk.
-Needs the extra ``skdeepclust[plot]``.
+process holds meanwhile; then the same with all images in memory. The first way is made for files
+as large as the disk: of all that is read only a few numbers an image are kept. One size of file is
+shown. Needs the extra ``skdeepclust[plot]``.
 """
 
 # %%
@@ -122,8 +122,8 @@ for name, labels in found.items():
 # %%
 # What the process holds beyond what it held before. The limit is of what is read; the rest is what
 # training, predictions and the search for neighbours in the end, among 10,000 images at most, need
-# at a time. It does not grow with the file. Images in memory are held twice, as they are given and
-# standardised, for these are floats.
+# at a time. Images in memory are held twice, as they are given and standardised, for these are
+# floats.
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for name, watch in watches.items():
     ax.plot(watch.seconds, watch.megabytes, label=name)

@@ -60,7 +60,7 @@ print(f"{rejected[is_noise].mean():.0%} of the noise and {rejected[~is_noise].me
 print("digits are rejected")
 
 # %%
-# With twice as many clusters as there are digits, the two ways to write a one are told apart. Those
+# With twice as many clusters as there are digits, ways to write a digit may be told apart. Those
 # that are confused most merge first; at the dotted line, where none are confused more than by
 # chance, merging ends with ``n_clusters="auto"``.
 many = TEMIClustering(20, max_epochs=50, random_state=0).fit(X[~is_noise])

@@ -14,6 +14,7 @@ import argparse
 import warnings
 
 import matplotlib.pyplot as plt
+from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
@@ -70,11 +71,13 @@ print(f"{'':14} ACC    NMI")
 for name, estimator in compared.items():
     acc = clustering_accuracy_score(y, estimator.labels_)
     print(f"{name:14} {acc:.3f}  {nmi[name]:.3f}")
+of_rates = spearmanr(scores, [nmi[name] for name in fitted]).statistic
+print(f"rank correlation of the score and NMI over the learning rates: {of_rates:.2f}")
 
 # %%
 # Left: the score, without labels and on halves of the images, beside what the labels say of fits to
-# all. They rise and fall together here; between methods of another kind they need not. Right:
-# prediction strength, with its threshold, and stability by the number of clusters.
+# all; between methods of another kind they need not rise and fall together. Right: prediction
+# strength, with its threshold, and stability by the number of clusters.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 left.plot(rates, scores, marker="o", label="score of held-out images, nats")
 left.plot(rates, [nmi[name] for name in fitted], marker="s", label="NMI with the labels")

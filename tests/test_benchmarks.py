@@ -20,11 +20,14 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 
+import skdeepclust
 from benchmarks import __main__ as command
 from benchmarks import queue, records, report
 from benchmarks import run as running
+from benchmarks.peers import clustpy
 from benchmarks.peers.estimator import Peer
 from benchmarks.run import Job, Wanted
+from benchmarks.speed import wait
 from benchmarks.tables import TABLES
 from skdeepclust import AutoencoderClustering, SCANClustering, SimCLR
 
@@ -212,6 +215,19 @@ def test_features_are_read_with_the_labels_of_their_images(tmp_path):
     assert (len(y), len(y_test)) == (3, 2)
 
 
+@pytest.mark.parametrize("n_heads", [1, 2])
+def test_the_chosen_head_is_none_of_those_that_agree_with_it(n_heads, data):
+    """Another head that has one cluster agrees with the chosen one on its largest cluster."""
+    job = Job(TABLES["criteria"], "Deep, 1 epoch", "mnist", n_samples=TINY, verbose=0)
+    estimator = job.estimator().set_params(n_heads=n_heads, overclustering=1).fit(job.X)
+    head = estimator.network_.head
+    with torch.no_grad():
+        biases = head.plain.linear.bias.view(n_heads, -1)
+        biases[torch.arange(n_heads) != head.number, 0] = 1e6
+    expected = None if n_heads == 1 else np.bincount(estimator.labels_).max() / TINY
+    assert TABLES["criteria"].agreement(job, estimator) == expected
+
+
 def test_a_peer_that_fails_says_why(stand_in_umap):
     with pytest.raises(RuntimeError, match=r"(?s)none failed:.*in clustpy"):
         Peer("none", 2).fit(np.zeros((4, 2)) + np.arange(4)[:, None])
@@ -228,6 +244,9 @@ def test_seconds_to_an_accuracy_are_those_of_the_first_epoch_there():
     assert seconds_to(0.95, runs) == "2 (2 of 3)"
     assert seconds_to(0.95, runs[2:]) == "never"
     assert seconds_to(0.9, runs) == ""  # not asked of these data
+    gone_on = record([0.1, 0.2, 0.96], seconds=9.0)
+    gone_on["history"]["a"]["elapsed"] = [4.0, 1.0, 2.0]  # by the clocks of two processes
+    assert seconds_to(0.95, [gone_on]) == "6"
 
 
 def test_views_of_iic_are_crops_of_its_sizes_within_the_image():
@@ -259,7 +278,35 @@ def test_figures_from_models(data):
             running.run_if_missing(job)
         TABLES[name].draw(jobs, records.RESULTS / "figures")
     drawn = {path.name for path in (records.RESULTS / "figures").glob("*.png")}
-    assert {"mnist-ST-DAC+2-figure4.png", "mnist-mcdc-figure5.png"} <= drawn
+    names = {"mnist-ST-DAC+2-max_epochs1-figure4.png"}
+    names |= {"mnist-mcdc-channels4-kmeans_n_init2-max_epochs1-side8-figure5.png"}
+    assert names <= drawn
+
+
+def test_figure_6_tells_runs_of_other_epochs_and_precision_apart(tmp_path, monkeypatch):
+    from skdeepclust.plotting import TrainingCurvesDisplay
+
+    table, known = TABLES["st_dac"], []
+    found = [
+        {
+            **{"row": "DAC", "data": "mnist", "n_samples": 9, "precision": precision},
+            **{"set": {"max_epochs": n}, "history": {"dac": {"acc": [0.5] * n}}},
+        }
+        for n, precision in [(2, "float32"), (3, "float32"), (3, "bf16")]
+    ]
+    draw = TrainingCurvesDisplay.from_histories
+
+    def noted(histories, *args, **kwargs):
+        known.extend(histories)
+        return draw(histories, *args, **kwargs)
+
+    monkeypatch.setattr(TrainingCurvesDisplay, "from_histories", noted)
+    table.figures(found, tmp_path)
+    assert [name.partition(" (")[0] for name in known] == [
+        "DAC, max_epochs=2",
+        "DAC, max_epochs=3",
+        "DAC, max_epochs=3, bf16",
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if (COMMITTED / f"{name}.md").exists()])
@@ -272,6 +319,20 @@ def test_committed_records_have_the_names_that_jobs_have(name):
     for record in report.read_all(TABLES[name]):
         changed = record["name"].removeprefix(running.plain(f"{record['data']}-{record['row']}"))
         assert changed.endswith(f"-{record['random_state']}"), record["name"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_committed_records_have_the_batches_of_their_rows(name):
+    for record in report.read_all(TABLES[name]):
+        parameters = record.get("parameters") or {}
+        job = Job(TABLES[name], record["row"], record["data"])
+        known = {*parameters, *job.of_paper}
+        job.given = {k: v for k, v in record["set"].items() if k in known}
+        job.parts = [(np.arange(128.0).reshape(2, 8, 8), np.arange(2))]
+        job.before = running.Fit(None, 2, 0.0, {}, [], {})
+        own = job.estimator().get_params()
+        if "batch_size" in own.keys() & parameters.keys():
+            assert own["batch_size"] == parameters["batch_size"], record["name"]
 
 
 def test_a_run_with_the_former_settings_is_not_run_again(monkeypatch, tmp_path):
@@ -324,6 +385,35 @@ def test_time_on_a_gpu_stands_beside_that_on_a_cpu():
     assert elsewhere.name == replace(elsewhere, device="cpu").name
 
 
+def test_versions_say_which_code_ran():
+    text = records.described({"environment": records.environment() | {"commit": "abc1234"}})
+    assert f"skdeepclust {skdeepclust.__version__}, commit abc1234, torch" in text
+    assert "commit" not in records.described(
+        {"environment": records.environment() | {"commit": None}}
+    )
+
+
+def test_settings_of_baselines_are_named_by_row():
+    column = report.keys_of(TABLES["baselines"])["settings"]
+    rows = {
+        row: column({"row": row, "options": {"small": False}}) for row in TABLES["baselines"].ROWS
+    }
+    assert rows == {
+        "k-means": "",
+        "DeepCluster": "paper's",
+        "Triplets": "ours",
+        "ADC": "its code's",
+    }
+    assert column({"row": "ADC", "options": {"small": True}}) == "package's"
+
+
+def test_peers_without_a_weight_get_none():
+    job = {"losses": "same", "clustering_weight": 0.1}
+    assert clustpy.weight(job) == {"clustering_loss_weight": 0.1}
+    assert clustpy.weight(job | {"losses": "own"}) == {}
+    assert clustpy.weight(job | {"clustering_weight": None}) == {}  # of VaDE
+
+
 def test_runs_that_share_a_device_say_so(monkeypatch):
     alone = records.machine({"environment": records.environment()})
     monkeypatch.setenv("BENCHMARKS_SHARED", "1")
@@ -354,6 +444,10 @@ def test_settings_that_are_not_the_papers_are_in_the_name():
     idec = Job(mcdc, "IDEC", "mnist", 0, given=given)
     assert idec.name == "mnist-IDEC-augmented-finetune_epochs5-lr0.001-0"
     assert idec.base.name == "mnist-AE-augmented-lr0.001-0"
+    assert Job(mcdc, "AE", "mnist", n_samples=70_000).name == "mnist-AE-0"
+    sizes = [(50, 5), (505,)]
+    names = [Job(mcdc, "AE", "mnist", given={"hidden_sizes": given}).name for given in sizes]
+    assert names == ["mnist-AE-hidden_sizes50x5-0", "mnist-AE-hidden_sizes505-0"]
     names = [Job(TABLES["st_dac"], row, "mnist").name for row in TABLES["st_dac"].ROWS]
     assert len(set(names)) == len(names)
 
@@ -366,13 +460,12 @@ def test_every_row_can_be_made_for_all_data(name):
         row: {Job(table, row, data).can_go_on() for data in table.DATA} for row in table.ROWS
     }
     for row, found in resumable.items():
-        # not k-means and what ends with it, nor what begins with a schedule, which is a callback
+        # not k-means and what ends with it
         is_kmeans = row.lower().replace("-", "").endswith("kmeans") and "=" not in row
         is_peer = row.startswith(("UMAP", "ClustPy"))
-        has_schedule = name == "dec" and not row.endswith("-DA")
         is_meta = row == "Consensus"
         is_number = name == "n_clusters" and row.split(",")[0] != "DeepClustering"  # k-means
-        assert found == {not (is_kmeans or is_peer or has_schedule or is_meta or is_number)}, row
+        assert found == {not (is_kmeans or is_peer or is_meta or is_number)}, row
 
 
 def test_settings_reach_the_estimator():
@@ -402,11 +495,34 @@ def test_the_command_line_lists_tables(folders, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", [["nothing"], ["queue"], [], ["digits", "--row", "no"], ["digits", "--data", "no"]]
+    "line",
+    [
+        ["nothing"],
+        ["queue"],
+        [],
+        ["digits", "--row", "no"],
+        ["digits", "--data", "no"],
+        ["--render", "--figures"],
+        ["digits", "--figures"],
+        ["--render", "--settings"],
+        ["queue", "--budget-minutes", "1", "--settings"],
+    ],
 )
 def test_the_command_line_refuses(line, capsys):
     with pytest.raises(SystemExit):
         command.parse(line)
+    capsys.readouterr()
+
+
+def test_figures_and_pages_are_written_into_a_new_folder(data, monkeypatch, capsys):
+    """By the queue, too, which has nothing to do here."""
+    monkeypatch.setattr(queue, "work", lambda *args: [])
+    monkeypatch.setattr(command.os, "nice", lambda increment: 0)
+    for line in ["st_dac", "--render", "--figures"], ["queue", "--budget-minutes", "1"]:
+        results = data / line[0]
+        assert not command.main([*line, "--device", "cpu", "--results", str(results)])
+        assert (results / "papers.md").exists()
+    assert (data / "st_dac" / "figures").exists()
     capsys.readouterr()
 
 
@@ -511,6 +627,27 @@ def test_the_queue_goes_on_with_what_was_half_done(folders, images, capsys, monk
     capsys.readouterr()
 
 
+def test_a_kept_model_is_taken_with_its_settings_alone(folders, images, monkeypatch, capsys):
+    """And a record that is made of it says where it was fitted."""
+
+    def make(n):
+        return lambda job: AutoencoderClustering(10, n_init=1, max_epochs=1, kmeans_n_init=n)
+
+    table = make_table("fake", {"row": make(1)}, [], images)
+    table.KEPT = ("row",)
+    job = Job(table, "row", "few", verbose=0)
+    running.fitted(job)
+    there = records.environment()
+    monkeypatch.setattr(records, "environment", lambda device: {**there, "machine": "another"})
+    monkeypatch.setattr(table, "ROWS", {"row": make(1)})
+    assert running.run(job)["environment"] == there
+    monkeypatch.setattr(table, "ROWS", {"row": make(2)})
+    record = running.run(job)
+    assert "is of other settings" in capsys.readouterr().err
+    assert record["environment"]["machine"] == "another"
+    assert record["parameters"]["kmeans_n_init"] == 2
+
+
 def test_estimates_are_of_records_where_there_are_some(folders, images):
     def row(job):
         return AutoencoderClustering(10, n_init=1, max_epochs=2)
@@ -524,6 +661,26 @@ def test_estimates_are_of_records_where_there_are_some(folders, images):
     ((estimate, missing),) = queue.ranked([table], "cpu")
     assert missing.random_state == 1
     assert estimate == pytest.approx(seconds)
+    record = records.read(job.path)
+    elsewhere = {**record["environment"], "n_threads": record["environment"]["n_threads"] + 1}
+    slower = {**record, "seconds of all": 9e9, "environment": elsewhere}
+    assert queue.estimate(w, missing, [record, slower]) == pytest.approx(seconds)
+    assert queue.estimate(w, missing, [slower]) == pytest.approx(9e9)
+
+
+def test_estimates_leave_out_a_base_that_is_there(folders):
+    w = Wanted(["N2D"], ["usps"], [0], 1, seconds=(1, 1))
+    job = Job(TABLES["n2d"], "N2D", "usps")
+    record = {
+        **{"row": "N2D", "data": "usps", "precision": "float32", "n_samples": 9298, "set": {}},
+        **{"options": {"pretrain_epochs": 1000}, "seconds": 2.0, "seconds of all": 9.0},
+        "environment": {"device": "cpu", "n_threads": 1},
+    }
+    assert queue.estimate(w, job, [record]) == pytest.approx(9.0)
+    model = job.base.cached(".joblib")
+    model.parent.mkdir(parents=True)
+    model.touch()
+    assert queue.estimate(w, job, [record]) == pytest.approx(2.0)
 
 
 def test_extraction(tmp_path, digits, monkeypatch, capsys):
@@ -534,7 +691,7 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
     monkeypatch.setattr(extraction, "STATES", range(2))
     argv = ["animals", "--data-home", str(tmp_path), "--image-size", "32", "--threads", "1"]
     extraction.main(argv, tmp_path / "results")
-    rows = np.load(tmp_path / "features" / "animals-efficientnet-lite0-all.npy")
+    rows = np.load(tmp_path / "features" / "animals-efficientnet-lite0-32-all.npy")
     assert (rows.shape, rows.dtype) == ((60, 1280), np.float16)
     path = tmp_path / "results" / "extraction" / "animals-efficientnet-lite0-32.json"
     before = json.loads(path.read_text())
@@ -545,6 +702,11 @@ def test_extraction(tmp_path, digits, monkeypatch, capsys):
     text = (tmp_path / "results" / "extraction.md").read_text()
     assert "| animals | all | 60 | efficientnet:lite0 | 32 |" in text
     assert "trained with the labels of ImageNet" in text
+    path.unlink()  # what remains doesn't say how long the features took
+    extraction.main(argv, tmp_path / "results")
+    assert "| float32 |  |  |" in (tmp_path / "results" / "extraction.md").read_text()
+    extraction.main([*argv, "--precision", "float32"], tmp_path / "results")
+    assert (tmp_path / "features" / "animals-efficientnet-lite0-32-float32-all.npy").exists()
     capsys.readouterr()
 
 
@@ -601,6 +763,14 @@ def test_examples_run(name, tmp_path, monkeypatch, capsys, digits):
     assert "KMeans" in capsys.readouterr().out
     assert plt.get_fignums()  # which the gallery shows
     plt.close("all")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda", 1), "cpu"])
+def test_a_gpu_of_any_number_is_waited_for(device, monkeypatch):
+    waited_for = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited_for.append)
+    wait(device)
+    assert waited_for == ([] if device == "cpu" else [device])
 
 
 @pytest.mark.parametrize("name", ["speed", "peers", "drills"])

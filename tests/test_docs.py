@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import textwrap
+import types
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,45 @@ def test_the_page_of_papers_is_that_of_the_records():
     assert text.count("| none |") + int(text.split(", ")[1].split()[0]) == n_figures
 
 
+def test_papers_figures_stand_beside_the_same_measures_of_a_tables_lines(monkeypatch):
+    def split(record):
+        return [{**record, "row": row, "scores": record["scores"][row]} for row in ("a", "b")]
+
+    scores = {"a": {"acc": 0.1, "nmi": 0.2}, "b": {"acc": 0.3, "nmi": 0.4, "mapped": 0.5}}
+    record = {"row": "both", "data": "few", "precision": "float32", "set": {}, "options": {}}
+    runs = [{**record, "scores": scores, "n_samples": n, "n_test": 9} for n in (9, 10)]
+    table = types.ModuleType("fake")
+    table.lines, table.SIZES, table.MEASURES = split, {"few": 10}, {"b": "mapped"}
+    table.PAPER = {("few", "a"): (0.9,), ("few", "b"): (0.8, 0.7), ("few", "c"): (0.6,)}
+    monkeypatch.setattr(report, "read_all", lambda table: runs)
+    assert [line[2:7] for line in papers.lines("fake", table)] == [
+        ["a", "0.900", 1, "0.100", "0.200"],
+        ["b", "0.800 / 0.700 (mapped)", 1, "0.500 (mapped)", "0.400"],
+        ["c", "0.600", papers.NONE, "", ""],
+    ]
+
+
 def test_readme_has_the_records_figures():
     text = readme.README.read_text()
     assert readme.updated(text) == text
     with pytest.raises(ValueError, match="records: begin"):
         readme.updated("no table")
+
+
+def test_a_page_is_read_again_when_a_record_of_its_tables_changes(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    directive = importlib.import_module("benchmark_records").Benchmark
+    noted = []
+    page = types.SimpleNamespace(
+        arguments=["baselines"],
+        options={},
+        env=types.SimpleNamespace(note_dependency=noted.append),
+        state=types.SimpleNamespace(nested_parse=lambda *args: None),
+    )
+    directive.run(page)
+    assert set(map(str, (records.RESULTS / "baselines").glob("*.json"))) < set(noted)
+    assert TABLES["baselines"].__file__ in noted
 
 
 DIRECTIVE = re.compile(r"```\{benchmark\} (\w+)\n((?::.*\n)*)```")

@@ -68,7 +68,7 @@ from benchmarks.records import (
     mean_std,
     metrics,
     processor,
-    run_missing,
+    save,
     table,
 )
 from benchmarks.run import subset
@@ -349,7 +349,10 @@ def main() -> None:
     if not args.render:
         if args.peer_python is None:
             parser.error("--peer-python: a Python that has ClustPy; see the top of this file")
-        run_missing(jobs(args), run)
+        for path, job in jobs(args):
+            if not path.exists():
+                print(f"running {path.stem}", flush=True)
+                save(path, run(job))
     print(render())
 
 

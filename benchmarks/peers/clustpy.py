@@ -63,6 +63,12 @@ def umap_params(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def weight(job: dict[str, Any]) -> dict[str, float]:
+    """Return the weight of the clustering loss, where it is to be the same and there is one."""
+    given = job["clustering_weight"] if job["losses"] == "same" else None
+    return {} if given is None else {"clustering_loss_weight": given}
+
+
 class TimedLoader:
     """A data loader that notes when each pass over it starts."""
 
@@ -129,8 +135,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             if is_vade
             else {"n_init": job["kmeans_n_init"]},
         }
-        if job["losses"] == "same":
-            options["clustering_loss_weight"] = job["clustering_weight"]
+        options |= weight(job)
     estimator = getattr(deep, method)(
         n_clusters=job["n_clusters"],
         neural_network=autoencoder,

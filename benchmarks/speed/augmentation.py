@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.records import RESULTS, default_device, described, environment, save, table
+from benchmarks.speed import wait
 from skdeepclust.augment import simclr_augmentation
 
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32)}
@@ -96,8 +97,7 @@ def median_milliseconds(
         for name, run in work.items():
             start = time.perf_counter()
             run()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            wait(device)
             if round_ > 1:
                 seconds[name].append(time.perf_counter() - start)
     return {name: 1e3 * float(np.median(s)) for name, s in seconds.items()}

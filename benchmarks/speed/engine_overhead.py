@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.records import RESULTS, default_device, described, environment, save, table
+from benchmarks.speed import wait
 from skdeepclust.augment import RandomAffine
 from skdeepclust.cluster._dac import PairObjective, linear_threshold
 from skdeepclust.cluster._mcdc import MixingObjective
@@ -238,12 +239,10 @@ def compare(benchmark: Classification, rounds: int) -> dict:
         names = list(contenders)
         shift = round_ % len(names)
         for name in names[shift:] + names[:shift]:
-            if device == "cuda":
-                torch.cuda.synchronize()
+            wait(device)
             start = time.perf_counter()
             contenders[name]()
-            if device == "cuda":
-                torch.cuda.synchronize()
+            wait(device)
             if round_:  # the first is to warm up
                 seconds[name].append((time.perf_counter() - start) / n_steps)
     bare = np.array(seconds["bare loop"])

@@ -32,6 +32,7 @@ from benchmarks.records import (
     save,
     table,
 )
+from benchmarks.speed import wait
 from skdeepclust.kmeans import _Problem, _workers, k_means
 
 
@@ -46,8 +47,7 @@ def latents(n_samples: int, n_features: int, n_clusters: int, scale: float) -> n
 def timed(work: Callable[[], Any], device: str) -> tuple[float, Any]:
     start = time.perf_counter()
     result = work()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    wait(device)
     return time.perf_counter() - start, result
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.records import RESULTS, default_device, described, environment, save, table
+from benchmarks.speed import wait
 from skdeepclust.augment import simclr_augmentation
 from skdeepclust.cluster._simclr import ContrastiveObjective
 from skdeepclust.engine import Engine, Phase
@@ -46,11 +47,6 @@ SETTINGS = {
 # As in the papers, but so slow that random images don't make the loss infinite.
 OPTIMIZER = partial(torch.optim.SGD, momentum=0.9, weight_decay=1e-4)
 LR = 1e-3
-
-
-def wait(device: str) -> None:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
 
 
 def make_network(setting: str, args: argparse.Namespace, *, compiled: bool) -> nn.Module:

@@ -52,6 +52,7 @@ PAPER = {
     ("cifar10", "DCGAN + k-means"): (0.315, 0.265, 0.176),
 }
 PAPER_HAS = "ACC / NMI / ARI; CatGAN: mapped accuracy"
+MEASURES = dict.fromkeys(["CatGAN", "CatGAN, fully connected"], "mapped accuracy")
 COLUMNS = {"epochs": option("max_epochs")}
 VALUES = {"mapped accuracy": mean_of("mapped accuracy")}
 REMARKS = (

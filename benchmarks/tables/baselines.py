@@ -51,20 +51,18 @@ PAPER = {
     ("cifar10", "ADC"): (0.325,),
 }
 PAPER_HAS = "ACC / NMI / ARI"
+WHOSE = {"DeepCluster": "paper's", "Triplets": "ours", "ADC": "its code's"}  # settings
 COLUMNS = {
-    "settings": lambda r: (
-        {True: "package's", False: "paper's"}.get(r["options"].get("small"), "")
-        if r["row"] != "k-means"
-        else ""
-    ),
+    "settings": lambda r: "package's" if r["options"].get("small") else WHOSE.get(r["row"], ""),
     "epochs": option("max_epochs"),
 }
 REMARKS = (
     "The paper's figures are those of ProFeat's table 1, copied from IIC's: with what network and "
     "settings they were found it doesn't say, and they may be best runs. All images of the "
-    "training and the test part, or as many as said. With the paper's settings the network is "
-    "ResNet-18, of ours; the package's settings have its small network, and crops and mirror "
-    "images on CIFAR-10."
+    "training and the test part, or as many as said. DeepCluster has its paper's settings for "
+    "ImageNet with a ResNet-18; the triplets, of which no settings are printed, have that network "
+    "and the package's defaults; ADC has the network and most settings of its authors' example for "
+    "MNIST. The package's settings have its small network, and crops and mirror images on CIFAR-10."
 )
 SHARE = {"n_samples": 10_000, "given": {"small": True, "max_epochs": 20}, "precision": "bf16"}
 WANTED = [
@@ -115,10 +113,11 @@ def options(row: str, data: str, given: dict) -> dict[str, Any]:
 
 
 def common(job: Job) -> dict[str, Any]:
-    """Return what all have: crops and mirror images of photographs, network and epochs."""
+    """Return what all have: one start, photographs' crops and mirror images, network, epochs."""
     is_colour = job.X.ndim == 4
     return {
         "n_clusters": len(np.unique(job.y)),
+        "n_init": 1,
         "max_epochs": job.options["max_epochs"],
         "augmentation": RandomResizedCrop(scale=CROP_SCALE) if is_colour else "auto",
         "network": None if job.options["small"] else ResNet18,

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from benchmarks.peers.recipes import UMAP_SETTINGS
+from benchmarks.report import mean_of
 from benchmarks.run import Job, Wanted, fitted
 from skdeepclust import (
     ConsensusClustering,
@@ -130,10 +131,4 @@ def prepare(job: Job, X: np.ndarray) -> np.ndarray:
     return np.asarray(X, dtype=np.float32).reshape(len(X), -1)
 
 
-def of_training_part(group: list[dict]) -> str:
-    """Return the mean ACC of the samples that were trained on."""
-    found = [r["scores"]["training part"]["acc"] for r in group if "training part" in r["scores"]]
-    return f"{np.mean(found):.3f}" if found else ""
-
-
-VALUES = {"ACC of the training part": of_training_part}
+VALUES = {"ACC of the training part": mean_of("training part")}

@@ -291,8 +291,8 @@ def draw_models(jobs: list[Job], folder: Path) -> None:
     last = np.array([np.flatnonzero(y == label)[1] for label in (9, 4, 6, 3)])
 
     def save(figure: Any, number: str) -> None:
-        name = f"{jobs[0].data}-mcdc-{number}.png"
-        figure.savefig(folder / name, dpi=120, bbox_inches="tight")
+        name = jobs[0].named("mcdc", number)
+        figure.savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
         plt.close(figure)
 
     n_columns = min(3, len(models))

@@ -5,7 +5,7 @@
 An auto-encoder d-500-500-2000-10 is trained for 1,000 epochs in batches of 256 by Adam; UMAP with
 20 neighbours, no least distance and 10 components maps its latents, and a Gaussian mixture with
 one start clusters them. All of it is as in the authors' released code, but that pixels are
-standardised.
+standardised and weights begin as torch's (there as Keras').
 """
 
 from __future__ import annotations

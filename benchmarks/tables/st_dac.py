@@ -261,8 +261,9 @@ def figures(found: list[dict], folder: Path) -> None:
     panels: dict[str, dict[str, list[list[float]]]] = {}  # of the curves of each row
     for r in sorted(found, key=lambda r: (-r["n_samples"], r["row"])):
         panel = panels.setdefault(f"{r['data']}, {r['n_samples']:,} images", {})
-        settings = {k: v for k, v in sorted(r["set"].items()) if k != "max_epochs"}
-        name = ", ".join([r["row"], *(f"{k}={v}" for k, v in settings.items())])
+        settings = [f"{k}={v}" for k, v in sorted(r["set"].items())]
+        precision = [r["precision"]] if r["precision"] != "float32" else []
+        name = ", ".join([r["row"], *settings, *precision])
         panel.setdefault(name, []).append(curve(r, "acc"))
     size = (8, 5.2 * len(panels))  # the legends are below
     figure, axes = plt.subplots(
@@ -304,6 +305,6 @@ def draw(jobs: list[Job], folder: Path) -> None:
             "figure5": ClusterStatisticsDisplay.from_estimator(fit.estimator, job.X[:10_000]),
         }
         for name, display in displays.items():
-            path = folder / f"{job.data}-{job.row.replace(' ', '')}-{name}.png"
+            path = folder / f"{job.named(job.row, name)}.png"
             display.figure_.savefig(path, dpi=120, bbox_inches="tight")
             plt.close(display.figure_)

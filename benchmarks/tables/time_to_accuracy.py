@@ -20,6 +20,7 @@ from __future__ import annotations
 import gzip
 import pickle
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,10 @@ class WATCH(Watch):
 def track(record: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Return seconds and ACC, epoch by epoch and at the end."""
     seconds, acc = records.curve(record, "elapsed"), records.curve(record, "acc")
+    before = 0.0  # in the processes that a fit went on from, each of which has a clock of its own
+    for i, (last, now) in enumerate(pairwise([0.0, *seconds])):
+        before += last if now < last else 0.0
+        seconds[i] = before + now
     return [*seconds, record["seconds"]], [*acc, record["scores"]["acc"]]
 
 

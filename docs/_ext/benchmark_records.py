@@ -60,6 +60,8 @@ class Benchmark(SphinxDirective):
             )
 
         name = self.arguments[0]
+        for path in (Path(table.__file__), *(RESULTS / name).glob("*.json")):
+            self.env.note_dependency(str(path))
         grid = report.grid(table, report.read_all(table), keep, options.get("columns"))
         if not grid:
             return [nodes.paragraph("", "Not run yet.")]

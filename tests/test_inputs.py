@@ -308,9 +308,7 @@ def test_arrays_in_a_column_beside_others(table):
     frame = table({"id": range(40), "embedding": X.tolist()})
     np.testing.assert_array_equal(model.fit_predict(frame["embedding"]), expected)
     np.testing.assert_array_equal(model.fit_predict(frame[["embedding"]]), expected)
-    with pytest.raises(
-        ValueError, match=r"'embedding' holds arrays. X\['embedding'\] alone"
-    ):
+    with pytest.raises(ValueError, match=r"'embedding' holds arrays. X\['embedding'\] alone"):
         model.fit(frame)
 
 

@@ -42,7 +42,7 @@ from skdeepclust.model_file import load, save
 from skdeepclust.model_selection import select_n_clusters
 from skdeepclust.report import cluster_report
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = [
     "ACAIClustering",

@@ -438,6 +438,8 @@ class Engine(NeuralNet):
                         self.notify("on_batch_end", batch=batch, training=True, **step)
             if self.on_samples is not None:
                 self.on_samples(len(x))
+        if self.on_samples is not None:
+            self.on_samples(len(iterator.X) - len(order))  # that are left out
         loss = total.item() / n_samples
         if processes is not None:
             loss, n_samples = processes.mean(loss, n_samples, iterator.X.device)

@@ -222,7 +222,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     dtype : {"float32", "float16"}
         Of the features.
     out : path-like
-        A .npy file that the features are written to. See `transform`.
+        A .npy file that the features are written to. See `transform`. It is for one set of images:
+        in a pipeline, which transforms others when it predicts, there can be none.
     num_workers : int
         Processes that read a folder or a Dataset. 0: a thread of this one.
     verbose : int or bool

@@ -229,7 +229,10 @@ def cluster_report(
     classes = _classes(y, folder)
     if images is not None and images is not folder and len(images):
         _check_image(np.shape(images[0]))
-    probabilities = np.asarray(estimator.predict_proba(X))
+    last, Z = estimator, X
+    if isinstance(estimator, Pipeline):  # whose other steps, features of a large network say, cost
+        last, Z = estimator[-1], estimator[:-1].transform(X)
+    probabilities = np.asarray(last.predict_proba(Z))
     n_samples, n_clusters = probabilities.shape
     if paths is None:
         names = [str(i) for i in range(n_samples)] if folder is None else list(folder.paths)
@@ -247,7 +250,7 @@ def cluster_report(
     shown = [extremes(np.flatnonzero(labels == k), sure, n_shown) for k in range(n_clusters)]
     title = type(estimator).__name__ if title is None else title
     colours = [cluster_colour(k) for k in range(n_clusters)]
-    score = estimator.score(X) if hasattr(estimator, "score") else None
+    score = last.score(Z) if hasattr(last, "score") else None
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="note">{n_samples:,} samples, {n_clusters} clusters'
@@ -257,7 +260,7 @@ def cluster_report(
     ]
     if classes is not None:
         parts.append(_confusion(labels, classes, cluster_names))
-    parts.append(_map(estimator.transform(X), labels, sure, names, cluster_names, colours))
+    parts.append(_map(last.transform(Z), labels, sure, names, cluster_names, colours))
     image_of = _image_source(estimator, X, images, folder, paths)
     parts.append(_sheets(shown, sure, sizes, names, cluster_names, colours, image_of))
     parts.append(_settings(estimator))

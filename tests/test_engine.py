@@ -12,7 +12,7 @@ from skorch.callbacks import (
 )
 from torch import nn
 
-from skdeepclust import STDACClustering
+from skdeepclust import DeepClustering, STDACClustering
 from skdeepclust.engine import Engine, Phase, multiplies_bf16
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Chunks, Samples
@@ -349,6 +349,9 @@ def test_progress_bars(images, capsys):
     assert "100%" in shown
     STDACClustering(**FAST).fit(images)
     assert capsys.readouterr().err == ""
+    settings = {"n_init": 1, "max_epochs": 2, "refinement_epochs": 1}
+    DeepClustering(3, batch_size=128, **settings, verbose=1).fit(images)
+    assert "600/600" in capsys.readouterr().err  # though 72 of 200 are left out in each epoch
 
 
 def test_scoring_callback_that_users_write(images):

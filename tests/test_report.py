@@ -459,3 +459,17 @@ def test_bad_arguments(model, images, tmp_path):
     with pytest.raises(ValueError, match="have `predict_proba`, as deep clusterers have"):
         cluster_report(skdeepclust.SimCLR(), images)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_steps_of_a_pipeline_run_once(images, tmp_path, monkeypatch):
+    X = images.reshape(200, -1).astype(float)
+    pipeline = make_pipeline(StandardScaler(), DeepClustering(**FAST)).fit(X)
+    transform, n_calls = StandardScaler.transform, []
+
+    def counted(self, X):
+        n_calls.append(1)
+        return transform(self, X)
+
+    monkeypatch.setattr(StandardScaler, "transform", counted)
+    written(tmp_path, pipeline, X)
+    assert len(n_calls) == 1

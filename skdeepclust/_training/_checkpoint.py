@@ -197,9 +197,12 @@ class Checkpoint:
             before = ALL if name == READ_AT_ONCE else "not there"  # of before that was kept
             was = saved["fingerprint"].get(name, before)
             if was != value:
+                what = f"a fit with {name}={was}, but now it is {value}"
+                if name in ("X", "mean of X", "scale of X"):
+                    what = f"a fit to other samples, or to these in another order ({name} differs)"
                 raise ValueError(
-                    f"checkpoint={str(self.path)!r} holds a fit with {name}={was}, but now it is "
-                    f"{value}. Use the same parameters and data, or another file."
+                    f"checkpoint={str(self.path)!r} holds {what}. Use the same parameters and "
+                    "data, or another file."
                 )
         return saved["run"]
 

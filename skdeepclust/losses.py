@@ -33,7 +33,7 @@ Ji et al. 2019 (IIC)               3         `invariant_information`
 Schultz and Joachims 2003                    `triplet_loss`
 Haeusser et al. 2018 (ADC)                   `association_loss`
 Van Gansbeke et al. 2020 (SCAN)    2         `scan_loss`
-\                                  3         `confident_cross_entropy`
+\                                            `confident_cross_entropy`
 Chen et al. 2020 (SimCLR)          1         `contrastive_loss`
 Kim et al. 2021 (ProFeat)          1 to 3    `contrastive_loss`, `scan_loss`, `pair_agreement`
 Adaloglou et al. 2023 (TEMI)                 `temi_loss`

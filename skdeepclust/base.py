@@ -953,6 +953,11 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         labels : ndarray of shape (n_samples,), int64
             In [0, n_clusters), or -1. A sample's cluster doesn't depend on the other samples.
             `out`, if it is given.
+
+        Notes
+        -----
+        Give all samples at once: the network gets 128 or more at a time, so that one alone costs as
+        much as 128, and the last digits are the same beside any others.
         """
         X = self._checked(X)
         is_far = None if reject is None else self._is_far(X, reject)

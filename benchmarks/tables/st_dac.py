@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import joblib
@@ -268,11 +269,20 @@ def figures(found: list[dict], folder: Path) -> None:
         settings = [f"{k}={v}" for k, v in sorted(r["set"].items())]
         precision = [r["precision"]] if r["precision"] != "float32" else []
         name = ", ".join([r["row"], *settings, *precision])
-        panel.setdefault(name, []).append(curve(r, "acc"))
-    size = (8, 5.2 * len(panels))  # the legends are below
+        panel.setdefault(fill(name, 80), []).append(curve(r, "acc"))
+    heights = [
+        3.8 + 0.18 * (1 + "".join(panel).count("\n") + len(panel)) for panel in panels.values()
+    ]
     figure, axes = plt.subplots(
-        len(panels), 1, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
+        len(panels),
+        1,
+        figsize=(8, sum(heights)),
+        height_ratios=heights,
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )  # the legends are below
     for ax, (title, panel) in zip(axes.flat, panels.items(), strict=True):
         histories = {
             f"{name} (runs: {len(curves)})": [

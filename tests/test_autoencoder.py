@@ -432,7 +432,7 @@ def test_autoencoder_is_trained_first_by_its_own_parameters(images):
 
 def test_mixing_without_clusters_is_trained_first(images):
     idec = IDECClustering(
-        3, autoencoder=MCDCClustering(max_epochs=1), max_epochs=1, tol=0, n_init=1
+        3, autoencoder=MCDCClustering(max_epochs=1), max_epochs=1, tol=0, n_init=1, random_state=0
     )
     assert idec.fit(images).history_[:, "phase"] == ["pretraining", "clustering"]
     with pytest.raises(ValueError, match="autoencoder must be one that is trained without clust"):

@@ -219,7 +219,7 @@ def test_stops_of_the_fit_that_finds_it(four, tmp_path, monkeypatch, at):
     monkeypatch.undo()
     assert not hasattr(model, "labels_")
     assert (model.n_clusters, model.checkpoint) == ("auto", tmp_path / "c.pt")
-    assert (tmp_path / "c.pt.many").exists() == (at == 13)
+    assert (tmp_path / "c.pt.many").exists()  # after the first epoch
     np.testing.assert_array_equal(model.fit(X).labels_, expected.labels_)
 
 

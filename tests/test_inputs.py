@@ -300,6 +300,7 @@ def test_constant_images_do_not_divide_by_zero():
     assert (fitted.transform(X + 1) != embedding).any()
 
 
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 def test_arrays_in_a_column_beside_others(table):
     X = np.random.RandomState(0).rand(40, 6).astype(np.float32)

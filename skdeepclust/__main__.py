@@ -276,6 +276,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     import_safetensors()  # what is missing is missed before the fit, not after it
     estimator, out = (_fitted if arguments.model else _estimator)(arguments), arguments.out
+    _check_out(arguments)
     extractor = None if arguments.features is None else _extractor(arguments)
     side = arguments.size
     if side is None:
@@ -284,7 +285,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.model and extractor is None:
         shape = estimator.input_shape_
     mode = "L" if shape[0] == 1 else "RGB"
-    _check_out(arguments)
     folder = ImageFolder(arguments.folder, shape[1:], mode, n_jobs=-1, verbose=not arguments.quiet)
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)

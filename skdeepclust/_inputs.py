@@ -132,7 +132,7 @@ def as_array(X: Any) -> Any:
         X = X.to_numpy()
     if hasattr(X, "get_columns") and X.shape[1] == 1:  # a table of Polars, and its columns
         X = X.to_series() if X.dtypes[0].is_nested() else X
-    if hasattr(X, "to_list") and X.dtype.is_nested():
+    if hasattr(getattr(X, "dtype", None), "is_nested") and X.dtype.is_nested():
         X = X.to_list()
     if isinstance(X, Sequence):
         X = [_as_sample(sample, number) for number, sample in enumerate(X)]
@@ -187,7 +187,7 @@ def _check_kind(X: Any) -> None:
         for name, dtype in zip(X.columns, X.dtypes, strict=True):
             if not _is_numeric(dtype):  # a look at each of a thousand columns takes a second
                 first = np.asarray(X[name][:1])
-                if first.ndim > 1 or (first.dtype == object and np.ndim(first[0]) > 0):
+                if first.ndim > 1 or any(np.ndim(value) > 0 for value in first):
                     raise ValueError(
                         f"X must hold numbers; column {name!r} holds arrays. X[{name!r}] alone is "
                         "taken for the samples."

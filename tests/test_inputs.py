@@ -313,6 +313,13 @@ def test_arrays_in_a_column_beside_others(table):
         model.fit(frame)
 
 
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_a_table_of_no_rows(table):
+    frame = table({"a": np.array([], dtype=object), "b": np.array([], dtype=float)})
+    with pytest.raises(ValueError, match="0 sample"):
+        IMSATClustering(3).fit(frame)
+
+
 def test_sparse_tables_say_what_to_do():
     frame = pd.DataFrame({"a": list("abcdefghij") * 4, "b": range(40)})
     encoded = ColumnTransformer([("a", OneHotEncoder(), ["a"])], sparse_threshold=1)

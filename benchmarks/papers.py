@@ -54,6 +54,24 @@ def lines(name: str, table: ModuleType) -> list[list[Any]]:
     return rows
 
 
+def reproduced(tables: Mapping[str, ModuleType]) -> str:
+    """Return the rows that were run on all of their data with the settings of the table's row.
+
+    Of runs in float32 and in bf16, those of which there are more.
+    """
+    rows = []
+    for table in tables.values():
+        found = [r for r in report.read_all(table) if is_full(table, r) and not r["set"]]
+        for (data, row), (paper, *_) in getattr(table, "PAPER", {}).items():
+            runs = [r for r in found if (r["data"], r["row"]) == (data, row)]
+            groups = [[r for r in runs if r["precision"] == p] for p in ("float32", "bf16")]
+            if group := max(groups, key=len):
+                measure = getattr(table, "MEASURES", {}).get(row, "acc")
+                acc = records.mean_std(r["scores"][measure] for r in group)
+                rows.append([row, data, f"{paper:.3f}", acc, len(group)])
+    return records.table(["method", "data", "paper", "here", "runs"], rows)
+
+
 def text(tables: Mapping[str, ModuleType]) -> str:
     """Return the page."""
     of_papers = {name: table for name, table in tables.items() if getattr(table, "PAPER", None)}

@@ -1,4 +1,4 @@
-"""The table of README.md, which `python -m benchmarks --render` writes anew from the records."""
+"""The tables of README.md, which `python -m benchmarks --render` writes anew from the records."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import records, report
-from benchmarks.tables import time_to_accuracy
+from benchmarks import papers, records, report
+from benchmarks.tables import TABLES, time_to_accuracy
 
 README = records.RESULTS.parent.parent / "README.md"
-BEGIN, END = "<!-- records: begin -->", "<!-- records: end -->"
+BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 ROWS = ["KMeans", "UMAP + KMeans", "UMAP + mixture", "ClustPy", "DeepClustering"]
 DATA = [
     ("MNIST, all 70,000 images", "mnist", 70_000),
@@ -71,16 +71,19 @@ def comparison() -> str:
 
 
 def updated(text: str) -> str:
-    """Return the README with the table as it is now."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"README.md has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{comparison()}\n{END}{after}"
+    """Return the README with the tables as they are now."""
+    for name, table in [("records", comparison()), ("papers", papers.reproduced(TABLES))]:
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"README.md has no {begin} and {end}")
+        text = f"{before}{begin}\n{table}\n{end}{after}"
+    return text
 
 
 def write() -> None:
-    """Write the table into the README.md that belongs to the records, if there is one."""
+    """Write the tables into the README.md that belongs to the records, if there is one."""
     path = records.RESULTS.parent.parent / "README.md"
     if path.exists():
         path.write_text(updated(path.read_text()))

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch.callbacks import BatchScoring, Callback, EpochScoring
+from skorch.callbacks import BatchScoring, Callback, EpochScoring, PassthroughScoring
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -105,14 +105,20 @@ def check_out(out: Any, shape: tuple[int, ...], part: np.ndarray) -> None:
 
 
 def own(function: Any, device: Any = None) -> Any:
-    """Return a function of users', of a module a copy: the training changes its mode and device."""
-    if not isinstance(function, nn.Module):
-        return function
+    """Return a copy of a function of users': the training changes what it holds, a generator say.
+
+    A module is put into training mode. What is no module, and can't be copied, is returned as it
+    is.
+    """
+    is_module = isinstance(function, nn.Module)
     try:
-        function = copy.deepcopy(function).train()
+        function = copy.deepcopy(function)
     except Exception as error:  # whatever users' code may raise
-        raise ValueError(f"{function!r} is a module that can't be copied: {error}") from error
-    return function if device is None else function.to(device)
+        if is_module:
+            raise ValueError(f"{function!r} is a module that can't be copied: {error}") from error
+    if not is_module:
+        return function
+    return function.train() if device is None else function.train().to(device)
 
 
 class _Fitted:
@@ -273,11 +279,12 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
                     "callbacks must be a list of skorch callbacks or of pairs (name, callback), "
                     f"got {given!r} in it."
                 )
-            if isinstance(callback, EpochScoring | BatchScoring) and not callback.on_train:
+            scores = isinstance(callback, EpochScoring | BatchScoring | PassthroughScoring)
+            if scores and not (callback.on_train and callable(getattr(callback, "scoring", len))):
                 raise ValueError(
-                    f"callbacks: {callback!r} scores predictions of a validation set, and there is "
-                    "none. With on_train=True, a function of the net scores it; a callback of your "
-                    "own can record what it likes."
+                    f"callbacks: {callback!r} scores predictions of a validation set, or beside "
+                    "labels, and there are none. With on_train=True, a function of the net as its "
+                    "scoring does without; a callback of your own can record what it likes."
                 )
             try:
                 copy.deepcopy(callback)
@@ -304,6 +311,7 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
             if isinstance(made, torch.optim.Optimizer):
                 for group in made.param_groups:
                     group["lr"] = 0.0  # whether it makes a step, not whether that is too large
+                getattr(made, "train", bool)()  # some have a mode, which a callback sets
                 made.step()
         except Exception as error:  # whatever users' code may raise
             raise ValueError(
@@ -609,6 +617,18 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         X = self._checked(X)
         return self._forward(lambda x: self._finite(self.network_.embed(x)), X, out)
 
+    def __copy__(self) -> BaseDeepEstimator:
+        """Copy on the device, and no part of the network."""
+        made = type(self).__new__(type(self))
+        vars(made).update(vars(self))
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BaseDeepEstimator:
+        """Copy all, on the device."""
+        memo[id(self)] = made = type(self).__new__(type(self))
+        vars(made).update(copy.deepcopy(vars(self), memo))
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the network on the CPU, so that a machine without a GPU can load it."""
         state = dict(super().__getstate__())
@@ -657,7 +677,10 @@ class EncoderMixin(_Fitted):
             encoder = self._new_encoder()
             if not isinstance(encoder, nn.Module):
                 raise ValueError(f"it must be a torch.nn.Module or make one; got {encoder!r}")
-            return encoder, n_output_features(encoder, self.input_shape_)
+            n_features = n_output_features(encoder, self.input_shape_)
+            if self.network is not None:
+                n_output_features(encoder, self.input_shape_, training=True)
+            return encoder, n_features
         except Exception as error:  # whatever users' code may raise
             raise ValueError(
                 f"network={self.network!r} does not take samples of shape {self.input_shape_}: "
@@ -720,8 +743,9 @@ class AugmentationMixin(_Fitted):
         From a standardised batch, a float32 tensor of shape (n, *input_shape) on the device,
         to one of the same shape. "auto":
         :class:`~skdeepclust.augment.RandomAffine` for images and
-        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation. A module
-        is copied for each phase.
+        :class:`~skdeepclust.augment.RandomNoise` for tabular data. None: no augmentation. What can
+        be copied, as modules and other objects can, is copied for each phase. `random_state` is
+        that of torch's global generator; draws from others are no part of it.
     """
 
     augmentation: Callable[[Tensor], Tensor] | Literal["auto"] | None = param(

@@ -288,7 +288,9 @@ class Engine(NeuralNet):
         decided = {*options, *getattr(self.optimizer, "keywords", {})}  # of a partial
         is_open = not decided & {"fused", "foreach", "capturable", "differentiable"}
         on_device = torch.device(self.device).type in ("cpu", "cuda")
-        fused = {"fused": True} if "fused" in accepted and is_open and on_device else {}
+        are_real = all(map(torch.is_floating_point, self.module_.parameters()))
+        can_fuse = "fused" in accepted and is_open and on_device and are_real
+        fused = {"fused": True} if can_fuse else {}
         self.players_: dict[str, torch.optim.Optimizer] = {}
         for player, parameters in self.criterion_.players(self.module_).items():
             name = f"{player}_optimizer_" if self.players_ else "optimizer_"

@@ -11,49 +11,70 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from skdeepclust._distributed import joined_parts, own_parts
 from skdeepclust.samples import Samples
 
 CPU_SLICE, GPU_SLICE = 128, 4096  # samples that pass at once, if they aren't large
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+def _tried(module: nn.Module, shape: tuple[int, ...], training: bool) -> Any:
+    """Return what `module` makes of two samples of zeros; it stays as it is."""
+    device = next(chain(module.parameters(), module.buffers()), torch.empty(0)).device
+    if training:
+        module = copy.deepcopy(module)  # batch normalisation would learn
+    with torch.no_grad(), _training_modes(module), torch.random.fork_rng([], enabled=training):
+        module.train(training)
+        return module(torch.zeros(2, *shape, device=device))
 
 
-def n_output_features(encoder: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Return how many features `encoder` makes of a sample of `input_shape`."""
-    tensor = next(chain(encoder.parameters(), encoder.buffers()), torch.empty(0))
-    with torch.no_grad(), evaluation_mode(encoder):
-        features = encoder(torch.zeros(2, *input_shape, device=tensor.device))
+def n_output_features(
+    encoder: nn.Module, input_shape: tuple[int, ...], training: bool = False
+) -> int:
+    """Return how many features `encoder` makes of a sample, in evaluation or training mode."""
+    features = _tried(encoder, input_shape, training)
+    mode = "training" if training else "evaluation"
     if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
         got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else repr(features)
         raise ValueError(
-            f"it must return one tensor of shape (n, ...) for n samples; for 2 it gave {got}"
+            f"it must return one tensor of shape (n, ...) for n samples; for 2 it gave {got} in "
+            f"{mode} mode"
         )
+    if features.dtype != torch.float32:
+        raise ValueError(f"it must return torch.float32; it gave {features.dtype} in {mode} mode")
     return features.flatten(1).shape[1]
 
 
 def given_decoder(
-    given: Any, name: str, n_features: int, input_shape: tuple[int, ...]
+    given: Any, name: str, n_features: int, input_shape: tuple[int, ...], network: Any
 ) -> nn.Module:
     """Return a copy of the module that the parameter `name` holds, or what its callable makes.
 
-    Raise a ValueError unless that makes samples of `input_shape` of `n_features` features.
+    Raise a ValueError unless that makes samples of `input_shape` of `n_features` features, and
+    shares no weights with what `network` holds.
     """
+    modules = [m for m in (given, network) if isinstance(m, nn.Module)]
+    if len(modules) == 2 and set.intersection(*(set(m.parameters()) for m in modules)):
+        raise ValueError(
+            f"{name} must share no weights with network: each is copied alone, by sklearn.clone, "
+            f"too, and they would part; got {given!r}."
+        )
     problem = f"{name}={given!r} does not make samples of shape {input_shape} "
     problem += f"of {n_features} features"
     try:
         is_module = isinstance(given, nn.Module)
         decoder = copy.deepcopy(given) if is_module else given(n_features, input_shape)
-        with torch.no_grad(), evaluation_mode(decoder):
-            device = next(decoder.parameters(), torch.empty(0)).device
-            decoded = decoder(torch.zeros(2, n_features, device=device))
+        made = [_tried(decoder, (n_features,), training) for training in (False, True)]
     except Exception as error:  # whatever users' code may raise
         raise ValueError(f"{problem}: {error}") from error
-    if not isinstance(decoded, Tensor):
-        raise ValueError(f"{problem}: it must return a tensor, but gave {decoded!r}.")
-    if decoded.shape[1:] != input_shape:
-        raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])}.")
+    for decoded, mode in zip(made, ("evaluation", "training"), strict=True):
+        if not isinstance(decoded, Tensor):
+            raise ValueError(
+                f"{problem}: it must return a tensor, but gave {decoded!r} in {mode} mode."
+            )
+        if decoded.shape[1:] != input_shape:
+            raise ValueError(f"{problem}, but of shape {tuple(decoded.shape[1:])} in {mode} mode.")
     return decoder
 
 
@@ -95,7 +116,7 @@ def _in_parts(
     function: Callable[[Tensor], Tensor], X: Samples, parts: list[slice]
 ) -> Iterator[tuple[slice, Tensor]]:
     for part, x in zip(parts, X.parts(parts), strict=True):
-        with torch.inference_mode():
+        with torch.no_grad():  # a network may keep tensors for its training
             result = function(x)
         yield part, result.float() if result.is_floating_point() else result
 
@@ -214,7 +235,7 @@ def reestimate_batch_norm(
 
     hooks = [m.register_forward_pre_hook(start) for m in norms]
     try:
-        with torch.inference_mode(), _training_modes(network):
+        with torch.no_grad(), _training_modes(network):
             network.eval()
             for x in as_samples(X).parts(batch_norm_parts(X)):
                 (function or network)(x.clone())  # a network that works in place would change X

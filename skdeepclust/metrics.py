@@ -59,11 +59,11 @@ def clustering_accuracy_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     0.75
     """
     classes, clusters = check_clusterings(y_true, y_pred)
-    if classes.size == 0:
+    if len(classes) == 0:
         raise ValueError("y_true and y_pred are empty; expected at least one sample.")
     counts = contingency_matrix(classes, clusters)
     matched = linear_sum_assignment(counts, maximize=True)
-    return float(counts[matched].sum() / classes.size)
+    return float(counts[matched].sum() / len(classes))
 
 
 clustering_accuracy_scorer = make_scorer(clustering_accuracy_score)

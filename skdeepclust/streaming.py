@@ -101,6 +101,8 @@ def as_source(X: Any, num_workers: int) -> Source | None:
     """Return `X` as something to read from if it is on disk or a Dataset, else None."""
     if isinstance(X, Dataset):
         return DatasetSource(X, num_workers)
+    if isinstance(X, Tensor):
+        return None
     is_like_one = (
         len(getattr(X, "shape", ())) > 1
         and hasattr(X, "dtype")
@@ -158,6 +160,9 @@ def check_numbers(X: np.ndarray, where: str = "") -> np.ndarray:
     return X
 
 
+NUMPYS = (torch.float16, torch.float32, torch.float64)  # but not bfloat16 and float8
+
+
 def _is_number(text: Any) -> bool:
     try:
         float(text)
@@ -168,12 +173,14 @@ def _is_number(text: Any) -> bool:
 
 def tensor_values(X: Tensor) -> Tensor:
     """Return a tensor as one that NumPy takes; raise a ValueError if it has no such values."""
-    if X.layout != torch.strided or X.is_quantized or X.is_meta:
+    if X.layout != torch.strided or X.is_quantized or X.is_meta or X.is_nested:
         raise ValueError(
-            f"X must be a dense tensor; got layout {X.layout} and type {X.dtype} on {X.device}."
+            f"X must be a dense tensor; got {'a nested one, ' if X.is_nested else ''}layout "
+            f"{X.layout} and type {X.dtype} on {X.device}."
         )
     X = X.detach().cpu().resolve_conj().resolve_neg()
-    return X.float() if X.dtype == torch.bfloat16 else X  # as NumPy has none
+    has_none = X.is_floating_point() and X.dtype not in NUMPYS
+    return X.float() if has_none else X
 
 
 class _Sampled(Dataset):

@@ -65,6 +65,7 @@ def memmap(X, folder):
         "tensor": torch.from_numpy,
         "tensor with gradient": lambda X: torch.from_numpy(X).clone().requires_grad_(),
         "bfloat16 tensor": lambda X: torch.from_numpy(X).bfloat16(),
+        "float8 tensor": lambda X: torch.from_numpy(X).to(torch.float8_e4m3fn),
     }.items(),
     ids=lambda item: item[0],
 )
@@ -259,6 +260,12 @@ def test_many_bands_at_the_end_warn_with_both_readings():
 def test_what_cannot_be_an_array_of_samples(X, message):
     with pytest.raises(ValueError, match=message):
         STDACClustering(**FAST).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensor():
+    with pytest.raises(ValueError, match="X must be a dense tensor; got a nested one"):
+        STDACClustering(**FAST).fit(torch.nested.nested_tensor([torch.eye(9), torch.eye(9)]))
 
 
 def test_wrong_shapes_at_predict(X):

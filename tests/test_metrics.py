@@ -1,5 +1,6 @@
 """Clustering accuracy against a brute force twin, and its scorer inside scikit-learn."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -49,6 +50,19 @@ def brute_force_accuracy(y_true, y_pred):
 @pytest.fixture
 def blobs():
     return make_blobs(n_samples=90, centers=[[-9, 0], [0, 9], [9, 0]], random_state=0)
+
+
+def test_accuracy_of_tensors_where_arrays_are_dispatched():
+    pytest.importorskip("sklearn.externals.array_api_compat")  # since scikit-learn 1.7
+    code = """
+import sklearn, torch
+from skdeepclust.metrics import clustering_accuracy_score
+with sklearn.config_context(array_api_dispatch=True):
+    print(clustering_accuracy_score(torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 0, 2])))
+"""
+    command = [sys.executable, "-c", code]
+    env = {**os.environ, "SCIPY_ARRAY_API": "1"}  # before scipy is imported
+    assert subprocess.run(command, check=True, capture_output=True, env=env).stdout == b"0.75\n"
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 3, 4])

@@ -100,6 +100,7 @@ def test_another_fit_after_loading_is_the_same(images, path):
     check_same(clone(again).fit(images), clone(fitted).fit(images), images)
 
 
+@pytest.mark.filterwarnings("ignore:.*was trained without a critic")
 def test_estimators_among_the_parameters(images, path):
     X = images.reshape(200, 64)
     given = autoencoder().fit(X)

@@ -154,6 +154,15 @@ def test_n_output_features_leaves_the_network_as_it_was(network):
         assert torch.equal(value, before[name])
 
 
+def test_statistics_of_synchronised_batch_normalisation_are_seen_to():
+    x = 5 + 3 * torch.randn(200, 4)
+    for norm in (nn.BatchNorm1d(4), nn.SyncBatchNorm(4)):
+        reestimate_batch_norm(norm, x)
+        torch.testing.assert_close(norm.running_mean, x.mean(0))
+        with batch_statistics(norm):
+            torch.testing.assert_close(norm(x).mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+
+
 def test_dense_encoder_flattens_and_draws_as_for_tables():
     torch.manual_seed(0)
     of_tables = DenseEncoder((24,), (5, 3))

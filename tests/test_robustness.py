@@ -25,7 +25,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, PassthroughScoring
 from skorch.callbacks import Checkpoint as SkorchCheckpoint
 from test_common import (
     CLUSTERERS,
@@ -42,6 +42,7 @@ from skdeepclust import (
     AutoencoderClustering,
     ConsensusClustering,
     DECClustering,
+    DeepClusterClustering,
     DeepClustering,
     IDECClustering,
     IMSATClustering,
@@ -61,6 +62,7 @@ from skdeepclust import (
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training import _selection
 from skdeepclust._training._parallel import NOT_SENT
+from skdeepclust.base import BaseDeepEstimator
 from skdeepclust.metrics import clustering_accuracy_scorer
 from skdeepclust.neighbors import nearest_neighbors
 
@@ -734,6 +736,7 @@ def test_fitted_parts_may_have_numpy_numbers(images):
     assert isinstance(simclr.batch_size, np.int64)
 
 
+@pytest.mark.filterwarnings("ignore:.*was trained without a critic")
 def test_the_loss_of_an_autoencoder_goes_on_however_often_it_is_taken_over(images):
     vae = fast(VAEClustering, likelihood="bernoulli", kl_weight=0.3).fit(images)
     dec = fast(DECClustering, autoencoder=vae).fit(images)
@@ -935,3 +938,152 @@ def test_a_model_that_is_mapped_scores(images, tmp_path):
     joblib.dump(fast(DeepClustering).fit(images), tmp_path / "model.joblib")
     model = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
     assert np.isfinite(model.score_samples(images)).all()
+
+
+class Doubled(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class Auxiliary(torch.nn.Linear):
+    """Gives more in training, as Inception does."""
+
+    def forward(self, x):
+        features = super().forward(x)
+        return (features, features) if self.training else features
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Doubled(64, 9), r"network=.*must return torch.float32; it gave torch.float64"),
+        (Auxiliary(64, 9), r"network=.*must return one tensor .* in training mode"),
+    ],
+)
+def test_networks_that_can_not_be_trained(network, message, images):
+    X = images.reshape(len(images), -1)
+    model = fast(DeepClustering).fit(X)
+    labels = model.labels_
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        model.set_params(network=network).fit(X)
+    assert model.labels_ is labels
+    with pytest.raises(ValueError, match=r"(?s)decoder=.* in training mode"):
+        fast(AutoencoderClustering, latent_size=9, decoder=Auxiliary(9, 64)).fit(X)
+
+
+def test_given_networks_are_tried_without_a_trace(images):
+    class Counted(torch.nn.Sequential):
+        modes = []
+
+        def forward(self, x):
+            self.modes.append((self.training, len(x)))
+            return super().forward(x)
+
+    network = Counted(torch.nn.Flatten(), torch.nn.BatchNorm1d(64), torch.nn.Dropout())
+    before = copy.deepcopy(network.state_dict())
+    state = torch.get_rng_state()
+    fast(DeepClustering, network=network).fit(images)
+    assert (True, 2) in network.modes
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_weights_that_encoder_and_decoder_share_are_refused(images):
+    encoder = torch.nn.Linear(64, 9)
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, z):
+            return z @ self.encoder.weight
+
+    with pytest.raises(ValueError, match="decoder must share no weights with network"):
+        fast(AutoencoderClustering, network=encoder, decoder=Tied()).fit(
+            images.reshape(len(images), -1)
+        )
+
+
+def test_complex_parameters(images):
+    class Spectrum(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.randn(64, 9, dtype=torch.cfloat))
+
+        def forward(self, x):
+            return (x.flatten(1).to(torch.cfloat) @ self.weight).abs()
+
+    model = fast(DeepClustering, network=Spectrum())
+    before = model.network.weight.clone()
+    assert not torch.equal(model.fit(images).network_.encoder.weight, before)
+
+
+def test_tensors_that_a_network_keeps_between_passes(images):
+    class Masked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.masks = torch.nn.Linear(64, 9), {}
+
+        def forward(self, x):
+            if len(x) not in self.masks:  # by the size of the batch, as positions are kept
+                self.masks[len(x)] = torch.ones(9) * torch.ones(len(x), 1)
+            return self.layer(x.flatten(1)) * self.masks[len(x)]
+
+    network = Masked()
+    images = np.concatenate([images, images])[:300]  # slices of 128, and batches
+    model = DeepClusterClustering(3, network=network, max_epochs=2, batch_size=128, random_state=0)
+    assert model.fit(images).labels_.shape == (len(images),)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [EpochScoring("r2", on_train=True), EpochScoring(None, on_train=True), PassthroughScoring("a")],
+)
+def test_scores_beside_labels_are_refused(callback, images):
+    with pytest.raises(ValueError, match=r"callbacks: .* or beside labels, and there are none"):
+        fast(DeepClustering, callbacks=[callback]).fit(images)
+
+
+def test_optimisers_with_a_mode(images):
+    class Scheduleless(torch.optim.SGD):
+        is_training = False
+
+        def train(self):
+            self.is_training = True
+
+        def step(self, closure=None):
+            assert self.is_training
+            return super().step(closure)
+
+    class Mode(Callback):
+        def on_train_begin(self, net, **kwargs):
+            net.optimizer_.train()
+
+    fast(DeepClustering, optimizer=Scheduleless, callbacks=[Mode()]).fit(images)
+
+
+def test_objects_that_augment_are_copied(images):
+    class Jitter:
+        def __init__(self):
+            self.generator = np.random.default_rng(0)
+
+        def __call__(self, x):
+            return x + torch.from_numpy(self.generator.normal(size=x.shape)).float()
+
+    model = fast(DeepClustering, augmentation=Jitter())
+    first = model.fit(images).predict_proba(images)
+    np.testing.assert_array_equal(model.fit(images).predict_proba(images), first)
+    expected = np.random.default_rng(0).bit_generator.state
+    assert model.augmentation.generator.bit_generator.state == expected
+
+
+def test_copies_are_of_the_device(images, monkeypatch):
+    """Only what is pickled goes to the CPU."""
+    model = fast(DeepClustering).fit(images)
+    monkeypatch.setattr(BaseDeepEstimator, "__getstate__", lambda self: pytest.fail("pickled"))
+    assert copy.copy(model).network_ is model.network_
+    deep = copy.deepcopy(model)
+    assert deep.network_ is not model.network_
+    np.testing.assert_array_equal(deep.predict(images), model.labels_)

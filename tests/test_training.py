@@ -1,8 +1,10 @@
 """Runs through the phases, checkpoints and random states."""
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
@@ -27,6 +29,7 @@ from skdeepclust import (
     STDACClustering,
 )
 from skdeepclust._training import _checkpoint, _run
+from skdeepclust._training._checkpoint import described
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
@@ -160,17 +163,18 @@ def test_resumed_fit_remembers_which_restart_was_chosen(images, tmp_path, monkey
     np.testing.assert_array_equal(part.predict_proba(images), whole.predict_proba(images))
 
 
-def test_checkpoint_of_another_network(images, tmp_path):
-    def made(n_features):
-        class Network(torch.nn.Sequential):  # of the same name, so that its weights have to tell
-            def __init__(self, input_shape):
-                super().__init__(torch.nn.Flatten(), torch.nn.Linear(64, n_features))
+SIZES = {"features": 5}
 
-        return SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", network=Network, random_state=0)
 
-    made(5).fit(images)
+def test_checkpoint_of_another_network(images, tmp_path, monkeypatch):
+    def sized(input_shape):  # of the same code, so that its weights have to tell
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, SIZES["features"]))
+
+    model = SimCLR(max_epochs=1, checkpoint=tmp_path / "fit.pt", network=sized, random_state=0)
+    model.fit(images)
+    monkeypatch.setitem(SIZES, "features", 6)
     with pytest.raises(ValueError, match="a fit of another network"):
-        made(6).fit(images)
+        model.fit(images)
 
 
 def test_checkpoint_paths(images, tmp_path):
@@ -295,6 +299,72 @@ def test_resumed_fit_goes_on_with_a_schedule(
     assert len({round(lr, 9) for lr in whole.history_[:, "lr"]}) > 2
     for name in ("lr", "train_loss"):
         assert model.history_[:, name] == whole.history_[:, name]
+
+
+class Private(torch.nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self._factor = factor
+
+
+@dataclass
+class Table:
+    """Its repr shortens long arrays."""
+
+    gains: np.ndarray
+
+
+class Hidden:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __repr__(self):
+        return "Hidden()"
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+    def __init__(self, factor):
+        self.factor = factor
+
+
+def of_class(function):
+    return type("Own", (torch.nn.Module,), {"forward": function})()
+
+
+def gains(middle):
+    return np.concatenate([np.zeros(2000), [middle], np.zeros(2000)])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Private,
+        Hidden,
+        Slotted,
+        lambda value: Table(gains(value)),
+        lambda value: torch.nn.ModuleList([Private(value)]),
+        lambda value: of_class(stronger if value == 1 else weaker),
+        lambda value: type(of_class(stronger if value == 1 else weaker)),
+        lambda value: LRScheduler("StepLR", step_size=1, gamma=value),
+        lambda value: re.compile("a" * value),
+    ],
+)
+def test_what_tells_values_of_one_look_apart(make):
+    assert described(make(1)) == described(make(1))
+    assert described(make(1)) != described(make(2))
+
+
+def test_checkpoint_with_another_schedule_is_not_taken(images, tmp_path):
+    def fit(gamma):
+        schedule = LRScheduler("StepLR", step_size=1, gamma=gamma)
+        return small(SimCLR, callbacks=[schedule], checkpoint=tmp_path / "fit.pt").fit(images)
+
+    fit(0.1)
+    fit(0.1)
+    with pytest.raises(ValueError, match="holds a fit with callbacks that change the training="):
+        fit(1.0)
 
 
 def test_checkpoint_of_another_estimator_says_so(images, tmp_path):

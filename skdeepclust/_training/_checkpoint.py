@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import inspect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from skorch.callbacks import GradientNormClipping, LRScheduler, ParamMapper
 from torch import Tensor, nn
 
 from skdeepclust._distributed import is_first, n_processes
@@ -26,7 +28,7 @@ CHECKPOINT_SECONDS = 60.0  # at least, between two checkpoints in the middle of 
 ALL = "all"
 READ_AT_ONCE = "samples read at once"
 NOT_COMPARED = (
-    "callbacks",
+    "callbacks",  # but for some
     "checkpoint",
     "device",
     "memory_limit",
@@ -36,16 +38,23 @@ NOT_COMPARED = (
 )  # parameters that may change
 
 
-def is_its_own(attribute: str) -> bool:
-    """Return whether an attribute tells a module from another, as its mode doesn't."""
-    return attribute[0] != "_" and attribute != "training"
+CHANGE_THE_TRAINING = "callbacks that change the training"
+PLAIN = (
+    *(bool, int, float, complex, str, bytes, type(None), slice, range, PathLike),
+    *(np.generic, np.dtype, torch.dtype, torch.device),
+)  # what is as it is shown
+BEFORE = {READ_AT_ONCE: ALL, CHANGE_THE_TRAINING: "()"}  # of files that don't have it
+GENERATORS = np.random.RandomState | np.random.Generator | torch.Generator
+OF_MODULES = {*vars(nn.Module()), "training"}  # attributes that tell none from another
+WITHOUT_CODE = {"builtins", "numpy", "skdeepclust", "sklearn", "skorch", "torch"}
 
 
 def described(value: Any, around: frozenset[int] = frozenset()) -> str:
     """Return what tells a parameter's value from another, in any process.
 
-    Modules and fitted estimators are told apart by their weights, functions by their names, code,
-    defaults and closures, data by their bytes. `around` are the ids of what the value is part of.
+    Modules and fitted estimators are told apart by their weights and code, functions by their
+    names, code, defaults and closures, data by their bytes, other objects by what they hold.
+    `around` are the ids of what the value is part of.
     """
     if id(value) in around:
         return "itself"
@@ -53,10 +62,12 @@ def described(value: Any, around: frozenset[int] = frozenset()) -> str:
     def of(part: Any) -> str:
         return described(part, around | {id(value)})
 
+    if isinstance(value, PLAIN):
+        return str(value)
     if isinstance(value, Tensor):
         value = value.detach().cpu().contiguous().flatten()
         value = value.view(torch.uint8).numpy() if len(value) else np.empty(0)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return f"array {_digest(np.ascontiguousarray(value).data)}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {of(v)}" for key, v in value.items()) + "}"
@@ -66,10 +77,10 @@ def described(value: Any, around: frozenset[int] = frozenset()) -> str:
         return "{" + ", ".join(sorted(map(of, value))) + "}"
     if isinstance(value, nn.Module):
         modules = [
-            (name, type(m).__qualname__, {k: v for k, v in vars(m).items() if is_its_own(k)})
+            (name, type(m), {k: v for k, v in vars(m).items() if k not in OF_MODULES})
             for name, m in value.named_modules()
         ]
-        everything = of([modules, list(value.state_dict().values())])
+        everything = of([modules, *value.state_dict().values(), *value.buffers()])
         return f"{type(value).__qualname__} {_digest(everything.encode())}"
     if isinstance(value, partial):
         return f"partial{of((value.func, value.args, value.keywords))}"
@@ -77,19 +88,43 @@ def described(value: Any, around: frozenset[int] = frozenset()) -> str:
         own = {k: v for k, v in vars(value).items() if k[-1] != "_" and k not in NOT_COMPARED}
         network = getattr(value, "network_", None)
         return f"{type(value).__qualname__}{of(own)} with {of(network)}"
-    if isinstance(value, np.random.RandomState):
-        return "a RandomState"  # what it drew is in the checkpoint
+    if isinstance(value, GENERATORS):
+        return f"a {type(value).__name__}"  # what it drew is in the checkpoint
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}{_class_code(value, of)}"
     name = getattr(value, "__qualname__", getattr(value, "__name__", None))
     if callable(value) and name is not None:
         owner = getattr(value, "__self__", None)
         if owner is not None and not inspect.ismodule(owner):  # a bound method
             return f"{name} of {of(owner)}"
         return f"{value.__module__}.{name}{_code(getattr(value, '__func__', value), of)}"
-    text = str(value)
-    if " at 0x" not in text:
-        return text
-    # the address of the object, or of a part of it
-    return f"{type(value).__qualname__}{of(getattr(value, '__dict__', {}))}"
+    everything = of((type(value), _held(value)))
+    return f"{type(value).__qualname__} {_digest(everything.encode())}"
+
+
+def _held(value: Any) -> Any:
+    """Return what a copy of an object would be made from; what is shown of it may be less."""
+    registered = copyreg.dispatch_table.get(type(value))
+    try:
+        made_by = registered(value) if registered else value.__reduce_ex__(2)
+    except Exception:  # whatever can't be copied
+        return getattr(value, "__dict__", None)
+    if isinstance(made_by, str):
+        return made_by
+    return [list(part) if isinstance(part, Iterator) else part for part in made_by]
+
+
+def _class_code(cls: type, of: Callable[[Any], str]) -> str:
+    """Return what tells classes of one name apart: their functions, and numbers and texts."""
+    held = [
+        (name, getattr(value, "fget", getattr(value, "__func__", value)))
+        for base in cls.__mro__
+        if base.__module__.partition(".")[0] not in WITHOUT_CODE
+        for name, value in sorted(vars(base).items())
+        if name not in ("__module__", "__doc__", "__qualname__", "__firstlineno__")
+    ]
+    held = [(k, v) for k, v in held if inspect.isfunction(v) or isinstance(v, PLAIN)]
+    return f" {_digest(of(held).encode())}" if held else ""
 
 
 def _code(function: Any, of: Callable[[Any], str]) -> str:
@@ -129,6 +164,7 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
     return {
         "class": type(estimator).__name__,
         **{name: described(value) for name, value in parameters if name not in NOT_COMPARED},
+        CHANGE_THE_TRAINING: described(_that_change_the_training(estimator.callbacks)),
         "device": X.device.type,
         "number of processes": str(n_processes()),
         "shape of X": str(X.shape),
@@ -137,6 +173,14 @@ def fingerprint(estimator: Any, X: Samples) -> dict[str, str]:
         "scale of X": str(estimator.input_scale_),
         "X": f"array {digest.hexdigest()[:16]}",
     }
+
+
+def _that_change_the_training(callbacks: list[Any] | None) -> list[Any]:
+    given = [
+        callback[1] if isinstance(callback, tuple) else callback for callback in callbacks or []
+    ]
+    kinds = (LRScheduler, GradientNormClipping, ParamMapper)
+    return [c for c in given if issubclass(c if isinstance(c, type) else type(c), kinds)]
 
 
 class Checkpoint:
@@ -194,8 +238,7 @@ class Checkpoint:
                 f"holds a {type(saved).__name__}. Use another path."
             )
         for name, value in self.fingerprint.items():
-            before = ALL if name == READ_AT_ONCE else "not there"  # of before that was kept
-            was = saved["fingerprint"].get(name, before)
+            was = saved["fingerprint"].get(name, BEFORE.get(name, "not there"))
             if was != value:
                 what = f"a fit with {name}={was}, but now it is {value}"
                 if name in ("X", "mean of X", "scale of X"):

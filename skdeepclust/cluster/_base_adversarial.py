@@ -162,7 +162,9 @@ class BaseAdversarial(EncoderMixin, AugmentationMixin, BaseDeepEstimator):
         """Return a new generator; raise where it doesn't suit `X`."""
         if self.generator is None:
             return self._default_generator(latent_size)
-        return given_decoder(self.generator, "generator", latent_size, self.input_shape_)
+        return given_decoder(
+            self.generator, "generator", latent_size, self.input_shape_, self.network
+        )
 
     def _build_network(self) -> AdversarialNetwork:
         encoder, n_features = self._build_encoder()

@@ -416,7 +416,9 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         if self.decoder is None:
             decoder = self._default_decoder(n_features)
         else:
-            decoder = given_decoder(self.decoder, "decoder", n_features, self.input_shape_)
+            decoder = given_decoder(
+                self.decoder, "decoder", n_features, self.input_shape_, self.network
+            )
         posterior = first_posterior(n_features) if self._is_variational() else None
         network = self._network_class(encoder, decoder, head, posterior)
         network.kl_weight = getattr(self, "kl_weight", 1.0)

@@ -38,8 +38,8 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
         same shape, is taken over instead: a copy of its network, and its `input_mean_` and
         `input_scale_`; there is one restart by default then. Where estimators are cloned, as in a
         grid search, a fitted one stays fitted in a :class:`sklearn.frozen.FrozenEstimator`. None:
-        :class:`AutoencoderClustering`, with the `augmentation`, `batch_size` and `optimizer` of
-        this estimator.
+        :class:`AutoencoderClustering`, with the `augmentation` and `batch_size` of this estimator;
+        its optimiser is Adam, whatever `optimizer` is.
     n_init : int or "auto"
         Restarts, of which the best is kept without labels: first one with no empty clusters, then
         the one with the highest :meth:`score`. "auto": 4, or 1 if a fitted `autoencoder` is
@@ -74,9 +74,7 @@ class BasePretrainThenCluster(DecodedAugmentationMixin, BaseKMeansClusterer):
 
     def _autoencoder(self) -> Any:
         """Return the estimator that is trained first, or the fitted one that is taken over."""
-        default = AutoencoderClustering(
-            augmentation=self.augmentation, batch_size=self.batch_size, optimizer=self.optimizer
-        )
+        default = AutoencoderClustering(augmentation=self.augmentation, batch_size=self.batch_size)
         return self._part("autoencoder", BaseAutoencoderClusterer, default)
 
     def _scaled_as(self) -> BaseAutoencoderClusterer | None:

@@ -107,8 +107,8 @@ class HardeningMixin(_Clusterer):
         Steps between two renewals of the target distribution over all samples. None: an epoch.
         On MNIST 160 in the authors' code of DEC, 140 in that of IDEC, about half an epoch.
     tol : float in [0, 1]
-        The clustering phase ends once the share of labels that changed between two renewals is
-        smaller. 0: it doesn't end early.
+        The clustering phase ends with the epoch in which the share of labels that changed between
+        two renewals is smaller; in the authors' code at once. 0: it doesn't end early.
     """
 
     update_interval: int | None = param(None, None, AT_LEAST_1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from skdeepclust._distributed import gather, own_share
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, SHARE, estimator, param
 from skdeepclust._sklearn import StrOptions
+from skdeepclust._warnings import warn
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseLatentKMeans,
@@ -218,7 +219,8 @@ class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
 
     Notes
     -----
-    The critic goes on from the training to the clustering phase, as in the authors' code, but its
+    The critic goes on from the training to the clustering phase, as in the authors' code; that of a
+    given `autoencoder`, too (where it has none, a warning says so, and a new one begins). But its
     optimiser begins anew; there its state goes on too. That code has a weight decay of 1e-5 in each
     Adam but that of the auto-encoder in the clustering phase, and 64 channels in the first block on
     SVHN and CIFAR-10 (16 on MNIST). It trains on the training part and reports the accuracy of the
@@ -258,6 +260,13 @@ class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
             raise ValueError(
                 f"autoencoder takes the place of the training before base='idec'; got "
                 f"autoencoder={self.autoencoder!r} with base={self.base!r}."
+            )
+        given = self._given_autoencoder()
+        if given is not None and given.network_.critic is None:
+            warn(
+                f"autoencoder, a fitted {type(given).__name__}, was trained without a critic, so "
+                "that the clustering phase begins with one that has learnt nothing; MCDCClustering "
+                "and ACAIClustering have one."
             )
 
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:

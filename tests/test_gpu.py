@@ -1,5 +1,6 @@
 """On a CUDA device; run with  pytest -m gpu."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_unpickled_model_is_on_the_cpu_and_agrees(images):
     fitted = STDACClustering(**PARAMETERS).fit(images)
     loaded = pickle.loads(pickle.dumps(fitted))
     assert not next(loaded.network_.parameters()).is_cuda
-    assert next(fitted.network_.parameters()).is_cuda
+    for model in (fitted, copy.deepcopy(fitted), copy.copy(fitted)):
+        assert next(model.network_.parameters()).is_cuda
     np.testing.assert_allclose(
         loaded.predict_proba(images), fitted.predict_proba(images), atol=1e-2
     )

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 import skdeepclust
 from skdeepclust._files import write_csv, written
@@ -45,7 +45,6 @@ from skdeepclust.engine import resolved_device
 from skdeepclust.model_file import import_safetensors
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
-FEATURES_SIZE = 224  # of most pretrained networks; the extractor resizes for the others
 OPTIONS = {
     "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
     "verbose": "--quiet", "checkpoint": "--out",
@@ -118,9 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--size", type=int,
-        help="side that images are resized to; default: 64, or 224 with --features",
+        help="side that images are resized to; default: 64, or with --features what the network "
+        "takes",
     )  # fmt: skip
     parser.add_argument("--grey", action="store_true", help="without colours")
+    parser.add_argument(
+        "--batch-size", type=int, metavar="N",
+        help="images that go through the network of --features at once; default: 32. The method's "
+        "is --set batch_size=N",
+    )  # fmt: skip
     parser.add_argument(
         "--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="parameters of the method, such as max_epochs=20",
@@ -200,14 +205,17 @@ def _fitted(arguments: argparse.Namespace) -> Any:
 
 
 def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
-    """Return what makes features, which are kept beside the result, with its network loaded."""
+    """Return what makes features, which are kept beside the result."""
+    given = {} if arguments.batch_size is None else {"batch_size": arguments.batch_size}
     extractor = skdeepclust.FeatureExtractor(
         arguments.features,
         device=arguments.device,
         out=arguments.out / "features.npy",
+        num_workers=cpu_count() - 1,  # beside this process, which computes
         verbose=int(not arguments.quiet),
+        **given,
     )
-    extractor._pretrained()  # before the images are read
+    extractor._validate_params()  # before the images are read
     return extractor
 
 
@@ -275,21 +283,27 @@ def _run(arguments: argparse.Namespace) -> int:
             print(text, flush=True)
 
     import_safetensors()  # what is missing is missed before the fit, not after it
+    if arguments.features is None and arguments.batch_size is not None:
+        raise ValueError(
+            "--batch-size is of the network of --features; the method's is --set batch_size=..."
+        )
     estimator, out = (_fitted if arguments.model else _estimator)(arguments), arguments.out
     _check_out(arguments)
-    extractor = None if arguments.features is None else _extractor(arguments)
-    side = arguments.size
-    if side is None:
-        side = 64 if extractor is None else FEATURES_SIZE
-    shape = (1 if arguments.grey else 3, side, side)
-    if arguments.model and extractor is None:
-        shape = estimator.input_shape_
-    mode = "L" if shape[0] == 1 else "RGB"
-    folder = ImageFolder(arguments.folder, shape[1:], mode, n_jobs=-1, verbose=not arguments.quiet)
+    size: Any = (64, 64)
+    mode = "L" if arguments.grey else "RGB"
+    if arguments.features is not None:
+        extractor = _extractor(arguments)
+        size = extractor._pretrained().image_size
+    elif arguments.model:
+        n_channels, *size = estimator.input_shape_
+        mode = "L" if n_channels == 1 else "RGB"
+    if arguments.size is not None:
+        size = arguments.size, arguments.size
+    folder = ImageFolder(arguments.folder, size, mode, verbose=not arguments.quiet)
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any
-    if extractor is None:
+    if arguments.features is None:
         X = _held(folder, arguments, estimator.memory_limit)
     else:
         X = extractor.transform(folder)
@@ -303,11 +317,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.model:  # never the model of one run beside the labels of another
         (out / "model.skdc").unlink(missing_ok=True)
     _write_labels(out / "labels.csv", folder, probabilities, scores)
+    title = f"{Path(arguments.folder).resolve().name}: {estimator.n_clusters_} clusters"
     page = skdeepclust.cluster_report(
         estimator,
         X,
+        probabilities=probabilities,
         images=folder,
-        title=f"{Path(arguments.folder).resolve().name}: {estimator.n_clusters_} clusters",
+        title=title if arguments.features is None else f"{title} by {arguments.features}",
         out=out / "report",
     )
     written = [out / "labels.csv", page]
@@ -337,11 +353,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\nStopped.{again}", file=sys.stderr)
         return INTERRUPTED
     except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-        print(
-            f"error: too little memory: {error}. A smaller --size takes less, or --set "
-            "batch_size=... on a GPU.",
-            file=sys.stderr,
-        )
+        hint = "A smaller --size takes less, or --set batch_size=... on a GPU."
+        if arguments.features is not None:
+            hint = "A smaller --batch-size takes less, or --set batch_size=... while it is fitted."
+        print(f"error: too little memory: {error}. {hint}", file=sys.stderr)
         return FILE_PROBLEM
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_scalar
+from sklearn.utils import _safe_indexing, check_scalar
 
 from skdeepclust._files import written
 from skdeepclust._inputs import as_array
@@ -36,7 +36,7 @@ from skdeepclust.plotting._images import (
     named_labels,
     sortable,
 )
-from skdeepclust.streaming import as_source
+from skdeepclust.streaming import SLICE_BYTES, as_source, stored_bytes
 
 SIDE = 64  # pixels of a thumbnail
 N_COLUMNS = 12  # of a sheet of them
@@ -148,6 +148,7 @@ def cluster_report(
     estimator: Any,
     X: Any,
     *,
+    probabilities: Any = None,
     y: Any = None,
     paths: Sequence[str] | None = None,
     images: Any = None,
@@ -161,9 +162,9 @@ def cluster_report(
     The page has a table of the clusters with their sizes; for each the images that the estimator is
     most and least sure of; where classes are known, how many of each are in which cluster; a map of
     the samples (the first two principal components of the embedding) to zoom and move; the
-    parameters and the score. It loads nothing from elsewhere, and stays below some 10 MB: of more
-    than 20,000 samples, as many evenly spaced ones are on the map, and of many clusters fewer
-    images each are shown.
+    parameters, with the size and mode of an ImageFolder, and the score. It loads nothing from
+    elsewhere, and stays below some 10 MB: of more than 20,000 samples, as many evenly spaced ones
+    are on the map, and of many clusters fewer images each are shown.
 
     Parameters
     ----------
@@ -172,6 +173,8 @@ def cluster_report(
         that ends with one.
     X : array-like, Tensor or Dataset
         The samples, in any layout that the estimator takes.
+    probabilities : array-like of shape (n_samples, n_clusters), default=None
+        What `predict_proba` gives for `X`, if it has been asked already. None: it is asked.
     y : array-like of shape (n_samples,), default=None
         Class of each sample: numbers or names; samples without one have -1, NaN or None, and count
         in no score. None: where `X` or `images` is an
@@ -232,7 +235,7 @@ def cluster_report(
     last, Z = estimator, X
     if isinstance(estimator, Pipeline):  # whose other steps, features of a large network say, cost
         last, Z = estimator[-1], estimator[:-1].transform(X)
-    probabilities = np.asarray(last.predict_proba(Z))
+    probabilities = _checked(last.predict_proba(Z) if probabilities is None else probabilities, Z)
     n_samples, n_clusters = probabilities.shape
     if paths is None:
         names = [str(i) for i in range(n_samples)] if folder is None else list(folder.paths)
@@ -260,10 +263,12 @@ def cluster_report(
     ]
     if classes is not None:
         parts.append(_confusion(labels, classes, cluster_names))
-    parts.append(_map(last.transform(Z), labels, sure, names, cluster_names, colours))
+    points = np.unique(np.linspace(0, n_samples - 1, min(n_samples, MOST_POINTS)).astype(int))
+    embedding = _embedding(last, Z, points)
+    parts.append(_map(embedding, points, labels, sure, names, cluster_names, colours))
     image_of = _image_source(estimator, X, images, folder, paths)
     parts.append(_sheets(shown, sure, sizes, names, cluster_names, colours, image_of))
-    parts.append(_settings(estimator))
+    parts.append(_settings(estimator, folder))
     page = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -280,6 +285,29 @@ def cluster_report(
     with written(path) as partial:
         partial.write_bytes(page.encode("utf-8", "replace"))  # names of files may be no text
     return path
+
+
+def _checked(probabilities: Any, X: Any) -> np.ndarray:
+    """Return probabilities as an array; raise a ValueError unless they are those of `X`."""
+    probabilities = np.asarray(as_numpy(probabilities))
+    if probabilities.ndim != 2 or len(probabilities) != len(X):
+        raise ValueError(
+            f"probabilities must have one row for each of the {len(X)} samples and one column for "
+            f"each cluster; got shape {probabilities.shape}."
+        )
+    return probabilities
+
+
+def _embedding(estimator: Any, X: Any, points: np.ndarray) -> np.ndarray:
+    """Return the embedding of some samples, of which those that are streamed are read in parts."""
+    if len(points) == len(X):
+        return np.asarray(estimator.transform(X))
+    source = as_source(X, getattr(estimator, "num_workers", 0))
+    if source is None:
+        return np.asarray(estimator.transform(_safe_indexing(as_array(X), points)))
+    size = max(1, SLICE_BYTES // stored_bytes(source.shape[1:], source.dtype))
+    parts = np.split(points, range(size, len(points), size))
+    return np.concatenate([np.asarray(estimator.transform(source.read(part))) for part in parts])
 
 
 def _classes(y: Any, folder: ImageFolder | None) -> tuple[np.ndarray, list[str]] | None:
@@ -408,18 +436,16 @@ def _confusion(
 
 
 def _map(
-    embedding: Any,
+    embedding: np.ndarray,
+    points: np.ndarray,
     labels: np.ndarray,
     sure: np.ndarray,
     names: list[str],
     cluster_names: list[str],
     colours: list[str],
 ) -> str:
-    """Return the map of the samples: a canvas, its data, and the script that draws it."""
-    Z = np.asarray(embedding)
-    n_samples = len(Z)
-    points = np.unique(np.linspace(0, n_samples - 1, min(n_samples, MOST_POINTS)).astype(int))
-    Z = Z[points].astype(np.float64)
+    """Return the map of some samples: a canvas, its data, and the script that draws it."""
+    Z = embedding.astype(np.float64)
     # both axes at the same scale
     xy = np.zeros((len(points), 2))
     n_components = min(2, *Z.shape)
@@ -446,7 +472,7 @@ def _map(
         f'<span class="dot" style="background:{colour}"></span>{escape(name)}</label>'
         for k, (name, colour) in enumerate(zip(cluster_names, colours, strict=True))
     )
-    some = f"{len(points):,} of the samples" if len(points) < n_samples else "All samples"
+    some = f"{len(points):,} of the samples" if len(points) < len(labels) else "All samples"
     # in a script element, only what looks like its end would end it
     text = json.dumps(data).replace("<", "\\u003c")
     return (
@@ -594,21 +620,26 @@ def _sheet(images: list[np.ndarray | None], limits: tuple[float, float]) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _settings(estimator: Any) -> str:
+def _settings(estimator: Any, folder: ImageFolder | None) -> str:
     """Return the parameters that aren't the default ones, and the versions."""
     from skdeepclust import __version__
 
-    steps = (
+    steps = [] if folder is None else [folder]
+    steps += (
         [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     )
 
     def rows() -> Iterator[list[str]]:
         for step in steps:
-            if not isinstance(step, BaseEstimator):
+            if isinstance(step, ImageFolder):
+                given = {"size": step.size, "mode": step.mode}
+            elif isinstance(step, BaseEstimator):
+                given = step.get_params(deep=False)
+            else:
                 continue
             defaults = inspect.signature(type(step)).parameters
             yield [f"<b>{escape(type(step).__name__)}</b>", ""]
-            for name, value in step.get_params(deep=False).items():
+            for name, value in given.items():
                 if repr(value) != repr(defaults[name].default):
                     text = repr(value)
                     text = text if len(text) <= 500 else f"{text[:500]} ..."

@@ -407,6 +407,18 @@ def test_settings_of_baselines_are_named_by_row():
     assert column({"row": "ADC", "options": {"small": True}}) == "package's"
 
 
+def test_a_sparse_code_has_the_weight_of_the_lecture_notes():
+    """Half the sum of squared errors of pixels in [0, 1], and 3 times the divergence."""
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8)).astype(np.uint8)
+    pixels[0, 0, 0, 0] = 255
+    job = types.SimpleNamespace(X=pixels, options={"max_epochs": 1})
+    weight = TABLES["autoencoders"].ROWS["SAE"](job).sparsity_weight
+    errors = np.random.default_rng(1).normal(size=192)  # of pixels in [0, 1]
+    standardised = errors / (pixels / 255).std()
+    ratio = weight / (standardised**2).sum()
+    assert ratio == pytest.approx(3 / (errors**2).sum())
+
+
 def test_peers_without_a_weight_get_none():
     job = {"losses": "same", "clustering_weight": 0.1}
     assert clustpy.weight(job) == {"clustering_loss_weight": 0.1}

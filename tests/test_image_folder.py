@@ -160,11 +160,23 @@ def test_n_jobs_threads_at_a_time(tmp_path, upright, monkeypatch):
     monkeypatch.setattr(_image_folder, "_decode", decode_with_another)
     assert len(ImageFolder(tmp_path, SIZE, n_jobs=2)) == 2
     with joblib.parallel_config("threading", n_jobs=2):
-        assert len(ImageFolder(tmp_path, SIZE)) == 2
+        assert len(ImageFolder(tmp_path, SIZE, n_jobs=None)) == 2
     assert len(calls) == 4
     both.abort()
     with pytest.raises(ValueError, match=r"BrokenBarrierError.*BrokenBarrierError"):
         ImageFolder(tmp_path, SIZE)
+
+
+def test_all_threads_by_default(folder, monkeypatch):
+    parallel, asked = _image_folder.Parallel, []
+
+    def spy(n_jobs, **settings):
+        asked.append(n_jobs)
+        return parallel(n_jobs=n_jobs, **settings)
+
+    monkeypatch.setattr(_image_folder, "Parallel", spy)
+    assert len(ImageFolder(folder, SIZE)) == 8
+    assert asked == [-1]
 
 
 def test_progress_bar(folder, capsys):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import skdeepclust
@@ -21,6 +22,7 @@ from skdeepclust.__main__ import main
 from skdeepclust._training import _checkpoint
 from skdeepclust._training._run import Run
 from skdeepclust.datasets import ImageFolder, _image_folder
+from skdeepclust.networks._pretrained import Pretrained
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +229,39 @@ def test_too_little_memory(photos, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(skdeepclust.DeepClustering, "fit", fails)
     assert run(photos, tmp_path) == 3
-    assert "too little memory: Unable to allocate 9 GiB" in capsys.readouterr().err
+    assert (
+        "too little memory: Unable to allocate 9 GiB. A smaller --size" in capsys.readouterr().err
+    )
+
+
+def test_too_little_memory_for_features(photos, tmp_path, capsys, monkeypatch):
+    def fails(*args):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    network = Pretrained(torch.nn.Flatten(), (8, 8))
+    monkeypatch.setattr("skdeepclust.features.load_pretrained", lambda name: network)
+    monkeypatch.setattr("skdeepclust.features.Extraction.__call__", fails)
+    words = [photos, "--n-clusters", 3, "--features", "timm:a", "--out", tmp_path, "--quiet"]
+    assert main([*map(str, words)]) == 3
+    assert "CUDA out of memory. A smaller --batch-size" in capsys.readouterr().err
+    assert main([*map(str, words), "--batch-size", "0"]) == 2
+    assert "'batch_size' parameter of FeatureExtractor must be" in capsys.readouterr().err
+    assert run(photos, tmp_path, "--batch-size", "5") == 2
+    assert "--batch-size is of the network of --features" in capsys.readouterr().err
+
+
+def test_all_images_are_predicted_once(photos, tmp_path, monkeypatch):
+    predict, seen = skdeepclust.DeepClustering.predict_proba, []
+
+    def counted(self, X):
+        seen.append(len(X))
+        return predict(self, X)
+
+    monkeypatch.setattr(skdeepclust.DeepClustering, "predict_proba", counted)
+    assert run(photos, tmp_path, max_epochs=1) == 0
+    assert seen == [150]
+    settings = (tmp_path / "report" / "index.html").read_text().partition("Settings")[2]
+    assert "<code>(8, 8)</code>" in settings and "<code>&#x27;L&#x27;</code>" in settings
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
@@ -304,13 +338,17 @@ def test_copies_of_a_former_run_are_not_clustered(tmp_path, photos, capsys):
 
 def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch, capsys):
     asked = []
+    monkeypatch.setattr("skdeepclust.__main__.cpu_count", lambda: 4)
 
     class Extractor:
         def __init__(self, network, **parameters):
             self.asked = network, parameters
 
-        def _pretrained(self):
+        def _validate_params(self):
             asked.clear()  # before the images are read
+
+        def _pretrained(self):
+            return Pretrained(None, (10, 12))
 
         def transform(self, folder):
             asked.append((*self.asked, folder[0].shape))
@@ -322,6 +360,7 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch, capsys)
     ((network, parameters, shape),) = asked
     assert shape == (1, 8, 8)
     assert network == "timm:resnet18" and parameters["out"] == tmp_path / "features.npy"
+    assert parameters["num_workers"] == 3 and "batch_size" not in parameters
     model = skdeepclust.load(tmp_path / "model.skdc")
     assert model.input_shape_ == (32,)
     assert isinstance(model, skdeepclust.SCANClustering)
@@ -331,14 +370,16 @@ def test_features_of_a_pretrained_network(photos, tmp_path, monkeypatch, capsys)
     }  # of the features as they are
     page = (tmp_path / "report" / "index.html").read_text()
     assert "data:image/png" in page  # the images, not their features
+    assert "3 clusters by timm:resnet18</h1>" in page and "<code>(8, 8)</code>" in page
     words = [photos, "--model", tmp_path / "model.skdc", "--out", tmp_path / "new", "--quiet"]
     assert main([*map(str, words), "--features", "timm:resnet18", "--size", "8", "--grey"]) == 0
     assert [row["label"] for row in rows(tmp_path / "new")] == [r["label"] for r in rows(tmp_path)]
     assert main([*map(str, words)]) == 2
     assert "whose network --features must name" in capsys.readouterr().err
     words = [str(photos), "--n-clusters", "3", "--features", "timm:resnet18", "--quiet"]
-    assert main([*words, "--out", str(tmp_path / "size"), "--set", "max_epochs=1", "n_init=1"]) == 0
-    assert asked[-1][2] == (3, 224, 224)  # such networks have seen images of about that size
+    more = ["--batch-size", "5", "--out", str(tmp_path / "size")]
+    assert main([*words, *more, "--set", "max_epochs=1", "n_init=1"]) == 0
+    assert asked[-1][1]["batch_size"] == 5 and asked[-1][2] == (3, 10, 12)  # as the network has it
     words[words.index("3")] = "auto"
     assert main([*words, "--out", str(tmp_path / "auto"), "--set", "max_epochs=1"]) == 0
     found = skdeepclust.load(tmp_path / "auto" / "model.skdc")

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import tracemalloc
 from html.parser import HTMLParser
 
 import numpy as np
@@ -274,7 +273,7 @@ def test_an_embedding_that_collapsed(images, tmp_path, monkeypatch):
             return np.full((200, 2), 0.5)
 
         def transform(self, X):
-            return np.ones((200, 3), np.float32)
+            return np.ones((len(X), 3), np.float32)
 
         def fit(self, X):
             return self
@@ -284,17 +283,60 @@ def test_an_embedding_that_collapsed(images, tmp_path, monkeypatch):
     assert len(set(page.array("xy", "<u2"))) == 1 and len(page.array("xy", "<u2")) == 100
 
 
-def test_only_what_is_on_the_map_becomes_float64(monkeypatch):
+@pytest.mark.parametrize("kind", ["array", "list", "tensor", "file", "dataset", "folder"])
+def test_only_what_is_on_the_map_is_embedded(kind, images, tmp_path, monkeypatch):
+    X = images.astype(np.uint8)
+    if kind == "folder":
+        (tmp_path / "images").mkdir()
+        for number, image in enumerate(X):
+            Image.fromarray(image).save(tmp_path / "images" / f"{number:03}.png")
+    np.save(tmp_path / "X.npy", X)
+    given = {
+        "array": lambda: X,
+        "list": lambda: list(X),
+        "tensor": lambda: torch.as_tensor(X),
+        "file": lambda: np.load(tmp_path / "X.npy", mmap_mode="r"),
+        "dataset": lambda: torch.utils.data.TensorDataset(torch.as_tensor(X)[:, None]),
+        "folder": lambda: ImageFolder(tmp_path / "images", (8, 8), "L"),
+    }[kind]()
+    model = DeepClustering(**FAST).fit(X)
+    transform, embedded = DeepClustering.transform, []
+
+    def counted(self, X):
+        embedded.append(len(X))
+        return transform(self, X)
+
+    monkeypatch.setattr(DeepClustering, "transform", counted)
     monkeypatch.setattr(report, "MOST_POINTS", 50)
-    Z, labels = np.ones((500_000, 8), np.float32), np.zeros(500_000, dtype=int)
-    Z[::2] = 0
-    tracemalloc.start()
-    try:
-        report._map(Z, labels, labels, ["a"] * len(Z), ["cluster 0"], ["#000000"])
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < Z.nbytes
+    monkeypatch.setattr(report, "SLICE_BYTES", 20 * 64)
+    page = written(tmp_path, model, given)
+    points = np.unique(np.linspace(0, 199, 50).astype(int))
+    is_streamed = kind in ("file", "dataset", "folder")
+    assert embedded == ([20, 20, 10] if is_streamed else [50])  # in parts of so many bytes
+    np.testing.assert_array_equal(page.array("cluster", "<u2"), model.predict(given)[points])
+    expected = written(tmp_path, model, X[points])
+    assert page.data["xy"] == expected.data["xy"]
+    assert "50 of the samples" in page.text
+
+
+def test_probabilities_that_are_there(model, images, tmp_path, monkeypatch):
+    expected = written(tmp_path, model, images).text
+    probabilities = model.predict_proba(images)
+    monkeypatch.setattr(DeepClustering, "predict_proba", pytest.fail)
+    for given in (probabilities, torch.as_tensor(probabilities), probabilities.tolist()):
+        assert written(tmp_path, model, images, probabilities=given).text == expected
+
+
+def test_size_and_mode_of_a_folder(images, tmp_path):
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(images[:50].astype(np.uint8)):
+        Image.fromarray(image).save(tmp_path / "images" / f"{number:03}.png")
+    folder = ImageFolder(tmp_path / "images", (8, 9), "L")
+    features = np.stack([folder[i].ravel() for i in range(50)]).astype("float32")
+    for X, more in ((folder, {}), (features, {"images": folder})):
+        model = DeepClustering(**{**FAST, "max_epochs": 1}).fit(X)
+        settings = written(tmp_path, model, X, **more).rows("Settings")
+        assert settings[1:4] == [["ImageFolder", ""], ["size", "(8, 9)"], ["mode", "&#x27;L&#x27;"]]
 
 
 def test_the_page_can_be_read_aloud(model, digits, images, tmp_path):
@@ -391,7 +433,7 @@ def test_many_samples_and_clusters_stay_small(monkeypatch, tmp_path):
             return np.eye(25)[np.arange(300) % 25] * 0.5 + 0.02
 
         def transform(self, X):
-            return np.arange(300.0)[:, None]
+            return 1.0 * np.arange(len(X))[:, None]
 
         def fit(self, X):
             return self
@@ -445,6 +487,8 @@ def test_bad_arguments(model, images, tmp_path):
     for parameters, message in [
         ({"y": [1, 2]}, "y must have one entry for each of the 200 samples; got 2"),
         ({"y": np.zeros((200, 2))}, "y must have one class for each sample; got shape"),
+        ({"probabilities": np.eye(3)}, "probabilities must have one row for each of the 200"),
+        ({"probabilities": np.ones(200)}, r"column for each cluster; got shape \(200,\)"),
         ({"paths": ["a"]}, "paths must have one entry for each of the 200 samples; got 1"),
         ({"images": images[:3]}, "images must have one entry for each"),
         (

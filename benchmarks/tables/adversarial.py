@@ -11,7 +11,8 @@ on each layer, or a convolutional one with dropout. DCGAN: three strided convolu
 and 512 maps, backwards in the generator; 100 values of noise, Adam with 2e-4, batches of 128.
 
 Ours: kernels are 5x5 and leaky ReLUs have a slope of 0.2 (InfoGAN's released code has 4x4 and
-0.01), and one draw of noise is for both players' steps; the maps of CatGAN's convolutions, its
+0.01), one draw of noise is for both players' steps, and all 70,000 images are trained on (in that
+code the 55,000 of ``mnist.train``); the maps of CatGAN's convolutions, its
 generators, the deviation of its noise and its share of dropout; batches of 250 for CatGAN; the
 epochs of CatGAN and DCGAN.
 """

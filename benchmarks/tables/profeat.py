@@ -23,10 +23,11 @@ Where the settings come from:
 - Ours: SCAN's step keeps its last epoch and the head with the lowest training loss in it (SCAN's
   code: the epoch and the head with the lowest loss on validation images and their 5 nearest
   neighbours, with an entropy weight of 1); neighbours are without the image itself (there with
-  it); the side of the cut-out may be odd (there even, and 0 in 6 % of the draws); models are
-  connected where at least t_e agree (equation 3: more than t_e, with t_e = 5 of 5 models); heads
-  go on from round to round, of which the text says nothing. On STL-10 the rows of ProFeat
-  have no self-labelling, as in its text; the row SCAN has 100 epochs, as in SCAN's code.
+  it); SimCLR, self-labelling and the refinement keep the rest of an epoch (there left out); the
+  side of the cut-out may be odd (there even, and 0 in 6 % of the draws); models are connected
+  where at least t_e agree (equation 3: more than t_e, with t_e = 5 of 5 models); heads go on from
+  round to round, of which the text says nothing. On STL-10 the rows of ProFeat have no
+  self-labelling, as in its text; the row SCAN has 100 epochs, as in SCAN's code.
 
 SCAN before self-labelling has 0.816 / 0.715 / 0.665 on CIFAR-10 in SCAN's README; that is its best
 single model, not a mean.
@@ -269,7 +270,8 @@ counts the training alone. The k-NN accuracy is of SimCLR's features: 20 neighbo
 with the labels of the training part (without a test part: cross-validated in 5 parts).
 
 SCAN's step of the runs on Fashion-MNIST trained on the rest of each epoch, too, 16 images in \
-place of 128; it is left out since, as in SCAN's released code.
+place of 128; it is left out since, as in SCAN's released code. That leaves it out everywhere; \
+SimCLR, self-labelling and the refinement keep it here.
 
 With either settings, the strong augmentation of colour images is that of SCAN's released \
 code. Ours: SCAN's step keeps its last epoch and the head with the lowest training loss in it \

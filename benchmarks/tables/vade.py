@@ -9,11 +9,17 @@ From the paper and its authors' code: an auto-encoder 784-500-500-2000-10, pretr
 likelihood of pixels in [0, 1]; batches of 100; Adam with a learning rate of 2e-3, times 0.9 every
 10 epochs, and an epsilon of 1e-4 beside a loss that is summed over the pixels (divided by 392 here,
 as the loss is); 3,000 epochs. Ours: the pretraining is of the auto-encoder as a whole, for 50
-epochs of the same batches.
+epochs of the same batches, with that epsilon, which the code has in the clustering phase alone. In
+that code the mixture's weights begin equal and are not normalised, 1e-10 is added to each
+component's density, the variances are trained in place of their logarithms, and samples are
+assigned by one draw in place of the mean.
 
 DGG, from its authors' code: the same, but a weight decay of 1e-4 beside that sum, 300 epochs, each
-with 20 neighbours of a sample, and 300 epochs of the siamese network before. Ours: that one's
-batches, too, are of 100 (there 1,000), and its weight decay is as small as the others' is here.
+with 20 neighbours of a sample, and 300 epochs of the siamese network before. Ours: that one has a
+constant learning rate of 1e-3 and batches of 100 samples, each with one of its neighbours and one
+stranger that is drawn anew (there 1,000 pairs of 4n an epoch, two of each kind a sample, the
+strangers drawn once, and a tenth of the rate after every 70 epochs), and its weight decay is as
+small as the others' is here. The learning rate of the last phase ends at a tenth (there at 0.047).
 """
 
 from __future__ import annotations

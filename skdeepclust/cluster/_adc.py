@@ -174,7 +174,10 @@ class ADCClustering(BaseAugmentedClusterer):
     of its example for MNIST. It draws the learning rate up over the first 2,000 steps and divides
     it by three every 5,000; here it is constant. Its decay of all weights
     and its dropout are left out, as is the ELU after the embedding; in the warm-up it trains the
-    classifier and shrinks the centres, too, before they are those of k-means.
+    classifier and shrinks the centres, too, before they are those of k-means. Its k-means is on the
+    embeddings of the test images, and its input is (x - 128) / 128. Its penalties of the norms are
+    sums, with weights of 0.0002 and, of the centres, 0.001: the means here have the same weight
+    with batches of 100, 3 copies and 40 centres alone.
 
     The defaults were chosen on scikit-learn's 1,797 digits, with their labels in sight: in one
     run each, ACC is 0.66 with 30 epochs of warm-up, 0.84 with 10, 0.89 with 3 and 0.93 with 1; with

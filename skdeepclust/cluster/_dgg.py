@@ -157,8 +157,12 @@ class DGGClustering(VaDEClustering):
     The loss is that of the authors' code, where the paper has a divergence between the clusters'
     posteriors of neighbours. There the layer that gives the clusters first learns the labels of
     k-means; here it begins as the posterior of the mixture that EM finds, with one variance for all
-    components. The mixture has no weights of its own: :meth:`sample` takes the clusters' shares of
-    the training samples. Other departures are those of :class:`VaDEClustering`.
+    components. An epoch of the siamese network there has 4n pairs, two neighbours and two strangers
+    of each sample, the strangers drawn once, in batches of 1,000, and a tenth of the learning rate
+    after every 70 epochs; here one neighbour and one new stranger of each, in batches of
+    `batch_size`, at a constant rate. In the clustering phase the rate ends at a tenth, there at
+    0.047 after 300 epochs. The mixture has no weights of its own: :meth:`sample` takes the
+    clusters' shares of the training samples. Other departures are those of :class:`VaDEClustering`.
 
     Neighbours are exact, at a cost that is quadratic in the number of samples. All samples are held
     as float32 for those in input space, whatever `memory_limit`, and neighbours are read one by one

@@ -220,8 +220,9 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
     Notes
     -----
     The defaults are the paper's, but for the input, which is centred and scaled by its global mean
-    and standard deviation, and for the radius, for which the authors' code takes the eleventh
-    neighbour. On a few hundred samples 50 epochs are few steps, and clusters may stay empty: a
+    and standard deviation, for the radius, for which the authors' code takes the eleventh
+    neighbour, and for an epoch's rest, fewer samples than a batch, which that code leaves out. On a
+    few hundred samples 50 epochs are few steps, and clusters may stay empty: a
     smaller `batch_size` or more epochs help. Distances to neighbours are exact, at a cost that is
     quadratic in the number of samples, which are all held as float32 for that, whatever
     `memory_limit`.
@@ -299,7 +300,7 @@ class RIMClustering(WarmStartMixin, BaseInformationClusterer):
     over five random states, beside 0.80 each from k-means, which has 0.79. The defaults were chosen
     there, with the labels in sight, to keep near k-means;
     ``init="random", n_init=1, entropy_weight=1.0, max_epochs=50, batch_size=250, lr=2e-3`` is
-    deep RIM.
+    deep RIM, but that the code of [2]_ leaves out an epoch's rest, fewer samples than a batch.
 
     References
     ----------

@@ -120,6 +120,8 @@ class N2DClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer):
     paper. UMAP maps other samples by a short optimisation against these: the cluster of one that
     lies between two may depend on those that are mapped with it. It is seeded, and so runs in one
     thread.
+    In the paper there are as many latents as clusters; here their number does not follow
+    `n_clusters`: see `latent_size`.
     :meth:`transform` gives the auto-encoder's latents. All latents are held in memory, also where
     `X` isn't, and each restart maps anew.
 

@@ -162,9 +162,11 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
     over the steps up to this one. As in the paper there are 50 neighbours, 16 heads and 100 epochs
     of AdamW with a beta of 0.6. Departures from it: a head there is a network of its own, of two
     layers, before the cosines, and here it is the cosines alone, at a fraction of the cost
-    (`network` adds layers, which the heads share); the learning rate, which is constant here; the
-    teacher's momentum; the features, which there are neither centred nor divided by their norm; the
-    weight decay, which is AdamW's own.
+    (`network` adds layers, which the heads share), where there they are multiplied by a length that
+    is learnt for each cluster; the learning rate, which is constant here, and 4e-4 for batches of
+    1,024 there, after a warm-up of 20 epochs; the last layer, which is frozen there in the first
+    epoch; the teacher's momentum; the features, which there are neither centred nor
+    divided by their norm; the weight decay, which is AdamW's own 1e-2, 1e-4 there.
 
     `lr`, `teacher_momentum` and `scaling` were chosen on scikit-learn's digits and on the features
     that EfficientNet makes of 3,000 images of CIFAR-10, with their labels in sight. The search for

@@ -52,10 +52,10 @@ class ImageFolder(Dataset):
         cut off, nothing is distorted, and small images are enlarged.
     mode : {"RGB", "L"}, default="RGB"
         Colour, three channels, or grey, one.
-    n_jobs : int, default=None
-        Threads that decode each file once to begin with; they pay for images that are much larger
-        than `size`. None: one, unless ``joblib.parallel_config`` names a backend and says
-        otherwise; -1: as many as there are processors.
+    n_jobs : int or None, default=-1
+        Threads that decode each file once to begin with. -1: as many as there are processors. None:
+        one, unless ``joblib.parallel_config`` says otherwise, as it is throughout this package and
+        scikit-learn.
     verbose : int or bool, default=0
         Whether to show a progress bar meanwhile.
 
@@ -125,7 +125,7 @@ class ImageFolder(Dataset):
         size: tuple[int, int] = (64, 64),
         mode: str = "RGB",
         *,
-        n_jobs: int | None = None,
+        n_jobs: int | None = -1,
         verbose: int | bool = 0,
     ) -> None:
         root = Path(path).expanduser()

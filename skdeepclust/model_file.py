@@ -923,7 +923,7 @@ def load(path: str | PathLike[str], **given: Any) -> Any:
     -------
     estimator : estimator
         As it was, its network on the CPU: on the machine that it was saved on, predictions are the
-        same bit by bit.
+        same bit for bit.
 
     Raises
     ------

@@ -147,7 +147,7 @@ class Objective(nn.Module):
 class ClassPrior(nn.Module):
     """The shares of the samples that clusters are drawn to: like ones in the first epochs.
 
-    Clusters that are drawn to unlike sizes before they are found settle in the wrong places.
+    Clusters that are drawn to unequal sizes before they are found settle in the wrong places.
 
     Parameters
     ----------

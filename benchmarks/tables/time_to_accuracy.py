@@ -90,11 +90,11 @@ ROWS = {
 }
 ORDER = ["KMeans", "UMAP + KMeans", "UMAP + mixture", *list(ROWS)[2:]]
 REMARKS = (
-    "Defaults throughout; UMAP: 10 components, 20 neighbours, no least distance; ClustPy's N2D "
+    "Defaults throughout; UMAP: 10 components, 20 neighbours, min_dist=0; ClustPy's N2D "
     "with that UMAP. Seconds to an accuracy: of the network as it was after an epoch, mean over "
     "the runs that came there; of what has no epochs, of the whole fit. Those of UMAP have numba's "
     "compilation in them. The defaults were chosen on digits and 10,000 images of MNIST with "
-    "states 0 to 4, and on versions of both with classes of unlike size (of IICClustering on the "
+    "states 0 to 4, and on versions of both with classes of unequal size (of IICClustering on the "
     "digits); Fashion-MNIST, USPS and the animals were only measured."
 )
 WANTED = [

@@ -72,7 +72,7 @@ class ClassPriorMixin(_Fitted):
         positive and summing to 1. They are matched with the clusters by size, so their order is of
         no effect, and count from halfway through the epochs: clusters that are drawn to unlike
         sizes from the start settle in worse places. Heads with more outputs than `n_clusters` are
-        left alone. Worth trying where classes are very unlike: of 400 samples of normal
+        left alone. Worth trying where classes are of very unequal size: of 400 samples of normal
         distributions, with shares of 0.6 to 0.08, IMSAT, RIM and TURTLE had ARI 0.31 to 0.54 with
         "uniform", 0.48 to 0.94 with "estimate" and 0.87 to 0.99 with the true shares (one state; in
         another one IMSAT lost with both). On scikit-learn's digits, thinned out to 1 to 0.2 of a

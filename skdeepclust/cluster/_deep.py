@@ -107,7 +107,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     is learnt first. It has several heads of `n_clusters` outputs, which favour clusters of like
     size, and several with more outputs than that, whose clusters are merged afterwards: the two
     that lose least of the mutual information between a sample's cluster and its neighbours' are
-    joined, again and again [2]_; these find clusters of unlike size. The head with the most
+    joined, again and again [2]_; these find clusters of unequal size. The head with the most
     neighbour information, as in :meth:`score`, is kept and refined with little weight on the sizes.
 
     Parameters
@@ -145,10 +145,10 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     Notes
     -----
     The combination is our own. All defaults were chosen on scikit-learn's digits and 10,000 images
-    of MNIST, with their labels in sight, and on versions of both with classes of unlike size;
+    of MNIST, with their labels in sight, and on versions of both with classes of unequal size;
     `n_init` on mixtures of normal distributions. Data that were only measured are USPS,
     Fashion-MNIST and silhouettes of animals (the README's table). Where
-    classes are very unlike in size, a small and scattered one may be merged into another.
+    classes are of very unequal size, a small and scattered one may be merged into another.
     Neighbours of pixels say little on photographs: give features there, or use
     :class:`SCANClustering`. The neighbours are exact, so that their cost is quadratic in
     the number of samples: under a minute for 70,000 images of 28x28 on two cores; and all samples

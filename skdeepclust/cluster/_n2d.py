@@ -88,7 +88,7 @@ class N2DClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer):
     Parameters
     ----------
     manifold : "umap" or transformer
-        What maps the latents. "umap": UMAP with 20 neighbours, no least distance and `n_clusters`
+        What maps the latents. "umap": UMAP with 20 neighbours, `min_dist=0` and `n_clusters`
         components, as in the paper; needs ``pip install "skdeepclust[umap]"``. Any transformer with
         ``fit_transform`` and ``transform`` of scikit-learn's form may take its place, such as
         :class:`sklearn.manifold.Isomap`, or a ``umap.UMAP`` with other settings: a copy is fitted,

@@ -48,6 +48,7 @@ OWN_LABELS = {
     "DCN": "dcn_labels_",
     "VaDE": "vade_labels_",
     "N2D": "labels_",
+    "DEN": "labels_",
 }
 FINAL = ("final k-means", "final mixture")
 
@@ -108,11 +109,36 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         activation_fn=torch.nn.ReLU,
         random_state=random_state,
     )
+    given = {
+        "n_clusters": job["n_clusters"],
+        "neural_network": autoencoder,
+        "batch_size": batch_size,
+        "embedding_size": job["latent_size"],
+        "device": "cpu",
+        "random_state": random_state,
+    }
     losses: dict[str, Any] = {}
     if is_vade:
         losses["ssl_loss_fn"] = torch.nn.BCELoss(reduction="sum")
     elif job["losses"] == "same":
         losses["ssl_loss_fn"] = torch.nn.MSELoss()
+    if method == "DEN":  # which trains the auto-encoder itself
+        estimator = deep.DEN(
+            n_neighbors=6,  # itself is one of them
+            group_size=None,  # as the latents make them
+            pretrain_epochs=job["pretrain_epochs"],
+            pretrain_optimizer_params={"lr": job["pretrain_lr"]},
+            **given,
+            **losses,
+        )
+        near = deep.get_dataloader(
+            X, batch_size, shuffle=True, additional_inputs=estimator._get_nearest_neighbors(X)
+        )
+        estimator.custom_dataloaders = TimedLoader(near, "train", starts), test
+        estimator.fit(X)
+        seconds = time.perf_counter() - begin
+        passes = [start for name, start in starts if name == "train"][-job["pretrain_epochs"] :]
+        return result(job, estimator, np.diff([*passes, starts[-1][1]]), [], seconds)
     autoencoder.fit(
         n_epochs=job["pretrain_epochs"],
         optimizer_params={"lr": job["pretrain_lr"]},
@@ -137,15 +163,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         }
         options |= weight(job)
     estimator = getattr(deep, method)(
-        n_clusters=job["n_clusters"],
-        neural_network=autoencoder,
-        custom_dataloaders=(train, test),
-        batch_size=batch_size,
-        embedding_size=job["latent_size"],
-        device="cpu",
-        random_state=random_state,
-        **options,
-        **losses,
+        custom_dataloaders=(train, test), **given, **options, **losses
     ).fit(X)
     seconds = time.perf_counter() - begin
     # It looks at the number of features, encodes for the first clusters, trains, predicts, and
@@ -155,14 +173,21 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError(f"ClustPy's passes over the data are not as expected: {starts}")
     clustering = np.diff([start for _, start in starts[2 : 3 + n_epochs]])
 
-    labels = {"own": getattr(estimator, OWN_LABELS[method])}
-    if n_epochs:
-        labels[FINAL[is_vade]] = estimator.labels_
+    return result(job, estimator, pretraining, clustering, seconds)
+
+
+def result(
+    job: dict[str, Any], estimator: Any, pretraining: Any, clustering: Any, seconds: float
+) -> dict[str, Any]:
+    """Return what a fit gave and took, with the seconds of each epoch."""
+    labels = {"own": getattr(estimator, OWN_LABELS[job["method"]])}
+    if len(clustering):
+        labels[FINAL[job["method"] == "VaDE"]] = estimator.labels_
     parameters = estimator.get_params()
     return {
         "labels": {name: np.asarray(found).tolist() for name, found in labels.items()},
-        "pretraining": pretraining.tolist(),
-        "clustering": clustering.tolist(),
+        "pretraining": list(map(float, pretraining)),
+        "clustering": list(map(float, clustering)),
         "seconds": seconds,
         "parameters": {
             name: value

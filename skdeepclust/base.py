@@ -46,7 +46,7 @@ from skdeepclust._training._checkpoint import Checkpoint, fingerprint
 from skdeepclust._training._parallel import count_workers, train_in_workers
 from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
-from skdeepclust._training._selection import NeighborCriterion, evenly_spaced
+from skdeepclust._training._selection import NeighborCriterion, looked_at
 from skdeepclust._warnings import warn
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
@@ -60,7 +60,7 @@ from skdeepclust.inference import (
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
-from skdeepclust.outliers import distance_to_references, reference_step
+from skdeepclust.outliers import distance_to_references, references_among
 from skdeepclust.samples import Samples
 
 # Where the number of clusters is to be found: those to begin with, and samples of each at least
@@ -874,11 +874,12 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _measure_outliers(self, X: Samples) -> None:
         """Keep features to compare others with, and see which samples are far from them."""
         size, embed = slice_size(X), self.network_.embed
-        step = reference_step(len(X), self._n_features_out)
-        features = forward_in_slices(embed, X if step == 1 else X[::step])
+        kept = references_among(len(X), self._n_features_out)
+        are_all = isinstance(kept, slice)
+        features = forward_in_slices(embed, X if are_all else X[kept])
         unit = forward_in_slices(lambda z: F.normalize(z, dim=1), features, size)
         self._references = _distributed.agreed(unit.cpu().numpy())
-        if step == 1:  # the features of all samples are at hand
+        if are_all:  # the features of all samples are at hand
             scores = forward_in_slices(self._distances(nn.Identity()), features, size)
         else:
             scores = forward_in_slices(self._distances(embed), X)
@@ -984,7 +985,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
         It is minus the distance to the fifth nearest training sample [1]_, between features as
         :meth:`transform` gives them, divided by their norms. At most 10,000 training samples (and
-        four million values) are kept for this, evenly spaced. One that is kept is not its own
+        four million values) are kept for this, drawn at random. One that is kept is not its own
         neighbour.
 
         Parameters
@@ -1045,8 +1046,8 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         Parameters
         ----------
         X : array-like, Tensor or Dataset
-            Samples of the shape seen in `fit`; of more than 10,000, evenly spaced ones are
-            used.
+            Samples of the shape seen in `fit`; of more than 10,000, as many drawn at
+            random are used, the same each time.
         y : Ignored
             Not used, present for API consistency.
 
@@ -1069,5 +1070,5 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """
         X = self._checked(X)
         with neutral_settings():
-            X = Samples(X[evenly_spaced(X)])
+            X = Samples(X[looked_at(X)])
             return NeighborCriterion(X)(self._finite_probabilities(X))

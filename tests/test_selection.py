@@ -105,8 +105,18 @@ def test_points_of_the_criterion_are_bounded_by_their_values(monkeypatch):
     assert len(criterion.neighbors) == 50
     labels = np.eye(2)[np.arange(100) // 2 % 2]
     found = criterion(labels)
-    neighbors = NearestNeighbors(n_neighbors=5).fit(X[::2].flatten(1)).kneighbors()[1]
-    half = labels[::2].argmax(1)
+    neighbors = NearestNeighbors(n_neighbors=5).fit(X[criterion.samples].flatten(1)).kneighbors()[1]
+    half = labels[criterion.samples].argmax(1)
     own, others = np.repeat(half, 5), half[neighbors].ravel()
     both = np.r_[own, others], np.r_[others, own]
     assert found == pytest.approx(mutual_info_score(*both), abs=1e-6)
+
+
+def test_samples_that_take_turns_are_all_looked_at(monkeypatch):
+    """Every second one would be those of one cluster."""
+    monkeypatch.setattr("skdeepclust._training._selection.MAX_SAMPLES", 200)
+    rng = np.random.default_rng(0)
+    X = torch.from_numpy(rng.normal(size=(202, 2)) + np.tile([[0], [20]], (101, 2))).float()
+    criterion = NeighborCriterion(X)
+    assert len(criterion.neighbors) == 200
+    assert criterion(np.eye(2)[np.arange(202) % 2]) == pytest.approx(np.log(2), abs=1e-3)

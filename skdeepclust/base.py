@@ -63,8 +63,9 @@ from skdeepclust.objective import Objective
 from skdeepclust.outliers import distance_to_references, references_among
 from skdeepclust.samples import Samples
 
-# Where the number of clusters is to be found: those to begin with, and samples of each at least
-MOST_CLUSTERS, LEAST_SIZE = 30, 10
+# Where the number of clusters is to be found: those to begin with, those to end with, and samples
+# of each at least
+MANY_CLUSTERS, MOST_CLUSTERS, LEAST_SIZE = 30, 480, 10
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = (
@@ -242,6 +243,10 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
         """Return how features are scaled, None if not, and the widths of spaces, if several."""
         return None, ()
+
+    def _takes_features(self) -> bool:
+        """Return whether features are meant, so that what is no image is taken as a vector."""
+        return False
 
     def _finalize(self, network: Any, X: Samples) -> None:
         """Make `network` ready to predict, wherever its training stands."""
@@ -677,7 +682,8 @@ class ScalingMixin(_Fitted):
         sample divided by its norm (over the root of its length), so that the nearest are those by
         cosines. None: all values are centred and scaled alike, by `input_mean_` and `input_scale_`,
         as other estimators do. Neighbours, also those of :meth:`score`, are sought in what comes of
-        it.
+        it. `X` of more dimensions is taken as if it were flat, as pixels are: pooled features of
+        shape (n, n_features, 1, 1), say; of tokens the mean, ``X.mean(1)``, may say more.
 
     Attributes
     ----------
@@ -688,7 +694,10 @@ class ScalingMixin(_Fitted):
     scaling: str | None = param("l2", StrOptions({"standard", "l2"}), None)
 
     def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
-        return self.scaling, ()
+        return self.scaling if self._takes_features() else None, ()
+
+    def _takes_features(self) -> bool:
+        return True
 
 
 @estimator
@@ -700,9 +709,10 @@ class OpenNClustersMixin(_Fitted):
     n_clusters : int or "auto"
         Number of clusters. "auto": it is found by a fit with 30 clusters (of ten samples at least)
         before, of which two merge as long as they are confused more than by chance
-        (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); `n_clusters_` has it. The
-        checkpoint of that fit has ".many" appended to its name. Stopped by Ctrl-C, it raises
-        KeyboardInterrupt, and the estimator is not fitted.
+        (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); where none merge, by fits with
+        60, 120, 240 and 480, and a warning says so if none do even then. `n_clusters_` has it. The
+        checkpoint of that fit has ".many" appended to its name, with its number from 60 on. Stopped
+        by Ctrl-C, it raises KeyboardInterrupt, and the estimator is not fitted.
     """
 
     n_clusters: int = field(  # within a fit
@@ -802,10 +812,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _prepared(self, X: Any) -> Samples:
         is_open = self.n_clusters == "auto"
         if is_open:
-            self.n_clusters = MOST_CLUSTERS
+            self.n_clusters = MANY_CLUSTERS
         X = super()._prepared(X)
         if is_open:
-            self.n_clusters = self._many(len(X))
+            self.n_clusters = self._at_most(MANY_CLUSTERS, len(X))
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
@@ -815,19 +825,37 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             self.n_clusters = "auto"  # type: ignore[assignment]  # until the training begins
         return X
 
-    def _many(self, n_samples: int) -> int:
+    def _at_most(self, n_clusters: int, n_samples: int) -> int:
         """Return how many clusters there are to begin with where their number is to be found."""
-        return max(2, min(MOST_CLUSTERS, n_samples // LEAST_SIZE))
+        return max(2, min(n_clusters, n_samples // LEAST_SIZE))
 
     def _set_n_clusters(self, n_clusters: int, X: Samples) -> None:
         """Take a number of clusters that was not given."""
         self.n_clusters = n_clusters
 
+    def _found(self, X: Samples) -> int:
+        """Return the number of clusters, of twice as many again and again while none merge."""
+        many, most = (self._at_most(n, len(X)) for n in (MANY_CLUSTERS, MOST_CLUSTERS))
+        while True:
+            self._set_n_clusters(many, X)
+            found = self._counted(X)
+            if found < many or many == most:
+                break
+            many = min(2 * many, most)
+        if found == most > 2:
+            warn(
+                f"n_clusters='auto': none of {most} clusters were confused, so that there may be "
+                f"more than n_clusters_={most}. With more samples, or a number that is given, more "
+                "can be found."
+            )
+        return found
+
     def _counted(self, X: Samples) -> int:
         """Return how many of ``self.n_clusters`` clusters are left, where confused ones merge."""
         checkpoint = self.checkpoint
         if checkpoint is not None:
-            self.checkpoint = f"{os.fspath(checkpoint)}.many"
+            number = self.n_clusters if self.n_clusters > MANY_CLUSTERS else ""
+            self.checkpoint = f"{os.fspath(checkpoint)}.many{number}"
         best, _ = self._trained(X)
         self.checkpoint = checkpoint
         if best.interrupted:
@@ -860,8 +888,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
     def _train(self, X: Samples) -> Run:
         if self.n_clusters == "auto":
-            self._set_n_clusters(self._many(len(X)), X)
-            self._set_n_clusters(self._counted(X), X)
+            self._set_n_clusters(self._found(X), X)
         best, runs = self._trained(X)
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]

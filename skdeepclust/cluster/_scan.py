@@ -246,8 +246,8 @@ class SCANClustering(ScalingMixin, BaseSCAN):
     (200,)
     """
 
-    def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
-        return self.scaling if self._is_precomputed() else None, ()
+    def _takes_features(self) -> bool:
+        return self._is_precomputed()
 
     def _build_network(self) -> SCANNetwork:
         representation, n_features = self._new_representation()

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.metrics import mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
-from skdeepclust import STDACClustering
+from skdeepclust import DeepClustering, SCANClustering, STDACClustering, TEMIClustering
 from skdeepclust._training._restarts import consensus
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.metrics import clustering_accuracy_score
@@ -27,6 +28,51 @@ def test_nearest_neighbors_agree_with_scikit_learn(X):
 def test_of_few_samples_all_others_are_neighbours():
     found = nearest_neighbors(torch.tensor([[0.0], [1.0], [3.0]]), 20)
     assert found.tolist() == [[1, 2], [0, 2], [1, 0]]
+
+
+def exact(X, n_neighbors):
+    assert X.dtype == np.float32 and X.ndim == 2
+    return nearest_neighbors(torch.from_numpy(X), n_neighbors).numpy().astype(np.int32)
+
+
+SEARCHING = [
+    TEMIClustering(3, n_neighbors=7),
+    SCANClustering(3, representation="precomputed", self_label_epochs=0),
+    DeepClustering(3),
+]
+
+
+@pytest.mark.parametrize("model", SEARCHING, ids=lambda model: type(model).__name__)
+def test_a_search_of_the_users_own(model, X):
+    """Also of a view of the samples, which it may not change."""
+    X = X[:150].numpy()
+    model = clone(model).set_params(max_epochs=1, n_init=1, batch_size=50, random_state=0)
+    expected = model.fit(X).predict_proba(X)
+    found = clone(model).set_params(neighbors=exact).fit(X)
+    np.testing.assert_array_equal(found.predict_proba(X), expected)
+    given = X.copy()
+    model.fit(X)
+    np.testing.assert_array_equal(X, given)
+
+
+def itself(X, k):
+    return np.repeat(np.arange(len(X))[:, None], k, 1)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        (lambda X, k: exact(X, k)[:, 1:], r"integers of shape \(150, 7\); got int32 of .*150, 6\)"),
+        (lambda X, k: exact(X, k) * 1.0, r"integers of shape \(150, 7\); got float64 of"),
+        (lambda X, k: exact(X, k) - 1, r"in \[0, 150\); got -1 to 148"),
+        (itself, r"without the sample itself; got it in 150 row\(s\), the first of which is 0"),
+        (lambda X: X, r"failed: .*positional argument"),
+    ],
+    ids=["shape", "type", "range", "itself", "signature"],
+)
+def test_searches_that_do_not_do(search, message, X):
+    with pytest.raises(ValueError, match=f"neighbors.*{message}"):
+        TEMIClustering(3, n_neighbors=7, neighbors=search).fit(X[:150])
 
 
 def test_criterion_is_the_mutual_information_of_neighbours(X):

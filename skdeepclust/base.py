@@ -252,9 +252,13 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
 
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        """Return the phase in which the best restart learns the restarts' average, if any."""
-        return None
+    def _wants_consensus(self) -> bool:
+        """Return whether the best restart learns the restarts' average."""
+        return False
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase:
+        """Return the phase in which it does."""
+        raise TypeError(f"{type(self).__name__} does not define `_consensus_phase`")
 
     def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
@@ -881,7 +885,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 runs,
                 partial(self._judge, X=X, criterion=criterion),
                 screen_at=screen_at,
-                consensus_phase=self._consensus_phase,
+                consensus_phase=self._consensus_phase if self._wants_consensus() else None,
                 in_workers=in_workers,
             )
         return best, runs

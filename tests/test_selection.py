@@ -124,6 +124,23 @@ def test_the_restart_that_goes_on_was_the_best_when_screened(images):
     assert [run["selected"] for run in both.restarts_] == [s == max(scores) for s in scores]
 
 
+@pytest.mark.parametrize("agrees", [False, True])
+def test_restarts_that_can_not_win_are_let_go(agrees, images, monkeypatch):
+    """The two best are kept; all of them where the best learns what they agree on."""
+    runs, held = [], []
+    judge = STDACClustering._judge
+
+    def watched(self, run, X, criterion):
+        held.append(sum(other.probabilities is not None for other in runs))
+        runs.append(run)
+        return judge(self, run, X, criterion)
+
+    monkeypatch.setattr(STDACClustering, "_judge", watched)
+    parameters = {"n_init": 4, "max_epochs": 1, "batch_size": 50, "random_state": 0}
+    STDACClustering(3, consensus=agrees, **parameters).fit(images)
+    assert held[:4] == ([0, 1, 2, 3] if agrees else [0, 1, 2, 2])
+
+
 def test_consensus_matches_the_clusters_before_it_averages():
     rng = np.random.RandomState(0)
     probabilities = rng.dirichlet([0.3] * 4, size=100)

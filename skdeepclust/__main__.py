@@ -49,7 +49,7 @@ OPTIONS = {
     "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
     "verbose": "--quiet", "checkpoint": "--out",
 }  # fmt: skip
-CHECKPOINTS = r"checkpoint\.pt(\.many)?(-\d+)?"  # of a run, and of its restarts
+CHECKPOINTS = r"checkpoint\.pt(\.many\d*)?(-\d+)?"  # of a run, and of its restarts
 
 
 def _methods() -> dict[str, Any]:

@@ -41,6 +41,10 @@ SMALLEST = 1e-150  # of values whose variance is not 0
 # it, or images with so many times smaller a range.
 FAR, NARROW = 3, 50
 N_LOOKED_AT = 256  # samples of data on disk that are looked at for that
+# Where rows of a table decide its scale alone: those that are so many times as far from the middle
+# as most, if so small a share of them has so much of the squared distances.
+REMOTE, FEW, MOST = 10, 0.01, 0.9
+N_SHOWN = 5  # of such rows
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,11 @@ def as_array(X: Any) -> Any:
     if hasattr(X, "get_columns") and X.shape[1] == 1:  # a table of Polars, and its columns
         X = X.to_series() if X.dtypes[0].is_nested() else X
     if hasattr(getattr(X, "dtype", None), "is_nested") and X.dtype.is_nested():
-        X = X.to_list()
+        X = _column_of_polars(X)
+    if hasattr(X, "schema") and hasattr(X, "column_names"):  # a table of pyarrow, and its columns
+        X = _table_of_pyarrow(X)
+    if hasattr(X, "to_pylist") and not hasattr(X, "schema"):
+        X = np.asarray(X)  # of lists it is an array of arrays
     if isinstance(X, Sequence):
         X = [_as_sample(sample, number) for number, sample in enumerate(X)]
     elif hasattr(X, "shape"):
@@ -154,6 +162,34 @@ def as_array(X: Any) -> Any:
             f"got {type(X).__name__}."
         )
     return array
+
+
+def _column_of_polars(column: Any) -> Any:
+    """Return a column of arrays, or of lists of one length, as an array, of others as a list."""
+    dtype = column.dtype
+    if not column.null_count() and len(column):
+        if hasattr(dtype, "shape"):
+            return column.to_numpy()
+        if hasattr(dtype, "inner") and not dtype.inner.is_nested():
+            lengths = column.list.len()
+            if lengths.min() == lengths.max() > 0:
+                return column.explode().to_numpy().reshape(len(column), -1)
+    return column.to_list()
+
+
+def _table_of_pyarrow(X: Any) -> Any:
+    """Return a table of numbers as it is, and the column of one that holds arrays alone."""
+    nested = [field.name for field in X.schema if field.type.num_fields]
+    if nested and X.num_columns > 1:
+        raise ValueError(_holds_arrays(nested[0]))
+    return X.column(0) if nested else X
+
+
+def _holds_arrays(name: Any) -> str:
+    return (
+        f"X must hold numbers; column {name!r} holds arrays. X[{name!r}] alone is taken for the "
+        "samples."
+    )
 
 
 def _as_sample(sample: Any, number: int) -> Any:
@@ -188,10 +224,7 @@ def _check_kind(X: Any) -> None:
             if not _is_numeric(dtype):  # a look at each of a thousand columns takes a second
                 first = np.asarray(X[name][:1])
                 if first.ndim > 1 or any(np.ndim(value) > 0 for value in first):
-                    raise ValueError(
-                        f"X must hold numbers; column {name!r} holds arrays. X[{name!r}] alone is "
-                        "taken for the samples."
-                    )
+                    raise ValueError(_holds_arrays(name))
                 check_numbers(first, f" in column {name!r}")
     is_sparse = issparse(X) or (is_table and any("Sparse" in str(dtype) for dtype in X.dtypes))
     if is_sparse:
@@ -286,11 +319,25 @@ def _image_shape(estimator: Any, X: Any, reset: bool) -> tuple[int, int, int] | 
     return image_shape
 
 
+def _flat_features(estimator: Any, X: Any) -> Any:
+    """Return what is too small for images as vectors where features are wanted.
+
+    So are pooled ones, of shape (n, n_features, 1, 1), and few tokens.
+    """
+    height = X.shape[-2] if len(X.shape) == 4 else min(X.shape[1:], default=0)
+    if len(X.shape) not in (3, 4) or height >= MIN_SIDE:
+        return X
+    if estimator.image_shape is not None or not estimator._takes_features():
+        return X
+    return np.asarray(X).reshape(len(X), math.prod(X.shape[1:]))
+
+
 def _validated(
     estimator: Any, X: Any, reset: bool, scaled_as: Any
 ) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return an array that torch takes and the shape of a sample; raise where they don't suit."""
     _check_kind(X)
+    X = _flat_features(estimator, X)
     if not reset and tuple(X.shape) == _shape_of_one(estimator.input_shape_):
         raise ValueError(
             f"X must hold samples; got one, of shape {tuple(X.shape)}: X[None] is an array of it."
@@ -300,6 +347,7 @@ def _validated(
         "dtype": DTYPES,
         "allow_nd": True,
         "ensure_min_samples": 2 if reset else 1,  # batch normalisation trains on two or more
+        "ensure_all_finite": False,  # which doesn't say where
     }
     if len(X.shape) <= 2:
         if reset and scaled_as is not None:
@@ -307,6 +355,7 @@ def _validated(
         X = validate_data(estimator, X, reset=reset, **options)
     else:
         X = check_array(X, estimator=estimator, input_name="X", **options)
+    _refuse(*_not_finite(X, range(len(X))))
     input_shape = (X.shape[1],) if image_shape is None else image_shape
     n_features = math.prod(input_shape)
     if X.ndim == 2 and X.shape[1] != n_features:
@@ -340,12 +389,16 @@ def _remember_scale(
     estimator: Any, X: np.ndarray, source: Source | None, scaled_as: Any
 ) -> tuple[float, float]:
     """Set mean, deviation and range of the training samples; return their extremes."""
+    squares: list[Tensor] | None = [] if len(estimator.input_shape_) == 1 else None
     if source is not None:
-        mean, scale, low, high = _streamed_statistics(source, estimator)
+        blocks = _measured(_blocks(source, estimator), squares)
+        mean, scale, low, high = _streamed_statistics(blocks)
     else:
         low, high = _extremes(X)
         if scaled_as is None:
-            mean, scale = _mean_and_scale(X)
+            mean, scale = _mean_and_scale(X, squares)
+    if squares and scaled_as is None:
+        _warn_of_remote_rows(torch.cat(squares))
     if scaled_as is not None:
         mean, scale = scaled_as.input_mean_, scaled_as.input_scale_
     elif low < high and max(abs(low), abs(high)) < SMALLEST:
@@ -383,8 +436,9 @@ def _wrapped(
     standardisation: Standardisation,
     estimator: str,
     block: np.ndarray,
+    rows: Sequence[int] | np.ndarray,
 ) -> Samples:
-    return _standardised(_checked_block(block, estimator), input_shape, standardisation)
+    return _standardised(_checked_block(block, rows, estimator), input_shape, standardisation)
 
 
 def _read_whole(source: Source) -> np.ndarray:
@@ -397,15 +451,48 @@ def _read_whole(source: Source) -> np.ndarray:
     return X
 
 
-def _checked_block(block: np.ndarray, estimator: Any) -> np.ndarray:
-    return check_array(block, estimator=estimator, input_name="X", dtype=DTYPES, allow_nd=True)
+def _checked_block(
+    block: np.ndarray, rows: Sequence[int] | np.ndarray, estimator: Any
+) -> np.ndarray:
+    block = _of_known_type(block, estimator)
+    _refuse(*_not_finite(block, rows))
+    return block
 
 
-def _streamed_statistics(source: Source, estimator: Any) -> tuple[float, float, float, float]:
-    """Return mean, scale, lowest and highest value after one pass, which checks all values."""
+def _of_known_type(block: np.ndarray, estimator: Any) -> np.ndarray:
+    options = {"dtype": DTYPES, "allow_nd": True, "ensure_all_finite": False}
+    return check_array(block, estimator=estimator, input_name="X", **options)
+
+
+def _not_finite(X: np.ndarray, rows: Sequence[int] | np.ndarray) -> tuple[list[int], set[str]]:
+    """Return which of the rows hold values that are not finite, and what these are."""
+    bad: list[int] = []
+    kinds: set[str] = set()
+    if X.dtype.kind != "f":
+        return bad, kinds
+    size = _slice_size(X)
+    for start in range(0, len(X), size):
+        part = X[start : start + size].reshape(-1, math.prod(X.shape[1:]))
+        found = np.flatnonzero(~np.isfinite(part).all(1))
+        kinds |= {"NaN" if nan else "infinity" for nan in np.isnan(part[found]).any(1)}
+        bad += [int(rows[start + i]) for i in found.tolist()]
+    return bad, kinds
+
+
+def _refuse(bad: list[int], kinds: set[str]) -> None:
+    """Raise a ValueError if any rows are bad."""
+    if bad:
+        raise ValueError(
+            f"Input X contains {' and '.join(sorted(kinds))}, in {len(bad)} row(s): "
+            f"{_listed(bad)}. Leave these samples out, or fill in what is missing."
+        )
+
+
+def _streamed_statistics(blocks: Iterable[Tensor]) -> tuple[float, float, float, float]:
+    """Return mean, scale, lowest and highest value after one pass."""
     n, mean, squares = 0, 0.0, 0.0  # of the deviations from the mean
     low, high = math.inf, -math.inf
-    for values in _blocks(source, estimator):
+    for values in blocks:
         low, high = min(low, values.min().item()), max(high, values.max().item())
         own = values.mean().item()
         shift, total = own - mean, n + values.numel()
@@ -418,8 +505,53 @@ def _streamed_statistics(source: Source, estimator: Any) -> tuple[float, float, 
 
 def _blocks(source: Source, estimator: Any) -> Iterator[Tensor]:
     """Yield what is on disk in float64, in blocks that stay in a cache."""
+    start = 0
+    bad: list[int] = []
+    kinds: set[str] = set()
     for block in read_in_blocks(source, SLICE // 4):
-        yield torch.from_numpy(_checked_block(block, estimator)).double()
+        block = _of_known_type(block, estimator)
+        found, what = _not_finite(block, range(start, start := start + len(block)))
+        bad, kinds = bad + found, kinds | what
+        if not bad:  # else the rest is only looked through
+            yield torch.from_numpy(block).double()
+    _refuse(bad, kinds)
+
+
+def _measured(parts: Iterable[Tensor], squares: list[Tensor] | None) -> Iterator[Tensor]:
+    """Yield the parts of a table, and append to `squares` the rows' squared distances to a middle.
+
+    It is the median of the first rows, which a few that are far away don't move.
+    """
+    middle = None
+    for part in parts:
+        if squares is not None:
+            values = part.flatten(1)
+            if middle is None:
+                middle = values[:1000].median(0).values
+            squares.append((values - middle).square_().sum(1))
+        yield part
+
+
+def _warn_of_remote_rows(squares: Tensor) -> None:
+    """Warn if a few rows decide the scale: the others are all but equal then."""
+    found, rows = squares.topk(math.ceil(FEW * len(squares)))
+    share = (found.sum() / squares.sum()).item()
+    remote = found > REMOTE**2 * squares.median()
+    if share > MOST and remote.any():
+        rows = rows[remote]
+        times = (found[0] / squares.median()).sqrt().item()
+        warn(
+            f"X has {len(rows)} row(s) far from all others, which hold {share:.1%} of its variance "
+            f"and so decide how it is scaled: {_listed(rows.sort().values.tolist())}, up to "
+            f"{times:.3g} times as far from the middle as most. Are they errors? Drop or clip "
+            "such rows."
+        )
+
+
+def _listed(rows: Sequence[int]) -> str:
+    """Return the first numbers of rows as a text."""
+    more = ", ..." if len(rows) > N_SHOWN else ""
+    return ", ".join(map(str, rows[:N_SHOWN])) + more
 
 
 def _by_feature(parts: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -474,9 +606,9 @@ def _slice_size(X: np.ndarray) -> int:
     return max(1, SLICE * len(X) // X.size)
 
 
-def _mean_and_scale(X: np.ndarray) -> tuple[float, float]:
+def _mean_and_scale(X: np.ndarray, squares: list[Tensor] | None) -> tuple[float, float]:
     """Return the global mean and standard deviation, 1 in place of a deviation of 0."""
-    mean = sum(part.sum().item() for part in _slices(X)) / X.size
+    mean = sum(part.sum().item() for part in _measured(_slices(X), squares)) / X.size
     return mean, _scale(
         mean, sum((part - mean).square().sum().item() for part in _slices(X)) / X.size
     )

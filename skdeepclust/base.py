@@ -46,7 +46,7 @@ from skdeepclust._training._checkpoint import Checkpoint, fingerprint
 from skdeepclust._training._parallel import count_workers, train_in_workers
 from skdeepclust._training._restarts import despite_interruption, train_restarts
 from skdeepclust._training._run import Run
-from skdeepclust._training._selection import NeighborCriterion, evenly_spaced
+from skdeepclust._training._selection import NeighborCriterion, looked_at
 from skdeepclust._warnings import warn
 from skdeepclust.augment import RandomAffine, RandomNoise
 from skdeepclust.engine import Phase, resolved_device
@@ -60,11 +60,12 @@ from skdeepclust.inference import (
 )
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective
-from skdeepclust.outliers import distance_to_references, reference_step
+from skdeepclust.outliers import distance_to_references, references_among
 from skdeepclust.samples import Samples
 
-# Where the number of clusters is to be found: those to begin with, and samples of each at least
-MOST_CLUSTERS, LEAST_SIZE = 30, 10
+# Where the number of clusters is to be found: those to begin with, those to end with, and samples
+# of each at least
+MANY_CLUSTERS, MOST_CLUSTERS, LEAST_SIZE = 30, 480, 10
 
 # What a fit leaves besides the attributes that end in an underscore
 PRIVATE_STATE = (
@@ -249,13 +250,21 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """Return how features are scaled, None if not, and the widths of spaces, if several."""
         return None, ()
 
+    def _takes_features(self) -> bool:
+        """Return whether features are meant, so that what is no image is taken as a vector."""
+        return False
+
     def _finalize(self, network: Any, X: Samples) -> None:
         """Make `network` ready to predict, wherever its training stands."""
         reestimate_batch_norm(network, X)
 
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        """Return the phase in which the best restart learns the restarts' average, if any."""
-        return None
+    def _wants_consensus(self) -> bool:
+        """Return whether the best restart learns the restarts' average."""
+        return False
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase:
+        """Return the phase in which it does."""
+        raise TypeError(f"{type(self).__name__} does not define `_consensus_phase`")
 
     def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
@@ -700,7 +709,8 @@ class ScalingMixin(_Fitted):
         sample divided by its norm (over the root of its length), so that the nearest are those by
         cosines. None: all values are centred and scaled alike, by `input_mean_` and `input_scale_`,
         as other estimators do. Neighbours, also those of :meth:`score`, are sought in what comes of
-        it.
+        it. `X` of more dimensions is taken as if it were flat, as pixels are: pooled features of
+        shape (n, n_features, 1, 1), say; of tokens the mean, ``X.mean(1)``, may say more.
 
     Attributes
     ----------
@@ -711,7 +721,10 @@ class ScalingMixin(_Fitted):
     scaling: str | None = param("l2", StrOptions({"standard", "l2"}), None)
 
     def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
-        return self.scaling, ()
+        return self.scaling if self._takes_features() else None, ()
+
+    def _takes_features(self) -> bool:
+        return True
 
 
 @estimator
@@ -723,9 +736,10 @@ class OpenNClustersMixin(_Fitted):
     n_clusters : int or "auto"
         Number of clusters. "auto": it is found by a fit with 30 clusters (of ten samples at least)
         before, of which two merge as long as they are confused more than by chance
-        (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); `n_clusters_` has it. The
-        checkpoint of that fit has ".many" appended to its name. Stopped by Ctrl-C, it raises
-        KeyboardInterrupt, and the estimator is not fitted.
+        (:func:`~skdeepclust.count_clusters` of the `merge_tree_`); where none merge, by fits with
+        60, 120, 240 and 480, and a warning says so if none do even then. `n_clusters_` has it. The
+        checkpoint of that fit has ".many" appended to its name, with its number from 60 on. Stopped
+        by Ctrl-C, it raises KeyboardInterrupt, and the estimator is not fitted.
     """
 
     n_clusters: int = field(  # within a fit
@@ -826,10 +840,10 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _prepared(self, X: Any) -> Samples:
         is_open = self.n_clusters == "auto"
         if is_open:
-            self.n_clusters = MOST_CLUSTERS
+            self.n_clusters = MANY_CLUSTERS
         X = super()._prepared(X)
         if is_open:
-            self.n_clusters = self._many(len(X))
+            self.n_clusters = self._at_most(MANY_CLUSTERS, len(X))
         if len(X) < self.n_clusters:
             raise ValueError(
                 f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}: X has too few "
@@ -839,19 +853,37 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
             self.n_clusters = "auto"  # type: ignore[assignment]  # until the training begins
         return X
 
-    def _many(self, n_samples: int) -> int:
+    def _at_most(self, n_clusters: int, n_samples: int) -> int:
         """Return how many clusters there are to begin with where their number is to be found."""
-        return max(2, min(MOST_CLUSTERS, n_samples // LEAST_SIZE))
+        return max(2, min(n_clusters, n_samples // LEAST_SIZE))
 
     def _set_n_clusters(self, n_clusters: int, X: Samples) -> None:
         """Take a number of clusters that was not given."""
         self.n_clusters = n_clusters
 
+    def _found(self, X: Samples) -> int:
+        """Return the number of clusters, of twice as many again and again while none merge."""
+        many, most = (self._at_most(n, len(X)) for n in (MANY_CLUSTERS, MOST_CLUSTERS))
+        while True:
+            self._set_n_clusters(many, X)
+            found = self._counted(X)
+            if found < many or many == most:
+                break
+            many = min(2 * many, most)
+        if found == most > 2:
+            warn(
+                f"n_clusters='auto': none of {most} clusters were confused, so that there may be "
+                f"more than n_clusters_={most}. With more samples, or a number that is given, more "
+                "can be found."
+            )
+        return found
+
     def _counted(self, X: Samples) -> int:
         """Return how many of ``self.n_clusters`` clusters are left, where confused ones merge."""
         checkpoint = self.checkpoint
         if checkpoint is not None:
-            self.checkpoint = f"{os.fspath(checkpoint)}.many"
+            number = self.n_clusters if self.n_clusters > MANY_CLUSTERS else ""
+            self.checkpoint = f"{os.fspath(checkpoint)}.many{number}"
         best, _ = self._trained(X)
         self.checkpoint = checkpoint
         if best.interrupted:
@@ -877,15 +909,14 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
                 runs,
                 partial(self._judge, X=X, criterion=criterion),
                 screen_at=screen_at,
-                consensus_phase=self._consensus_phase,
+                consensus_phase=self._consensus_phase if self._wants_consensus() else None,
                 in_workers=in_workers,
             )
         return best, runs
 
     def _train(self, X: Samples) -> Run:
         if self.n_clusters == "auto":
-            self._set_n_clusters(self._many(len(X)), X)
-            self._set_n_clusters(self._counted(X), X)
+            self._set_n_clusters(self._found(X), X)
         best, runs = self._trained(X)
         self._keep(best)
         self.restarts_ = [run.summary(selected=run is best) for run in runs]
@@ -898,11 +929,12 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _measure_outliers(self, X: Samples) -> None:
         """Keep features to compare others with, and see which samples are far from them."""
         size, embed = slice_size(X), self.network_.embed
-        step = reference_step(len(X), self._n_features_out)
-        features = forward_in_slices(embed, X if step == 1 else X[::step])
+        kept = references_among(len(X), self._n_features_out)
+        are_all = isinstance(kept, slice)
+        features = forward_in_slices(embed, X if are_all else X[kept])
         unit = forward_in_slices(lambda z: F.normalize(z, dim=1), features, size)
         self._references = _distributed.agreed(unit.cpu().numpy())
-        if step == 1:  # the features of all samples are at hand
+        if are_all:  # the features of all samples are at hand
             scores = forward_in_slices(self._distances(nn.Identity()), features, size)
         else:
             scores = forward_in_slices(self._distances(embed), X)
@@ -1008,7 +1040,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
         It is minus the distance to the fifth nearest training sample [1]_, between features as
         :meth:`transform` gives them, divided by their norms. At most 10,000 training samples (and
-        four million values) are kept for this, evenly spaced. One that is kept is not its own
+        four million values) are kept for this, drawn at random. One that is kept is not its own
         neighbour.
 
         Parameters
@@ -1069,8 +1101,8 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         Parameters
         ----------
         X : array-like, Tensor or Dataset
-            Samples of the shape seen in `fit`; of more than 10,000, evenly spaced ones are
-            used.
+            Samples of the shape seen in `fit`; of more than 10,000, as many drawn at
+            random are used, the same each time.
         y : Ignored
             Not used, present for API consistency.
 
@@ -1093,5 +1125,5 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         """
         X = self._checked(X)
         with neutral_settings():
-            X = Samples(X[evenly_spaced(X)])
+            X = Samples(X[looked_at(X)])
             return NeighborCriterion(X)(self._finite_probabilities(X))

@@ -13,13 +13,16 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn import functional as F
 
 from skdeepclust._distributed import of_lowest, own_parts
+from skdeepclust._inputs import as_array
 from skdeepclust._memmap import release_pages
 from skdeepclust._torch_state import neutral_settings
-from skdeepclust.streaming import check_not_masked
+from skdeepclust._warnings import warn
+from skdeepclust.streaming import check_not_masked, tensor_values
 
 # Columns (starts times clusters) that advance together and elements of a slice's scores. On the
 # CPU a slice of samples and its scores stay in the cache.
@@ -29,6 +32,7 @@ CUDA_COLUMNS, CUDA_SCORES = 2**14, 2**26
 # Values that are read at once of arrays that aren't Tensors, and bytes of what the starts that
 # advance together have for each sample.
 READ_VALUES, START_BYTES = 2**24, 2**27
+ROUNDING = 1e-3  # of a feature's deviation, which float32's may be
 
 
 class _RowArray(Protocol):
@@ -52,6 +56,7 @@ class KMeansResult(NamedTuple):
     Attributes
     ----------
     centers : Tensor of shape (n_clusters, n_features), float32
+        float64 where `X` was so far from the origin that float32 would round its differences.
     labels : Tensor of shape (n_samples,), int64
         The nearest centre of each sample.
     inertia : float
@@ -67,7 +72,7 @@ class KMeansResult(NamedTuple):
 
 
 def k_means(
-    X: Tensor | _RowArray,
+    X: Any,
     n_clusters: int,
     *,
     init: str | Tensor | np.ndarray = "k-means++",
@@ -85,11 +90,13 @@ def k_means(
 
     Parameters
     ----------
-    X : Tensor or array of shape (n_samples, n_features)
-        Finite samples. A Tensor is float32, on the CPU or a CUDA device. Another array needs
+    X : Tensor or array-like of shape (n_samples, n_features)
+        Finite samples. A Tensor of float32 is on the CPU or a CUDA device. Another array needs
         `shape`, `dtype` (Boolean, integer or floating point) and slices of its rows; it may be an
         ``np.memmap``, an ndarray or a dataset of h5py or Zarr, and has the result of the Tensor
-        of the same numbers in float32. It is read where it is, on the CPU.
+        of the same numbers in float32, but that of 64-bit numbers where float32 would round their
+        differences to more than a thousandth of the deviation. It is read where it is, on the CPU.
+        Tensors of other types are taken as such arrays, and lists and tables become one.
     n_clusters : int in [1, n_samples]
     init : {"k-means++", "random"} or array of shape (n_init, n_clusters, n_features) \
             or (n_clusters, n_features), default="k-means++"
@@ -119,6 +126,11 @@ def k_means(
     ValueError
         If a parameter is not as described above.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If clusters are empty, as where there are fewer distinct samples than clusters.
+
     Notes
     -----
     Beside a centred copy of a Tensor `X`, memory holds a few slices of the scores and, for the
@@ -129,7 +141,8 @@ def k_means(
     where the last digits of the inertia matter.
 
     Of another array there is no copy: it is read again and again, by each thread 4,096 samples at
-    once (16,384 for mean and variance), or fewer that fit in 64 MB. An iteration takes one pass for
+    once (16,384 for mean and variance), or fewer that fit in 64 MB. Types of more digits than
+    float32's take one pass more before. An iteration takes one pass for
     all starts that advance together, and another for each start with empty clusters; k-means++
     takes two for each centre. What memory holds for each sample is its squared length (float32)
     and, for each start, its label or score. The result is that of the Tensor, bit for bit up to
@@ -163,6 +176,41 @@ def k_means(
             [9., 1.],
             [9., 1.]])
     """
+    device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    if isinstance(X, Tensor) and X.dtype != torch.float32:
+        X = tensor_values(X).numpy()
+    elif isinstance(X, list | tuple) or hasattr(X, "iloc") or hasattr(X, "get_columns"):
+        X = np.asarray(as_array(X))
+    result = best_of_starts(
+        X,
+        n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        generator=generator,
+    )
+    n_found = len(result.labels.unique())
+    if n_found < n_clusters:  # in scikit-learn's words
+        warn(
+            f"Number of distinct clusters ({n_found}) found smaller than n_clusters "
+            f"({n_clusters}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+        )
+    return result._replace(centers=result.centers.to(device), labels=result.labels.to(device))
+
+
+def best_of_starts(
+    X: Tensor | _RowArray,
+    n_clusters: int,
+    *,
+    init: str | Tensor | np.ndarray = "k-means++",
+    n_init: int = 10,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    generator: torch.Generator | None = None,
+) -> KMeansResult:
+    """Return the result of :func:`k_means`, of samples as they are and without its warning."""
     starts = _validate(X, n_clusters, init, n_init, max_iter, tol, generator)
     n_clusters, n_init, max_iter = int(n_clusters), int(n_init), int(max_iter)  # NumPy's too
     # Inference mode, should the caller be in it, would not reach the worker threads.
@@ -171,7 +219,7 @@ def k_means(
         problem = _Problem(X.detach() if isinstance(X, Tensor) else X, n_clusters, each)
         own = own_parts(n_init if starts is None else len(starts))  # of the starts
         if starts is not None:
-            starts = starts[own].to(device) - problem.mean
+            starts = starts[own].to(device) - problem.offset - problem.mean
         elif init == "random":
             starts = problem.random(n_init, generator)[own]
         else:
@@ -305,8 +353,9 @@ class _Rows:
     cost time, and leave holes in the heap.)
     """
 
-    def __init__(self, X: _RowArray) -> None:
+    def __init__(self, X: _RowArray, offset: Tensor) -> None:
         self.X = X
+        self.offset = offset.numpy() if offset.any() else None  # subtracted in float64
         self.mean = torch.zeros(X.shape[1])
         self.scratch = threading.local()
         self.lock = threading.Lock()
@@ -325,7 +374,10 @@ class _Rows:
         with np.errstate(over="ignore"):  # to infinity, which the caller looks for
             for i in range(0, len(values), few):
                 centred = rows[i : i + few, :-1]
-                centred.numpy()[:] = values[i : i + few]
+                if self.offset is None:
+                    centred.numpy()[:] = values[i : i + few]
+                else:
+                    centred.numpy()[:] = values[i : i + few] - self.offset
                 centred -= self.mean
         release_pages(values)
         return rows
@@ -352,13 +404,17 @@ class _Problem:
         self.n, self.d = X.shape
         self.device = X.device if isinstance(X, Tensor) else torch.device("cpu")
         values: Tensor | _Rows
-        if isinstance(X, Tensor):
-            self.max_rows, values = self.n, X
-        else:
+        self.max_rows = self.n
+        if not isinstance(X, Tensor):
             self.max_rows = max(64, READ_VALUES // self.d // 64 * 64)
-            values = _Rows(X)
         size = min(2**14, self.max_rows)
         slices = [slice(i, min(i + size, self.n)) for i in range(0, self.n, size)]
+        self.offset = torch.zeros(self.d, dtype=torch.float64, device=self.device)
+        if isinstance(X, Tensor):
+            values = X
+        else:
+            self.offset = _offset(X, slices)
+            values = _Rows(X, self.offset)
         # Float64 sums of finite float32 numbers are finite, so that they tell if all are.
         total = cast(Tensor, sum(_sums(values[part]) for part in slices))[: self.d]
         if not total.isfinite().all():
@@ -727,7 +783,9 @@ class _Problem:
             inertia, place = min((inertia, i) for i, inertia in enumerate(found))
             results.append((inertia, int(some[place]), labels[place].clone()))
         inertia, winner, labels = min(results, key=lambda result: result[:2])
-        original = (centers[winner].double() + self.mean).float()
+        original = centers[winner].double() + self.mean + self.offset
+        if not self.offset.any():
+            original = original.float()
         return KMeansResult(original, labels.long(), inertia, n_iters[winner])
 
     def assign(self, centers: Tensor) -> tuple[Tensor, list[float]]:
@@ -747,6 +805,27 @@ class _Problem:
 
         inertias = sum(self.each(nearest, self.slices(max(self.k, self.d))))
         return labels, cast(Tensor, inertias).tolist()
+
+
+def _offset(X: _RowArray, slices: list[slice]) -> Tensor:
+    """Return the float64 means of features whose differences float32 would round, 0 of others."""
+    if np.can_cast(X.dtype, np.float32):
+        return torch.zeros(X.shape[1], dtype=torch.float64)
+    first = np.asarray(X[:1]).astype(np.float64)[0]
+    sums, squares, largest = np.zeros((3, len(first)))
+    with np.errstate(all="ignore"):  # of infinities, which the caller looks for
+        for part in slices:
+            values = np.asarray(X[part])
+            largest = np.maximum(largest, np.abs(values.astype(np.float64)).max(0))
+            difference = values - first
+            release_pages(values)
+            sums += difference.sum(0)
+            squares += np.square(difference).sum(0)
+        mean = sums / X.shape[0]
+        deviation = np.sqrt(squares / X.shape[0] - mean**2)
+        rounding = np.spacing(largest.astype(np.float32))
+        is_rounded = (deviation > 0) & (rounding > ROUNDING * deviation)
+    return torch.from_numpy(np.where(is_rounded, first + mean, 0))
 
 
 def _sums(rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 BLOCK = 1024  # samples
 
 
-def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
+def nearest_neighbors(X: Tensor, n_neighbors: int, *, overwrite: bool = False) -> Tensor:
     """Return the indices of the nearest neighbours of each sample, itself left out.
 
     Of Euclidean distances, all of which are computed, block by block on the device of `X`. They are
@@ -23,14 +23,17 @@ def nearest_neighbors(X: Tensor, n_neighbors: int) -> Tensor:
     X : Tensor of shape (n, n_features)
     n_neighbors : int
         With fewer other samples, all of them.
+    overwrite : bool, default=False
+        Whether `X` may be centred where it is, which saves a copy of it.
 
     Returns
     -------
     Tensor of shape (n, min(n_neighbors, n - 1))
     """
     n_neighbors = min(n_neighbors, len(X) - 1)
-    X = X - X.mean(0)  # far from the origin, float32 would round the differences away
-    squares = X.square().sum(1)
+    mean = X.mean(0)  # far from the origin, float32 would round the differences away
+    X = X.sub_(mean) if overwrite else X - mean
+    squares = torch.cat([part.square().sum(1) for part in X.split(BLOCK)])
     nearest = X.new_full((len(X), n_neighbors), math.inf)  # distances so far
     result = torch.zeros(len(X), n_neighbors, dtype=torch.int64, device=X.device)
 

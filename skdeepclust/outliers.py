@@ -5,16 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from skdeepclust.samples import step_to_keep
+from skdeepclust.samples import some_of
 
 N_NEIGHBORS = 5
 MAX_SAMPLES, MAX_VALUES = 10_000, 2**22  # that are kept to compare others with
 ITSELF = 1 - 1e-6  # cosine
 
 
-def reference_step(n_samples: int, n_features: int) -> int:
-    """Return of how many samples one is kept to compare others with."""
-    return step_to_keep(n_samples, n_features, MAX_SAMPLES, MAX_VALUES)
+def references_among(n_samples: int, n_features: int) -> slice | Tensor:
+    """Return the index of the samples that are kept to compare others with."""
+    return some_of(n_samples, n_features, MAX_SAMPLES, MAX_VALUES)
 
 
 def distance_to_references(z: Tensor, references: Tensor) -> Tensor:

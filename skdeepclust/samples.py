@@ -104,10 +104,12 @@ class Samples(Dataset):
         return low.item(), high.item()
 
 
-def step_to_keep(
+def some_of(
     n_samples: int, n_values: int, max_samples: int, max_values: int, at_least: int = 1
-) -> int:
-    """Return of how many samples one is kept, evenly spaced, where no more are wanted.
+) -> slice | Tensor:
+    """Return the index of the samples that are kept where no more are wanted.
+
+    They are drawn, always the same ones: samples that take turns would be lost to a constant step.
 
     Parameters
     ----------
@@ -118,14 +120,22 @@ def step_to_keep(
     at_least : int, default=1
         Samples that are kept, if there are so many, whatever their size.
 
+    Returns
+    -------
+    slice or Tensor of shape (n_kept,), int64
+        A slice of all, or indices in rising order.
+
     Examples
     --------
-    >>> from skdeepclust.samples import step_to_keep
-    >>> step_to_keep(70_000, 784, max_samples=10_000, max_values=2**25)
-    7
+    >>> from skdeepclust.samples import some_of
+    >>> len(some_of(70_000, 784, max_samples=10_000, max_values=2**25))
+    10000
     """
-    n_kept = max(1, min(max_samples, max_values // n_values))
-    return max(1, min(-(-n_samples // n_kept), n_samples // at_least))
+    n_kept = max(at_least, min(max_samples, max_values // n_values))
+    if n_kept >= n_samples:
+        return slice(None)
+    drawn = torch.randperm(n_samples, generator=torch.Generator().manual_seed(0), device="cpu")
+    return drawn[:n_kept].sort().values
 
 
 def smallest_batch() -> int:

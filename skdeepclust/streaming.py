@@ -290,7 +290,8 @@ class StreamedSamples(Samples):
     ----------
     source : Source
     wrap : callable
-        From an array that was read to standardised Samples. It can be pickled.
+        From an array that was read, and its rows' numbers, to standardised Samples. It can be
+        pickled.
     input_shape : tuple of int
     device : torch.device
     extremes : tuple of two floats
@@ -304,7 +305,7 @@ class StreamedSamples(Samples):
     def __init__(
         self,
         source: Source,
-        wrap: Callable[[np.ndarray], Samples],
+        wrap: Callable[[np.ndarray, Sequence[int] | np.ndarray], Samples],
         input_shape: tuple[int, ...],
         device: str | torch.device,
         extremes: tuple[float, ...],
@@ -408,11 +409,12 @@ class StreamedSamples(Samples):
         """Return samples in memory, and where those of the index stand among them."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
-            rows: Any = slice(start, stop) if step == 1 else np.arange(start, stop, step)
-            return self._wrap(self.source.read(rows)).to(self.device), slice(None)
+            rows = range(start, stop, step)
+            wanted = slice(start, stop) if step == 1 else np.array(rows)
+            return self._wrap(self.source.read(wanted), rows).to(self.device), slice(None)
         unique, inverse = np.unique(index.cpu().numpy(), return_inverse=True)
         position = torch.from_numpy(inverse.reshape(-1)).to(self.device)
-        return self._wrap(self.source.read(unique)).to(self.device), position
+        return self._wrap(self.source.read(unique), unique).to(self.device), position
 
 
 def stored_bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

@@ -76,7 +76,7 @@ DATES = np.arange(100).reshape(20, 5).astype("datetime64[D]")
         (torch.ones(20, 5, device="meta"), "X must be a dense tensor; got .* on meta"),
         (drill.Listed(torch.ones(20, 5, device="meta")), "X must be a dense tensor"),
         (pd.DataFrame(X).iloc[:, :0], r"X has 0 feature\(s\)"),
-        (np.ones((20, 8, 7)), "X: images must be at least 8x8"),
+        (np.ones((20, 8, 8, 7)), "X: images must be at least 8x8"),
         (
             drill.Listed([X[0].astype(int)] * 19 + [X[1]]),
             "X must hold samples of one type; got int",

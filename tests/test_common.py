@@ -625,7 +625,14 @@ NO_WIRE = {
     "num_workers",  # processes that read: test_streaming.py
     "n_jobs",  # the fit is the same with it: test_n_jobs.py
 }
+
+
 # Other values where they can't be made of the constraints: functions of the samples.
+def next_ones(X, n_neighbors):
+    """Return neighbours that are the next ones in the order of the samples."""
+    return (np.arange(len(X))[:, None] + np.arange(1, n_neighbors + 1)) % len(X)
+
+
 OTHERS = {
     "hidden_sizes": lambda X: (16, 12),
     "image_shape": lambda X: (8, 8),
@@ -646,6 +653,7 @@ OTHERS = {
     "feature_spaces": lambda X: (30, 34),
     "min_agreement": lambda X: 1,
     "min_connections": lambda X: 10,
+    "neighbors": lambda X: next_ones,
 }
 # Where a parameter matters, if not with SMALLEST. "Estimator.parameter" goes before "parameter".
 WHERE = {

@@ -1,5 +1,7 @@
 """ConsensusClustering: matching, agreement, and scikit-learn's conventions of meta-estimators."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from joblib import parallel_config
@@ -109,6 +111,25 @@ def test_clusters_of_any_number_and_noise():
     assert only_noise.agreement_[2] == 0
     finer = consensus_of(*members, n_clusters=3, random_state=0).fit(numbers(7))
     assert adjusted_rand_score(fine, finer.labels_) == 1
+
+
+def test_memory_is_of_blocks(monkeypatch):
+    """That of all votes, in float64, would be 32 MB, and that of all memberships as much."""
+    labels = np.random.RandomState(0).randint(20, size=20_000)
+    members = [Given(labels if i < 5 else np.roll(labels, i)) for i in range(10)]
+    model = consensus_of(*members, random_state=0).fit(numbers(300))
+    expected = model.predict_proba(numbers(20_000))
+    tracemalloc.start()
+    found = model.predict_proba(numbers(20_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, expected)
+    assert peak < 40e6  # 25; it was 95
+    monkeypatch.setattr("skdeepclust.cluster._ensemble.BLOCK", 77)
+    again = consensus_of(*members, random_state=0).fit(numbers(300))
+    np.testing.assert_array_equal(again.labels_, model.labels_)
+    np.testing.assert_allclose(again.agreement_, model.agreement_)
+    np.testing.assert_allclose(again.predict_proba(numbers(20_000)), expected)
 
 
 def test_is_better_than_a_typical_member(digits):

@@ -223,6 +223,21 @@ def test_stops_of_the_fit_that_finds_it(four, tmp_path, monkeypatch, at):
     np.testing.assert_array_equal(model.fit(X).labels_, expected.labels_)
 
 
+def test_more_than_there_are_to_begin_with(tmp_path, monkeypatch):
+    """Twice as many follow where none have merged, up to a number that a warning names."""
+    monkeypatch.setattr("skdeepclust.base.MANY_CLUSTERS", 4)
+    X, y = make_blobs([30] * 10, n_features=8, random_state=0)
+    short = {**FOUND, "max_epochs": 20, "batch_size": 100}
+    model = TEMIClustering("auto", checkpoint=tmp_path / "c.pt", **short).fit(X)
+    assert 8 < model.n_clusters_ <= 10  # 9
+    assert adjusted_rand_score(y, model.labels_) > 0.8
+    found = sorted(path.name for path in tmp_path.glob("*.many*"))
+    assert found == ["c.pt.many", "c.pt.many16", "c.pt.many8"]
+    monkeypatch.setattr("skdeepclust.base.MOST_CLUSTERS", 8)
+    with pytest.warns(UserWarning, match="there may be more than n_clusters_=8"):
+        assert TEMIClustering("auto", **short).fit(X).n_clusters_ == 8
+
+
 def test_estimators_that_find_none(four):
     with pytest.raises(ValueError, match="The 'n_clusters' parameter"):
         AutoencoderClustering("auto").fit(four[0])

@@ -22,8 +22,10 @@ from skdeepclust import (
     IDECClustering,
     IMSATClustering,
     STDACClustering,
+    TEMIClustering,
     inference,
 )
+from skdeepclust._inputs import as_array
 from skdeepclust.networks import SpatialTransformer
 from skdeepclust.streaming import as_source
 
@@ -286,10 +288,26 @@ def test_values_that_are_not_finite(X, value):
     bad = X.copy()
     bad[3, 4, 5] = value
     word = "NaN" if np.isnan(value) else "infinity"
-    with pytest.raises(ValueError, match=f"Input X contains {word}"):
+    with pytest.raises(ValueError, match=rf"Input X contains {word}, in 1 row\(s\): 3\. Leave"):
         STDACClustering(**FAST).fit(bad)
     with pytest.raises(ValueError, match=f"Input X contains {word}"):
         STDACClustering(**FAST).fit(X).predict(torch.from_numpy(bad))
+
+
+@pytest.mark.parametrize("limit", [1000, 2**30])
+def test_rows_that_are_not_finite_are_named(X, tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("skdeepclust._inputs.SLICE", 2000)  # several slices
+    bad = X.reshape(len(X), -1).astype("float16")
+    bad[[3, 50, 60, 70, 80, 199], 5] = [np.nan, np.inf, np.nan, np.nan, np.nan, -np.inf]
+    message = r"contains NaN and infinity, in 6 row\(s\): 3, 50, 60, 70, 80, \.\.\.\. Leave"
+    model = AutoencoderClustering(**FAST, memory_limit=limit)
+    for given in (bad, memmap(bad, tmp_path)):
+        with pytest.raises(ValueError, match=message) as caught:
+            model.fit(given)
+        assert "supervised" not in str(caught.value)
+    model.fit(np.nan_to_num(bad, posinf=0, neginf=0))
+    with pytest.raises(ValueError, match=r"NaN.* in . row\(s\): 3"):
+        model.predict(memmap(bad, tmp_path))
 
 
 def test_values_too_large_for_their_type(X):
@@ -318,6 +336,49 @@ def test_arrays_in_a_column_beside_others(table):
     np.testing.assert_array_equal(model.fit_predict(frame[["embedding"]]), expected)
     with pytest.raises(ValueError, match=r"'embedding' holds arrays. X\['embedding'\] alone"):
         model.fit(frame)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    {
+        "polars, arrays": lambda X: pl.Series("z", X.tolist(), pl.Array(pl.Float32, 6)),
+        "polars, lists": lambda X: pl.Series("z", X.tolist(), pl.List(pl.Float32)),
+        "pyarrow": lambda X: pa.array(list(X)),
+        "pyarrow, of one length": lambda X: pa.FixedSizeListArray.from_arrays(X.ravel(), 6),
+        "pyarrow, chunks": lambda X: pa.chunked_array([list(X[:15]), list(X[15:])]),
+        "pyarrow, table": lambda X: pa.table({"z": list(X)}),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_columns_of_arrays_keep_their_type(columns):
+    X = np.random.RandomState(0).rand(40, 6).astype(np.float32)
+    found = as_array(columns[1](X))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, X)
+
+
+def test_columns_of_lists_that_differ():
+    with pytest.raises(ValueError, match="X must hold samples of one shape"):
+        as_array(pl.Series([[1.0, 2.0], [3.0]]))
+    images = np.arange(48.0).reshape(3, 4, 4)
+    np.testing.assert_array_equal(as_array(pl.Series(images.tolist())), images)
+    with pytest.raises(ValueError, match=r"'z' holds arrays. X\['z'\] alone"):
+        as_array(pa.table({"id": [1, 2], "z": [[1.0], [2.0]]}))
+
+
+def test_features_that_are_no_images():
+    """Pooled ones of a convolution are vectors; for estimators of images they are too small."""
+    X = np.random.RandomState(0).rand(40, 12).astype(np.float32)
+    model = TEMIClustering(3, max_epochs=1, batch_size=20, random_state=0)
+    expected = model.fit(X).predict_proba(X)
+    for shape in [(40, 12, 1, 1), (40, 3, 2, 2), (40, 3, 4)]:
+        same = X.reshape(shape)
+        np.testing.assert_array_equal(model.fit(same).predict_proba(same), expected)
+        np.testing.assert_array_equal(model.predict_proba(X), expected)
+        with pytest.raises(ValueError, match="at least 8x8"):
+            AutoencoderClustering(3).fit(same)
+    with pytest.raises(ValueError, match="Channels come first"):
+        model.fit(np.zeros((40, 8, 8, 3)))
 
 
 @pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])

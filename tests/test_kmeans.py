@@ -4,10 +4,13 @@ from contextlib import ExitStack
 
 import h5py
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from skdeepclust import kmeans
 from skdeepclust.kmeans import KMeansResult, k_means
@@ -139,13 +142,15 @@ def test_empty_clusters(n_far, offset):
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_fewer_distinct_samples_than_clusters(init):
     X = torch.tensor([[1.0, 2.0], [5.0, 6.0]]).repeat(10, 1)
-    result = k_means(X, 5, init=init, n_init=4, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(ConvergenceWarning, match=r"clusters \(2\) found .* n_clusters \(5\)"):
+        result = k_means(X, 5, init=init, n_init=4, generator=torch.Generator().manual_seed(0))
     assert result.inertia == pytest.approx(0, abs=1e-6)
     assert result.centers.isfinite().all()
 
 
 def test_constant_samples():
-    result = k_means(torch.full((10, 3), 7.0), 2, n_init=2)
+    with pytest.warns(ConvergenceWarning, match="Number of distinct clusters"):
+        result = k_means(torch.full((10, 3), 7.0), 2, n_init=2)
     assert result.inertia == 0
     assert torch.equal(result.centers, torch.full((2, 3), 7.0))
 
@@ -162,6 +167,7 @@ def test_max_iter_and_tol(max_iter):
         assert result.n_iter == fitted.n_iter_
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")  # of one iteration
 def test_plus_plus_spreads_its_starts():
     """Of clusters far apart each gets a start, which random samples rarely manage."""
     X = torch.from_numpy(blobs(2000, k=12, scale=40))
@@ -219,12 +225,9 @@ def test_inputs_are_left_alone():
 @pytest.mark.parametrize(
     ("X", "params", "message"),
     [
-        (
-            torch.zeros(4, 2).double(),
-            {},
-            "X should be a float32 Tensor or .*got a Tensor of torch",
-        ),
-        ([[1.0], [2.0]], {}, "X should be a float32 Tensor or .*got list"),
+        ({1.0, 2.0}, {}, "X should be a float32 Tensor or .*got set"),
+        (torch.eye(4).to_sparse().double(), {}, "X must be a dense tensor"),
+        (torch.zeros(4, 2).cfloat(), {}, "X should be a float32 Tensor .*got ndarray of complex"),
         (np.zeros((4, 2), complex), {}, "X should be a float32 Tensor or .*got ndarray of complex"),
         (np.zeros((4, 2), str), {}, "X should be a float32 Tensor or .*got ndarray of <U1"),
         (csr_array(np.eye(3)), {}, "X should give its rows as dense arrays, got csr_array"),
@@ -339,6 +342,45 @@ def test_dtypes(dtype):
         for x in (X, Rows(X), torch.from_numpy(X.astype("float32")))
     ]
     assert same(*results[:2]) and same(*results[1:])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.from_numpy,
+        lambda X: torch.from_numpy(X).half(),
+        lambda X: torch.from_numpy(X).bfloat16(),
+        lambda X: torch.from_numpy(X).double().requires_grad_(),
+        lambda X: X.tolist(),
+        pd.DataFrame,
+        pl.DataFrame,
+    ],
+)
+def test_anything_that_holds_numbers(make):
+    X = (blobs(300) * 4).round()
+    expected = k_means(torch.from_numpy(X), 5, generator=torch.Generator().manual_seed(1))
+    assert same(k_means(make(X), 5, generator=torch.Generator().manual_seed(1)), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "int32"])
+@pytest.mark.parametrize("kind", ["r", "rows", "h5py"])
+def test_far_from_the_origin(stored, dtype, kind):
+    """Seconds since 1970, which float32 rounds to 128."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], 2000)
+    X = np.stack([1_600_000_000 + 20 * y, y], 1) + rng.integers(-3, 4, (6000, 2))
+    origin = np.array([1_600_000_000, 0])
+    near = k_means(X - origin, 3, generator=torch.Generator().manual_seed(0))
+    there = stored(X.astype(dtype), kind)
+    far = k_means(there, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(far.labels, near.labels)
+    by_kind = far.labels.reshape(3, -1)
+    assert (by_kind == by_kind[:, :1]).all()
+    assert far.centers.dtype == torch.float64 and near.centers.dtype == torch.float32
+    np.testing.assert_allclose(far.centers.numpy() - origin, near.centers, atol=1e-4)
+    again = k_means(there, 3, init=far.centers)
+    assert torch.equal(again.labels, far.labels)
+    assert far.inertia == pytest.approx(near.inertia, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import skdeepclust
 from skdeepclust import AutoencoderClustering, N2DClustering, TEMIClustering
-from skdeepclust.outliers import distance_to_references, reference_step
+from skdeepclust.outliers import distance_to_references, references_among
 
 FAST = {"n_clusters": 3, "max_epochs": 2, "n_init": 1, "random_state": 0}
 
@@ -57,10 +57,19 @@ def test_products_that_are_rounded():
 
 
 def test_few_features_are_kept():
-    assert reference_step(10_000, 16) == 1
-    assert reference_step(10_001, 16) == 2
-    assert reference_step(50_000, 1280) == 16
-    assert reference_step(3, 2**23) == 3
+    assert references_among(10_000, 16) == slice(None)
+    assert len(references_among(10_001, 16)) == 10_000
+    assert len(references_among(50_000, 1280)) == 3276
+    assert len(references_among(3, 2**23)) == 1
+
+
+def test_samples_that_take_turns_are_all_kept_to_compare_with(monkeypatch):
+    monkeypatch.setattr("skdeepclust.outliers.MAX_SAMPLES", 200)
+    X = np.random.default_rng(0).normal(size=(202, 16)) + np.tile(np.eye(2, 16) * 20, (101, 1))
+    model = TEMIClustering(2, max_epochs=1, n_neighbors=5, random_state=0).fit(X)
+    assert len(model._references) == 200
+    first, second = model.outlier_scores_.reshape(-1, 2).T
+    assert np.median(second) < 1.5 * np.median(first)
 
 
 def test_scores_of_samples(fitted, images):

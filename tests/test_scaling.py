@@ -105,3 +105,20 @@ def test_a_model_of_version_0_2_0_predicts_as_it_did(features):
     before = model.predict_proba(features)
     del model._scaled_by
     np.testing.assert_array_equal(model.predict_proba(features), before)
+
+
+@pytest.mark.parametrize("kind", ["standard", "l2", None])
+@pytest.mark.parametrize("limit", [1000, 2**30])
+def test_rows_that_decide_the_scale_are_named(kind, limit, tmp_path):
+    X = np.random.RandomState(0).randn(300, 8)
+    X[[17, 250]] *= 3000
+    np.save(tmp_path / "X.npy", X)
+    model = TEMIClustering(**SHORT, scaling=kind, memory_limit=limit)
+    for given in (X, np.load(tmp_path / "X.npy", mmap_mode="r")):
+        with pytest.warns(UserWarning, match=r"2 row\(s\) far .* 17, 250, up to .*e\+03 times"):
+            model.fit(given)
+
+
+def test_rows_of_long_tails_are_none_of_these():
+    X = np.random.RandomState(0).standard_t(3, size=(300, 4))
+    TEMIClustering(**SHORT).fit(np.r_[X, np.zeros((10, 4))])

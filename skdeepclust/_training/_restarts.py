@@ -68,12 +68,17 @@ def _was_interrupted(model: Any) -> bool:
     return getattr(model, "interrupted_", False) and not isinstance(model, FrozenEstimator)
 
 
+def by_quality(runs: list[Run]) -> list[Run]:
+    """Return runs that were judged, the best first."""
+    return sorted(runs, key=lambda run: run.quality, reverse=True)
+
+
 def train_restarts(
     runs: list[Run],
     judge: Callable[[Run], tuple[int, float]],
     *,
     screen_at: int,
-    consensus_phase: Callable[[np.ndarray], Phase | None],
+    consensus_phase: Callable[[np.ndarray], Phase] | None,
     in_workers: Callable[[list[Run], int], dict[Run, Outcome]] | None = None,
 ) -> Run:
     """Train all runs to `screen_at` epochs and the best of them to the end; return it.
@@ -84,9 +89,9 @@ def train_restarts(
     judge : callable
         Sets a run's ``probabilities`` and returns its quality, higher is better.
     screen_at : int
-    consensus_phase : callable
+    consensus_phase : callable or None
         From the averaged probabilities of the better half to the phase in which the best run
-        learns them before it goes on, or to None.
+        learns them before it goes on. None: there is no such phase.
     in_workers : callable, default=None
         Trains runs to `screen_at` epochs and judges them in other processes; returns what became
         of them, those that were interrupted last. None: they are trained here, one by one.
@@ -128,23 +133,24 @@ def train_restarts(
             judged.append(run)
             if until is not None:
                 run.screened = run.quality
+            if consensus_phase is None:
+                for beaten in by_quality(judged)[2:]:
+                    beaten.release()
             if run.interrupted or until is None:  # the second best is for where the best fails
                 break
         if not judged:
             assert failure is not None
             raise failure
-        best, *others = sorted(judged, key=lambda run: run.quality, reverse=True)
+        best, *others = by_quality(judged)
         despite_interruption(best, Run.begin)  # from a worker it comes without a network
         if any(run.interrupted for run in candidates):
             best.interrupted = True  # it would have gone on
             if best.probabilities is None:  # it came from a checkpoint
                 best.quality = judge(best)
             break
-        if until is not None and not was_screened:
+        if until is not None and not was_screened and consensus_phase is not None:
             better_half = [best, *others][: max(2, -(-len(judged) // 2))]
-            phase = consensus_phase(consensus([run.probabilities for run in better_half]))
-            if phase is not None:
-                best.interpose(phase)
+            best.interpose(consensus_phase(consensus([run.probabilities for run in better_half])))
         for run in others[1:] if until is not None else candidates:
             if run is not best:
                 run.release()

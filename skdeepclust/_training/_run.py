@@ -31,7 +31,7 @@ class Method(Protocol):
     def _build_network(self) -> nn.Module: ...
     def _phases(self, network: Any, X: Samples) -> Iterator[Phase]: ...
     def _finalize(self, network: Any, X: Samples) -> None: ...
-    def _consensus_phase(self, average: Any) -> Phase | None: ...
+    def _consensus_phase(self, average: Any) -> Phase: ...
 
 
 class Run:
@@ -197,7 +197,7 @@ class Run:
         started = phases[-1:]
         if state["interposed"] is not None:
             average = state["interposed"]["labels"].numpy()
-            interposed = cast(Phase, self._method._consensus_phase(average))
+            interposed = self._method._consensus_phase(average)
             self._interposed = interposed.objective
             started.append(interposed)
             self._progress.total += interposed.max_epochs * len(self._X)

@@ -10,17 +10,16 @@ from scipy.special import xlogy
 from torch import Tensor
 
 from skdeepclust.neighbors import nearest_neighbors
-from skdeepclust.samples import Samples, step_to_keep
+from skdeepclust.samples import Samples, some_of
 
 N_NEIGHBORS = 5
 # For neighbours: more cost time (quadratic), or memory if they are large, and add little.
 MAX_SAMPLES, MAX_VALUES = 10_000, 2**25
 
 
-def evenly_spaced(X: Samples | Tensor, at_least: int = 2) -> slice:
-    """Return the samples whose neighbours are sought."""
-    n_values = math.prod(X.shape[1:])
-    return slice(0, None, step_to_keep(len(X), n_values, MAX_SAMPLES, MAX_VALUES, at_least))
+def looked_at(X: Samples | Tensor, at_least: int = 2) -> slice | Tensor:
+    """Return the index of the samples whose neighbours are sought."""
+    return some_of(len(X), math.prod(X.shape[1:]), MAX_SAMPLES, MAX_VALUES, at_least)
 
 
 class NeighborCriterion:
@@ -32,12 +31,12 @@ class NeighborCriterion:
     Parameters
     ----------
     X : Samples or Tensor of shape (n, *input_shape)
-        Standardised samples; at most 10,000 of them, evenly spaced, are used, and fewer of more
+        Standardised samples; at most 10,000 of them, drawn at random, are used, and fewer of more
         than 3,355 values: those that 128 MiB hold.
     """
 
     def __init__(self, X: Samples | Tensor) -> None:
-        self.samples = evenly_spaced(X)
+        self.samples = looked_at(X)
         points = X[self.samples].flatten(1)
         n_neighbors = min(N_NEIGHBORS, len(points) - 1)
         self.neighbors = nearest_neighbors(points, n_neighbors).cpu() if n_neighbors else None
@@ -52,7 +51,7 @@ class NeighborCriterion:
         if self.neighbors is None:  # a single sample
             return 0.0
         n_clusters = probabilities.shape[1]
-        labels = torch.from_numpy(probabilities[self.samples]).argmax(1)
+        labels = torch.from_numpy(probabilities)[self.samples].argmax(1)
         pairs = labels[:, None] * n_clusters + labels[self.neighbors]
         joint = torch.bincount(pairs.flatten(), minlength=n_clusters**2).double()
         joint = (joint / joint.sum()).view(n_clusters, n_clusters)

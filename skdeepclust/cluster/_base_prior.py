@@ -11,7 +11,7 @@ from torch import Tensor
 from skdeepclust._distributed import agreed
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import StrOptions
-from skdeepclust._training._selection import N_NEIGHBORS, evenly_spaced, merge_clusters
+from skdeepclust._training._selection import N_NEIGHBORS, looked_at, merge_clusters
 from skdeepclust.base import _Fitted
 from skdeepclust.cluster._latents import k_means_of
 from skdeepclust.neighbors import nearest_neighbors
@@ -41,7 +41,7 @@ def estimated_shares(X: Samples | Tensor, n_clusters: int) -> Tensor:
     """
     if n_clusters == 1:
         return torch.ones(1, dtype=torch.float64)
-    points = X[evenly_spaced(X, at_least=n_clusters)].flatten(1)
+    points = X[looked_at(X, at_least=n_clusters)].flatten(1)
     n = len(points)
     neighbors = nearest_neighbors(points, min(N_NEIGHBORS, n - 1)).cpu()
     n_centers = max(n_clusters, min(FINENESS * n_clusters, n // FINENESS))

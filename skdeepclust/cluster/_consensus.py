@@ -28,8 +28,9 @@ class ConsensusMixin(AugmentationMixin, BaseDeepClusterer):
 
     consensus: bool = param(True, "boolean")
 
-    def _consensus_phase(self, average: np.ndarray) -> Phase | None:
-        if not self.consensus:
-            return None
+    def _wants_consensus(self) -> bool:
+        return self.consensus
+
+    def _consensus_phase(self, average: np.ndarray) -> Phase:
         objective = PseudoLabels(torch.from_numpy(average).float(), self._augmentation())
         return self._phase(objective, CONSENSUS_EPOCHS, "consensus")

@@ -15,11 +15,12 @@ from skdeepclust._parameters import AT_LEAST_0, AT_LEAST_1, NOT_NEGATIVE, estima
 from skdeepclust._training._selection import NeighborCriterion, merge_clusters
 from skdeepclust.base import OpenNClustersMixin
 from skdeepclust.cluster._base_augmented import AUTO
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import scan_loss
-from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import MergingHead
 from skdeepclust.objective import ClassPrior, ManyHeadsObjective
 from skdeepclust.samples import Samples
@@ -99,7 +100,7 @@ class RefinementObjective(NeighborObjective):
 
 
 @estimator
-class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
+class DeepClustering(OpenNClustersMixin, NeighborsMixin, BaseOverclusterer):
     """Deep clustering by neighbours in input space: the one to begin with.
 
     A small network is trained to give two augmented copies of a sample, and a copy of one of its
@@ -150,10 +151,11 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
     Fashion-MNIST and silhouettes of animals (the README's table). Where
     classes are of very unequal size, a small and scattered one may be merged into another.
     Neighbours of pixels say little on photographs: give features there, or use
-    :class:`SCANClustering`. The neighbours are exact, so that their cost is quadratic in
-    the number of samples: under a minute for 70,000 images of 28x28 on two cores; and all samples
-    are held as float32 for them, whatever `memory_limit`. Merging is cubic in the number of
-    outputs: a second a head for 100 clusters, minutes from 500 on; ``overclustering=1`` has none.
+    :class:`SCANClustering`. The neighbours are exact unless `neighbors` is given, at a cost that is
+    quadratic in the number of samples: under a minute for 70,000 images of 28x28 on two cores; and
+    all samples are held as float32 for them, whatever `memory_limit`. Merging is cubic in the
+    number of outputs: a second a head for 100 clusters, minutes from 500 on; ``overclustering=1``
+    has none.
 
     References
     ----------
@@ -189,7 +191,7 @@ class DeepClustering(OpenNClustersMixin, BaseOverclusterer):
         return sum(self._epochs(n_samples))
 
     def _phases(self, network: MergingNetwork, X: Samples) -> Iterator[Phase]:
-        neighbors = nearest_neighbors(X[:].flatten(1), self.n_neighbors)
+        neighbors = self._nearest(X[:].flatten(1), self.n_neighbors)
         max_epochs, refinement_epochs = self._epochs(len(X))
 
         def phase(

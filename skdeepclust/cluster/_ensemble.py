@@ -11,13 +11,23 @@ import numpy as np
 from sklearn.base import ClusterMixin, MetaEstimatorMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import Bunch, get_tags
+from sklearn.utils import Bunch, gen_batches, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._sklearn import BaseComposition, Interval, fit_context
 from skdeepclust._training._restarts import fitted
 from skdeepclust.hierarchy import merge_tree
+
+BLOCK = 2**12  # samples
+
+
+def _odds(members: list[np.ndarray], counts: list[int], rows: slice) -> list[np.ndarray]:
+    """Return some samples' probabilities of each member's clusters; noise is in none."""
+    return [
+        p[rows].astype(float) if p.ndim == 2 else (p[rows, None] == np.arange(k)).astype(float)
+        for p, k in zip(members, counts, strict=True)
+    ]
 
 
 class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
@@ -262,7 +272,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
                 labels = np.unique(estimator.predict(X))
                 self._labels[number] = labels[labels >= 0]
         found = self._memberships(X)
-        counts = [p.shape[1] for p in found]
+        counts = self._counts(found)
+        n_samples = len(found[0])
         self.n_clusters_ = self.n_clusters or max(
             counts, key=lambda count: (Counter(counts)[count], count)
         )
@@ -271,29 +282,55 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
                 "estimators must find clusters: all of them took all samples for noise; got "
                 f"{self.estimators!r}."
             )
-        together = np.hstack([np.sqrt(w) * p for w, p in zip(weights, found, strict=True)])
-        k_means = KMeans(self.n_clusters_, n_init=10, random_state=self.random_state)
-        consensus = np.eye(self.n_clusters_)[k_means.fit_predict(together)]
+        blocks = list(gen_batches(n_samples, BLOCK))
+        together = np.empty((n_samples, sum(counts)), np.float32)
+        for rows in blocks:
+            odds = _odds(found, counts, rows)
+            weighted = [np.sqrt(w) * p for w, p in zip(weights, odds, strict=True)]
+            np.concatenate(weighted, 1, out=together[rows], casting="same_kind")
+        k_means = KMeans(self.n_clusters_, n_init=10, random_state=self.random_state, copy_x=False)
+        consensus = k_means.fit_predict(together)
+        del together  # the largest of all
+        sizes = np.bincount(consensus, minlength=self.n_clusters_)
+        common = [np.zeros((count, self.n_clusters_)) for count in counts]
+        for rows in blocks:
+            of_consensus = np.eye(self.n_clusters_)[consensus[rows]]
+            for total, p in zip(common, _odds(found, counts, rows), strict=True):
+                total += p.T @ of_consensus
         # of a cluster that is several of the consensus, the largest of these must not take all
-        consensus /= consensus.sum(0).clip(1)
-        common = [p.T @ consensus for p in found]
+        common = [c / sizes.clip(1) for c in common]
         self.shares_ = [c / c.sum(1, keepdims=True).clip(np.finfo(float).tiny) for c in common]
-        votes = self._votes(found)
-        probabilities = self._average(votes)
+        probabilities = np.empty((n_samples, self.n_clusters_))
+        self.agreement_ = np.empty(n_samples)
+        for rows in blocks:
+            votes = self._votes(_odds(found, counts, rows))
+            probabilities[rows] = self._average(votes)
+            agree = (votes.argmax(2) == probabilities[rows].argmax(1)) & votes.any(2)
+            self.agreement_[rows] = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
         self.labels_ = probabilities.argmax(1)
         self.merge_tree_ = merge_tree(probabilities)
-        agree = (votes.argmax(2) == self.labels_) & votes.any(2)
-        self.agreement_ = np.tensordot(weights, agree, 1).clip(0, 1)  # but for rounding
 
     def _memberships(self, X: Any) -> list[np.ndarray]:
-        """Return each estimator's probabilities of its own clusters."""
+        """Return what each estimator says: probabilities of its clusters, or numbers of them.
+
+        The number of noise is -1.
+        """
         found = []
         for estimator, labels in zip(self.estimators_, self._labels, strict=True):
             if labels is None:
-                found.append(np.asarray(estimator.predict_proba(X), dtype=float))
-            else:  # noise is in none
-                found.append((estimator.predict(X)[:, None] == labels).astype(float))
+                found.append(np.asarray(estimator.predict_proba(X)))
+            else:
+                predicted = np.asarray(estimator.predict(X))
+                numbers = np.searchsorted(labels, predicted)
+                found.append(np.where(np.isin(predicted, labels), numbers, -1))
         return found
+
+    def _counts(self, found: list[np.ndarray]) -> list[int]:
+        """Return how many clusters each estimator has."""
+        return [
+            p.shape[1] if labels is None else len(labels)
+            for p, labels in zip(found, self._labels, strict=True)
+        ]
 
     def _votes(self, found: list[np.ndarray]) -> np.ndarray:
         """Return what each estimator's clusters say of the consensus: rows of odds, or of zeros."""
@@ -335,7 +372,12 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
             Rows sum to one.
         """
         check_is_fitted(self, "estimators_")
-        return self._average(self._votes(self._memberships(X)))
+        found = self._memberships(X)
+        counts = self._counts(found)
+        probabilities = np.empty((len(found[0]), self.n_clusters_))
+        for rows in gen_batches(len(probabilities), BLOCK):
+            probabilities[rows] = self._average(self._votes(_odds(found, counts, rows)))
+        return probabilities
 
     def __sklearn_tags__(self) -> Any:
         """Declare that it takes what all of the estimators take."""

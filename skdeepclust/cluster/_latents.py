@@ -9,7 +9,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from skdeepclust.kmeans import KMeansResult, k_means
+from skdeepclust.kmeans import KMeansResult, best_of_starts
 
 
 def pca_whitening(z: Tensor, n_components: int | None = None) -> Tensor | None:
@@ -39,5 +39,5 @@ def pca_whitening(z: Tensor, n_components: int | None = None) -> Tensor | None:
 
 
 def k_means_of(z: Tensor, n_clusters: int, **options: Any) -> KMeansResult:
-    """Return k-means of latents, on any device."""
-    return k_means(z.cpu() if z.device.type == "mps" else z, n_clusters, **options)
+    """Return k-means of latents, on any device; estimators warn of empty clusters themselves."""
+    return best_of_starts(z.cpu() if z.device.type == "mps" else z, n_clusters, **options)

@@ -20,12 +20,13 @@ from skdeepclust._parameters import (
     param,
 )
 from skdeepclust.base import ScalingMixin
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
-from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import (
@@ -120,7 +121,7 @@ class SelfLabelObjective(ClusteringObjective, CountingObjective):
 
 
 @estimator
-class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
+class BaseSCAN(ClassPriorMixin, NeighborsMixin, BaseRepresentationClusterer):
     """What SCAN and ProFeat share: neighbours, heads and self-labelling.
 
     Parameters
@@ -167,7 +168,7 @@ class BaseSCAN(ClassPriorMixin, BaseRepresentationClusterer):
         with evaluation_mode(model.representation):
             projections = forward_in_slices(model.representation, X)
         # without the sample itself, which is one of them in the authors' code
-        neighbors = nearest_neighbors(projections, self.n_neighbors)
+        neighbors = self._nearest(projections, self.n_neighbors)
         model.start_clustering()
         strong = self._strong_views(X)
         objective = SCANObjective(
@@ -246,8 +247,8 @@ class SCANClustering(ScalingMixin, BaseSCAN):
     (200,)
     """
 
-    def _feature_scaling(self) -> tuple[str | None, tuple[int, ...]]:
-        return self.scaling if self._is_precomputed() else None, ()
+    def _takes_features(self) -> bool:
+        return self._is_precomputed()
 
     def _build_network(self) -> SCANNetwork:
         representation, n_features = self._new_representation()

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import temi_loss
-from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import CosineHeads
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import ManyHeadsObjective
@@ -101,7 +102,9 @@ class TEMIObjective(ManyHeadsObjective):
 
 
 @estimator
-class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClusterer):
+class TEMIClustering(
+    OpenNClustersMixin, ScalingMixin, NeighborsMixin, EncoderMixin, BaseDeepClusterer
+):
     r"""Self-distillation of clustering heads on features (TEMI).
 
     `X` holds features, those of a network that was trained on other images, say. Heads are trained
@@ -170,8 +173,8 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
 
     `lr`, `teacher_momentum` and `scaling` were chosen on scikit-learn's digits and on the features
     that EfficientNet makes of 3,000 images of CIFAR-10, with their labels in sight. The search for
-    neighbours is exact, so that its cost is quadratic in the number of samples, which are all held
-    as float32 for it, whatever `memory_limit`.
+    neighbours is exact unless `neighbors` is given, at a cost that is quadratic in the number of
+    samples, which are all held as float32 for it, twice, whatever `memory_limit`.
 
     References
     ----------
@@ -208,7 +211,7 @@ class TEMIClustering(OpenNClustersMixin, ScalingMixin, EncoderMixin, BaseDeepClu
         directions = F.normalize(X[:].flatten(1), dim=1)
         objective = TEMIObjective(
             X,
-            nearest_neighbors(directions, self.n_neighbors),
+            self._nearest(directions, self.n_neighbors, overwrite=True),
             self.n_heads,
             self.n_clusters,
             self.beta,

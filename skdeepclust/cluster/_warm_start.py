@@ -16,9 +16,9 @@ from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer
 from skdeepclust.engine import Phase
 from skdeepclust.objective import PseudoLabels
-from skdeepclust.samples import Samples, step_to_keep
+from skdeepclust.samples import Samples, some_of
 
-# That k-means sees at once, evenly spaced: so many are enough for its centres.
+# That k-means sees at once, drawn at random: so many are enough for its centres.
 MAX_SAMPLES, MAX_VALUES = 100_000, 2**26
 
 
@@ -54,9 +54,9 @@ class WarmStartMixin(BaseDeepClusterer):
         seed = int(torch.randint(2**31 - 1, ()))
         kmeans = KMeans(self.n_clusters, n_init=3, random_state=seed)
         n_values = math.prod(X.shape[1:])
-        step = step_to_keep(len(X), n_values, MAX_SAMPLES, MAX_VALUES, at_least=self.n_clusters)
-        kmeans.fit(X[::step].flatten(1).cpu().numpy())
-        slices = X.slices(-(-len(X) // step))
+        some = X[some_of(len(X), n_values, MAX_SAMPLES, MAX_VALUES, at_least=self.n_clusters)]
+        kmeans.fit(some.flatten(1).cpu().numpy())
+        slices = X.slices(len(some))
         labels = [kmeans.predict(x.flatten(1).cpu().numpy()) for x in slices]
         objective = PseudoLabels(torch.from_numpy(np.concatenate(labels)).long(), augmentation)
         return Phase(objective, self._warm_epochs(len(X)), "warm start", self.batch_size, lr=1e-3)

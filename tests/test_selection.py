@@ -5,7 +5,15 @@ from sklearn.base import clone
 from sklearn.metrics import mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
-from skdeepclust import DeepClustering, SCANClustering, STDACClustering, TEMIClustering
+from skdeepclust import (
+    DeepClustering,
+    DENClustering,
+    DGGClustering,
+    IMSATClustering,
+    SCANClustering,
+    STDACClustering,
+    TEMIClustering,
+)
 from skdeepclust._training._restarts import consensus
 from skdeepclust._training._selection import NeighborCriterion
 from skdeepclust.metrics import clustering_accuracy_score
@@ -39,9 +47,13 @@ SEARCHING = [
     TEMIClustering(3, n_neighbors=7),
     SCANClustering(3, representation="precomputed", self_label_epochs=0),
     DeepClustering(3),
+    DENClustering(3),
+    DGGClustering(3, siamese_epochs=1),
+    IMSATClustering(3),
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("model", SEARCHING, ids=lambda model: type(model).__name__)
 def test_a_search_of_the_users_own(model, X):
     """Also of a view of the samples, which it may not change."""

@@ -25,9 +25,9 @@ class NeighborsMixin(_Fitted):
         What finds the nearest neighbours, such as an approximate search: it is called with the
         features that they are sought in, a float32 array of shape (n_samples, n_features), and the
         number of neighbours, and returns their indices, integers of shape (n_samples, n_neighbors),
-        without the sample itself. None: they are exact, by all distances, at a cost that is
-        quadratic in the number of samples: with 512 features 3 seconds of a core for 10,000, by
-        extrapolation 5 minutes for 100,000 and 8 hours for a million.
+        nearest first, without the sample itself. None: they are exact, by all distances, at a cost
+        that is quadratic in the number of samples: with 512 features 3 seconds of a core for
+        10,000, by extrapolation 5 minutes for 100,000 and 8 hours for a million.
     """
 
     neighbors: Callable[[np.ndarray, int], Any] | None = param(None, None, callable)

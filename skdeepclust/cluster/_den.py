@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust.cluster._base_autoencoder import AutoencoderObjective, BaseLatentKMeans
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.engine import Phase
 from skdeepclust.losses import group_norms, neighbor_distance
 from skdeepclust.neighbors import nearest_neighbors
@@ -29,6 +30,8 @@ class DENObjective(AutoencoderObjective):
     locality_weight, sparsity_weight : float
         alpha and beta.
     n_groups : int
+    nearest : callable
+        Finds the neighbours, as :func:`~skdeepclust.neighbors.nearest_neighbors` does.
     **kwargs
         Of AutoencoderObjective.
     """
@@ -44,6 +47,7 @@ class DENObjective(AutoencoderObjective):
         locality_weight: float,
         sparsity_weight: float,
         n_groups: int,
+        nearest: Callable[[Tensor, int], Tensor] = nearest_neighbors,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,7 +56,7 @@ class DENObjective(AutoencoderObjective):
         self.sparsity_weight = sparsity_weight
         self.n_groups = n_groups
         points = X[:].flatten(1)
-        neighbors = nearest_neighbors(points, n_neighbors)
+        neighbors = nearest(points, n_neighbors)
         squares = [(points - points[near]).square().sum(1) for near in neighbors.T]
         distance = torch.stack(squares, 1)
         scale = (bandwidth * distance.mean()).clamp_min(1e-30)  # all samples may be the same
@@ -73,7 +77,7 @@ class DENObjective(AutoencoderObjective):
 
 
 @estimator
-class DENClustering(BaseLatentKMeans):
+class DENClustering(NeighborsMixin, BaseLatentKMeans):
     """Deep embedding network (DEN): latents that keep neighbourhoods, and of which few are in use.
 
     An auto-encoder is trained with two terms: latents of a sample are drawn to those of its
@@ -154,6 +158,7 @@ class DENClustering(BaseLatentKMeans):
             locality_weight=self.locality_weight,
             sparsity_weight=self.sparsity_weight,
             n_groups=self.n_groups or min(self.n_clusters, network.head.n_features),
+            nearest=self._nearest,
             augmentation=self._augmentation(),
         )
         yield self._phase(objective, self.max_epochs, "auto-encoder")

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._vade import VaDEClustering, VaDEObjective
 from skdeepclust.engine import Phase
 from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
 from skdeepclust.losses import clustered_kl, negative_elbo, siamese_loss
-from skdeepclust.neighbors import draw_neighbors, nearest_neighbors
+from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import AutoencoderNetwork, GaussianMixtureHead
 from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
@@ -117,7 +118,7 @@ class DGGObjective(VaDEObjective):
 
 
 @estimator
-class DGGClustering(VaDEClustering):
+class DGGClustering(NeighborsMixin, VaDEClustering):
     """Gaussian mixture variational auto-encoder with graph embedding (DGG).
 
     VaDE on a graph: a siamese network finds each sample's neighbours, and the sample is decoded
@@ -207,7 +208,7 @@ class DGGClustering(VaDEClustering):
 
     def _pretraining(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         yield from super()._pretraining(network, X)
-        neighbors = nearest_neighbors(X[:].flatten(1), N_NEAREST)
+        neighbors = self._nearest(X[:].flatten(1), N_NEAREST)
         network.siamese = copy.deepcopy(network.encoder)
         objective = SiameseObjective(X, neighbors)
         settings = {"lr": self.siamese_lr, "lr_factor": None, "network": network.siamese}
@@ -224,7 +225,7 @@ class DGGClustering(VaDEClustering):
         reestimate_batch_norm(siamese, X)
         with evaluation_mode(siamese):
             points = forward_in_slices(lambda x: siamese(x).flatten(1), X)
-        nearest = nearest_neighbors(points, self.n_candidates)
+        nearest = self._nearest(points, self.n_candidates)
         drawn = torch.rand(nearest.shape, device=nearest.device).argsort(1)
         return nearest.gather(1, drawn[:, : self.n_neighbors])
 

@@ -13,6 +13,7 @@ from skdeepclust._distributed import gather
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, POSITIVE, estimator, param
 from skdeepclust._sklearn import StrOptions
 from skdeepclust.base import BaseDeepClusterer, EncoderMixin, OpenNClustersMixin, ScalingMixin
+from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._warm_start import WarmStartMixin
 from skdeepclust.engine import Phase
@@ -30,10 +31,12 @@ def unit(d: Tensor) -> Tensor:
     return F.normalize(flat / largest, dim=1).view_as(d)  # squares of small ones would be 0
 
 
-def neighbor_distances(X: Samples, n_neighbors: int) -> Tensor:
+def neighbor_distances(
+    X: Samples, n_neighbors: int, nearest: Callable[[Tensor, int], Tensor] = nearest_neighbors
+) -> Tensor:
     """Return each sample's distance to its neighbour of that rank in input space, of shape (n,)."""
     points = X[:].flatten(1)
-    last = nearest_neighbors(points, n_neighbors)[:, -1]
+    last = nearest(points, n_neighbors)[:, -1]
     return (points - points[last]).norm(dim=1)
 
 
@@ -186,7 +189,7 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
 
 
 @estimator
-class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
+class IMSATClustering(OpenNClustersMixin, NeighborsMixin, BaseInformationClusterer):
     """Information maximising self-augmented training (IMSAT).
 
     A network is trained to assign each sample to a cluster with confidence, to use all clusters
@@ -251,7 +254,7 @@ class IMSATClustering(OpenNClustersMixin, BaseInformationClusterer):
 
     def _phases(self, network: nn.Module, X: Samples) -> Iterator[Phase]:
         objective = IMSATObjective(
-            radius=self.radius * neighbor_distances(X, self.n_neighbors),
+            radius=self.radius * neighbor_distances(X, self.n_neighbors, self._nearest),
             is_adversarial=self.perturbation == "vat",
             probe=self.probe,
             mi_weight=self.mi_weight,

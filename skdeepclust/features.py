@@ -507,7 +507,7 @@ def _constant(name: str, given: Any, n_channels: int) -> Tensor:
     return values.view(-1, 1, 1)
 
 
-def _stored(input_shape: tuple[int, ...], block: np.ndarray) -> Samples:
+def _stored(input_shape: tuple[int, ...], block: np.ndarray, rows: Any) -> Samples:
     """Return images as they were read, bytes as bytes."""
     is_byte = block.dtype.itemsize == 1
     values = block.view(np.uint8) if is_byte else np.ascontiguousarray(block, dtype=np.float32)

@@ -595,13 +595,14 @@ def test_a_failure_doesn_t_stop_the_queue(folders, images, capsys):
     capsys.readouterr()
 
 
+PAUSE = {"seconds": 0.1}  # no attribute, which would make it another augmentation
+
+
 class Slow:
     """An augmentation that takes its time, until it is told not to."""
 
-    seconds = 0.1
-
     def __call__(self, x):
-        time.sleep(self.seconds)
+        time.sleep(PAUSE["seconds"])
         return x + 0
 
     def __repr__(self):
@@ -630,7 +631,7 @@ def test_the_queue_goes_on_with_what_was_half_done(folders, images, capsys, monk
     assert "(begun)" in capsys.readouterr().out
     begun = json.loads(torch.load(job.cached(".pt"), weights_only=True)["run"]["history"])
     assert 1 <= len(begun) < epochs
-    monkeypatch.setattr(Slow, "seconds", 0.0)
+    monkeypatch.setitem(PAUSE, "seconds", 0.0)
     queue.work([table], seconds=600, device="cpu")
     record = records.read(job.path)
     assert record["went on"]

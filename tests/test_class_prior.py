@@ -16,6 +16,7 @@ from skdeepclust import (
     SCANClustering,
     TURTLEClustering,
 )
+from skdeepclust._training._selection import looked_at
 from skdeepclust.cluster._base_prior import estimated_shares
 from skdeepclust.networks import DenseEncoder
 from skdeepclust.objective import ClassPrior
@@ -89,8 +90,10 @@ def test_estimate_is_a_distribution(n, n_clusters, scale):
 def test_estimate_sees_a_bounded_number_of_values(monkeypatch):
     monkeypatch.setattr("skdeepclust._training._selection.MAX_VALUES", 300)
     X = torch.rand(400, 3)
-    assert torch.equal(estimated_shares(X, 3), estimated_shares(X[::4], 3))
-    assert torch.equal(estimated_shares(X, 200), estimated_shares(X[::2], 200))  # one each
+    for n_clusters, n_seen in ((3, 100), (200, 200)):  # one each
+        some = X[looked_at(X, at_least=n_clusters)]
+        assert len(some) == n_seen
+        assert torch.equal(estimated_shares(X, n_clusters), estimated_shares(some, n_clusters))
 
 
 def test_estimate_draws_nothing():

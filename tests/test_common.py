@@ -62,6 +62,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning",
     "ignore:.*did not converge:sklearn.exceptions.ConvergenceWarning",
     "ignore:No sample is confident:sklearn.exceptions.ConvergenceWarning",
+    "ignore:autoencoder, a fitted .* was trained without a critic",
 )
 CLUSTERERS = [Estimator for Estimator in ESTIMATORS if issubclass(Estimator, ClusterMixin)]
 every_clusterer = pytest.mark.parametrize("Estimator", CLUSTERERS, ids=lambda e: e.__name__)

@@ -200,6 +200,7 @@ def test_what_is_decoded_is_that_of_the_autoencoder(is_given, images):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # of so few epochs
+@pytest.mark.filterwarnings("ignore:autoencoder, a fitted .* was trained without a critic")
 @pytest.mark.parametrize("kind", [MCDCClustering, DEPICTClustering])
 def test_what_is_decoded_is_that_of_a_given_autoencoder(kind, images):
     seen = []

@@ -36,10 +36,11 @@ from skdeepclust.streaming import SLICE_BYTES
 SEEN = []  # images of each batch that a `Counted` network got; a copy of it has the same list
 
 
+STOP = {"after": None}  # batches
+
+
 class Counted(nn.Module):
     """A small network that says what it gets, and stops after some batches."""
-
-    stop_after = None
 
     def __init__(self, n_channels=3):
         super().__init__()
@@ -51,7 +52,7 @@ class Counted(nn.Module):
 
     def forward(self, x):
         SEEN.append(len(x))
-        if Counted.stop_after is not None and len(SEEN) > Counted.stop_after:
+        if STOP["after"] is not None and len(SEEN) > STOP["after"]:
             raise KeyboardInterrupt
         return self.drop(self.norm(self.conv(x))).relu().mean((2, 3))
 
@@ -59,7 +60,7 @@ class Counted(nn.Module):
 @pytest.fixture(autouse=True)
 def nothing_seen(monkeypatch):
     SEEN.clear()
-    monkeypatch.setattr(Counted, "stop_after", None)
+    monkeypatch.setitem(STOP, "after", None)
 
 
 @pytest.fixture(scope="module")
@@ -284,12 +285,12 @@ def test_file(colours, tmp_path):
 def test_interrupted(colours, tmp_path, monkeypatch):
     path = tmp_path / "out.npy"
     extractor = FeatureExtractor(Counted(), batch_size=8)
-    monkeypatch.setattr(Counted, "stop_after", 4)
+    monkeypatch.setitem(STOP, "after", 4)
     with pytest.raises(KeyboardInterrupt):
         extractor.transform(colours, out=path)
     assert not path.exists()
     assert n_done(path) == 24
-    monkeypatch.setattr(Counted, "stop_after", None)
+    monkeypatch.setitem(STOP, "after", None)
     SEEN.clear()
     got = extractor.set_params(num_workers=0, verbose=0).transform(colours, out=path)
     assert SEEN == [2, 8, 8, 8, 2]
@@ -298,28 +299,20 @@ def test_interrupted(colours, tmp_path, monkeypatch):
 
 def test_killed(colours, tmp_path):
     """Without a chance to put anything on record in the end."""
+    here = Path(__file__).parent
     np.save(tmp_path / "X.npy", colours)
-    torch.save(Counted().state_dict(), tmp_path / "weights.pt")
     code = """
     import os
     import numpy as np
-    import torch
-    from torch import nn
     from skdeepclust import features
+    from test_features import SEEN, Counted
 
-    class Counted(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8)
-            self.drop = nn.Dropout(0.5)
+    def kill(*_):
+        if len(SEEN) > 5:
+            os._exit(9)
 
-        def forward(self, x):
-            if n_seen.append(len(x)) or len(n_seen) > 5:
-                os._exit(9)
-            return self.drop(self.norm(self.conv(x))).relu().mean((2, 3))
-
-    n_seen, network = [], Counted()
-    network.load_state_dict(torch.load("weights.pt"))
+    network = Counted()
+    network.conv.register_forward_pre_hook(kill)
     features.SAVE_SECONDS = 0.0
     extractor = features.FeatureExtractor(network, batch_size=8, out="out.npy")
     extractor.fit_transform(np.load("X.npy"))
@@ -327,7 +320,7 @@ def test_killed(colours, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}"},
         capture_output=True,
         text=True,
     )
@@ -366,13 +359,13 @@ def test_nothing_is_overwritten(colours, tmp_path, monkeypatch, changed, what, s
     extractor = FeatureExtractor(
         nn.Sequential(Counted(1), nn.Tanh()), out=tmp_path / "out.npy", batch_size=16
     )
-    monkeypatch.setattr(Counted, "stop_after", stop_after)
+    monkeypatch.setitem(STOP, "after", stop_after)
     if stop_after is None:
         extractor.transform(X)
     else:
         with pytest.raises(KeyboardInterrupt):
             extractor.transform(X)
-    monkeypatch.setattr(Counted, "stop_after", None)
+    monkeypatch.setitem(STOP, "after", None)
     before = contents(tmp_path)
     extractor.set_params(**{key: value for key, value in changed.items() if key != "X"})
     with pytest.raises(ValueError, match=rf"out=.*differ in .*{what}.*Nothing is overwritten"):

@@ -6,6 +6,7 @@ from sklearn.metrics import mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 from skdeepclust import (
+    AutoencoderClustering,
     DeepClustering,
     DENClustering,
     DGGClustering,
@@ -48,7 +49,7 @@ SEARCHING = [
     SCANClustering(3, representation="precomputed", self_label_epochs=0),
     DeepClustering(3),
     DENClustering(3),
-    DGGClustering(3, siamese_epochs=1),
+    DGGClustering(3, siamese_epochs=1, autoencoder=AutoencoderClustering(max_epochs=1)),
     IMSATClustering(3),
 ]
 

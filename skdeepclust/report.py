@@ -36,6 +36,7 @@ from skdeepclust.plotting._images import (
     named_labels,
     sortable,
 )
+from skdeepclust.samples import some_of
 from skdeepclust.streaming import SLICE_BYTES, as_source, stored_bytes
 
 SIDE = 64  # pixels of a thumbnail
@@ -163,7 +164,7 @@ def cluster_report(
     most and least sure of; where classes are known, how many of each are in which cluster; a map of
     the samples (the first two principal components of the embedding) to zoom and move; the
     parameters, with the size and mode of an ImageFolder, and the score. It loads nothing from
-    elsewhere, and stays below some 10 MB: of more than 20,000 samples, as many evenly spaced ones
+    elsewhere, and stays below some 10 MB: of more than 20,000 samples, as many drawn at random
     are on the map, and of many clusters fewer images each are shown.
 
     Parameters
@@ -263,7 +264,7 @@ def cluster_report(
     ]
     if classes is not None:
         parts.append(_confusion(labels, classes, cluster_names))
-    points = np.unique(np.linspace(0, n_samples - 1, min(n_samples, MOST_POINTS)).astype(int))
+    points = np.arange(n_samples)[some_of(n_samples, 1, MOST_POINTS, MOST_POINTS)]
     embedding = _embedding(last, Z, points)
     parts.append(_map(embedding, points, labels, sure, names, cluster_names, colours))
     image_of = _image_source(estimator, X, images, folder, paths)

@@ -20,6 +20,7 @@ from test_common import FAST
 import skdeepclust
 from skdeepclust import DeepClustering, cluster_report, report
 from skdeepclust.datasets import ImageFolder
+from skdeepclust.samples import some_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*clusters are empty:sklearn.exceptions.ConvergenceWarning"
@@ -310,7 +311,8 @@ def test_only_what_is_on_the_map_is_embedded(kind, images, tmp_path, monkeypatch
     monkeypatch.setattr(report, "MOST_POINTS", 50)
     monkeypatch.setattr(report, "SLICE_BYTES", 20 * 64)
     page = written(tmp_path, model, given)
-    points = np.unique(np.linspace(0, 199, 50).astype(int))
+    points = some_of(200, 1, 50, 50).numpy()
+    assert len(points) == 50
     is_streamed = kind in ("file", "dataset", "folder")
     assert embedded == ([20, 20, 10] if is_streamed else [50])  # in parts of so many bytes
     np.testing.assert_array_equal(page.array("cluster", "<u2"), model.predict(given)[points])

@@ -27,6 +27,7 @@ NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 SHARE = Interval(Real, 0, 1, closed="both")
 BELOW_1 = Interval(Real, 0, 1, closed="left")
 AT_LEAST_0, AT_LEAST_1, AT_LEAST_2 = (Interval(Integral, n, None, closed="left") for n in range(3))
+N_JOBS = (None, AT_LEAST_1, Interval(Integral, None, -1, closed="right"))
 
 CHOSEN = {  # text, and parameters that it names where the class has them
     "autoencoders": (

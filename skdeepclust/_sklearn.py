@@ -35,6 +35,7 @@ __all__ = [
     "check_n_features",
     "fit_context",
     "register_scorer",
+    "unset_random_states",
     "validate_parameter_constraints",
 ]
 
@@ -45,6 +46,15 @@ class Interval(IntervalOfNumbers):
     def is_satisfied_by(self, val: Any) -> bool:
         """Return whether a value is a number in the interval."""
         return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def unset_random_states(estimator: Any) -> list[str]:
+    """Return the names of the random states, of an estimator and what is in it, that are None."""
+    return [
+        name
+        for name, value in sorted(estimator.get_params().items())
+        if name.split("__")[-1] == "random_state" and value is None
+    ]
 
 
 def register_scorer(name: str, scorer: object) -> None:

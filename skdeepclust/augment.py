@@ -328,13 +328,21 @@ def _column(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def _to_unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    low, high = value_range
+def _levels(x: Tensor, given: tuple[float, float] | None) -> tuple[Any, Any]:
+    """Return the values of black and white, those of the batch if none are given."""
+    if given is not None or not x.numel():
+        return given or (0.0, 1.0)
+    low, high = x.aminmax()
+    return low, torch.where(high > low, high, low + low.abs().clamp(min=1))
+
+
+def _to_unit(x: Tensor, levels: tuple[Any, Any]) -> Tensor:
+    low, high = levels
     return x.sub(low).div_(high - low).clamp_(0, 1)
 
 
-def _from_unit_(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    low, high = value_range
+def _from_unit_(x: Tensor, levels: tuple[Any, Any]) -> Tensor:
+    low, high = levels
     return x.mul_(high - low).add_(low)
 
 
@@ -450,8 +458,9 @@ class ColorJitter(_Augmentation):
         Largest shift of the hue in either direction, as a share of the colour circle.
     p : float in [0, 1], default=0.8
         Probability with which an image is changed.
-    value_range : tuple of two floats, default=(0.0, 1.0)
-        The values of `x` that stand for black and white; `x` is clipped to them.
+    value_range : tuple of two floats or None, default=None
+        The values of `x` that stand for black and white; `x` is clipped to them. None: the least
+        and the greatest value of each batch, whatever the images were standardised to.
 
     Examples
     --------
@@ -466,7 +475,7 @@ class ColorJitter(_Augmentation):
     saturation: float = param(0.4, NOT_NEGATIVE)
     hue: float = param(0.1, Interval(Real, 0, 0.5, closed="both"))
     p: float = param(0.8, SHARE)
-    value_range: tuple[float, float] = param((0.0, 1.0), VALUE_RANGE)
+    value_range: tuple[float, float] | None = param(None, None, VALUE_RANGE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
@@ -484,10 +493,11 @@ class ColorJitter(_Augmentation):
         # drawn on the CPU, see _apply_
         order = torch.rand(n, len(operations)).argsort(1)
         order[torch.rand(n) >= self.p] = -1
-        x = _to_unit(x, self.value_range)
+        levels = _levels(x, self.value_range)
+        x = _to_unit(x, levels)
         for which in order.unbind(1):
             _apply_(x, which, operations)
-        return _from_unit_(x, self.value_range)
+        return _from_unit_(x, levels)
 
 
 @dataclass(eq=False, repr=False)
@@ -581,8 +591,9 @@ class RandAugment(_Augmentation):
     ----------
     n_operations : int, default=4
         Number of operations for each image; one may be drawn repeatedly.
-    value_range : tuple of two floats, default=(0.0, 1.0)
-        The values of `x` that stand for black and white; `x` is clipped to them.
+    value_range : tuple of two floats or None, default=None
+        The values of `x` that stand for black and white; `x` is clipped to them. None: the least
+        and the greatest value of each batch, whatever the images were standardised to.
 
     References
     ----------
@@ -600,14 +611,15 @@ class RandAugment(_Augmentation):
     """
 
     n_operations: int = param(4, AT_LEAST_0)
-    value_range: tuple[float, float] = param((0.0, 1.0), VALUE_RANGE)
+    value_range: tuple[float, float] | None = param(None, None, VALUE_RANGE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Augment images of shape (n, channels, height, width)."""
-        x = _to_unit(x, self.value_range)
+        levels = _levels(x, self.value_range)
+        x = _to_unit(x, levels)
         for _ in range(self.n_operations):
             self._one_operation_(x)
-        return _from_unit_(x, self.value_range)
+        return _from_unit_(x, levels)
 
     def _one_operation_(self, x: Tensor) -> None:
         n, channels = x.shape[:2]
@@ -653,7 +665,7 @@ def _distort(x: Tensor, kind: Tensor, amount: Tensor) -> Tensor:
 
 
 def simclr_augmentation(
-    input_shape: tuple[int, int, int], value_range: tuple[float, float] = (0.0, 1.0)
+    input_shape: tuple[int, int, int], value_range: tuple[float, float] | None = None
 ) -> nn.Sequential:
     """Return an augmentation for contrastive learning as in SimCLR [1]_.
 
@@ -665,8 +677,8 @@ def simclr_augmentation(
     ----------
     input_shape : tuple of three ints
         Channels, height and width of the images.
-    value_range : tuple of two floats, default=(0.0, 1.0)
-        The values that stand for black and white.
+    value_range : tuple of two floats or None, default=None
+        The values that stand for black and white. None: the least and the greatest of each batch.
 
     Returns
     -------
@@ -697,7 +709,7 @@ def simclr_augmentation(
 
 
 def strong_augmentation(
-    input_shape: tuple[int, int, int], value_range: tuple[float, float] = (0.0, 1.0)
+    input_shape: tuple[int, int, int], value_range: tuple[float, float] | None = None
 ) -> nn.Sequential:
     """Return an augmentation as strong as that of SCAN and its self-labelling [1]_.
 
@@ -711,8 +723,8 @@ def strong_augmentation(
     ----------
     input_shape : tuple of three ints
         Channels, height and width of the images.
-    value_range : tuple of two floats, default=(0.0, 1.0)
-        The values that stand for black and white.
+    value_range : tuple of two floats or None, default=None
+        The values that stand for black and white. None: the least and the greatest of each batch.
 
     Returns
     -------

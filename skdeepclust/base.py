@@ -35,6 +35,7 @@ from skdeepclust._parameters import (
     AT_LEAST_0,
     AT_LEAST_1,
     AT_LEAST_2,
+    N_JOBS,
     POSITIVE,
     estimator,
     param,
@@ -100,8 +101,8 @@ def check_out(out: Any, shape: tuple[int, ...], part: np.ndarray) -> None:
             expected = f"integers from {part.min()} to {part.max()}"
         raise ValueError(
             f"out must be an array of shape {shape} and of a type that holds "
-            f"{expected}; got "
-            f"{type(out).__name__} of shape {found} and type {dtype}."
+            f"{expected}, such as np.lib.format.open_memmap(path, 'w+', dtype, shape) for one on "
+            f"disk; got {type(out).__name__} of shape {found} and type {dtype}."
         )
 
 
@@ -742,7 +743,7 @@ class OpenNClustersMixin(_Fitted):
         by Ctrl-C, it raises KeyboardInterrupt, and the estimator is not fitted.
     """
 
-    n_clusters: int = field(  # within a fit
+    n_clusters: Any = field(  # int or "auto"; within a fit an int
         default=8, metadata={"allowed": [AT_LEAST_1, StrOptions({"auto"})]}, kw_only=False
     )
 
@@ -804,7 +805,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         Number of clusters.
     labels_ : ndarray of shape (n_samples,)
         Cluster of each training sample, as :meth:`predict` gives it.
-    merge_tree_ : ndarray of shape (n_clusters - 1, 4)
+    merge_tree_ : ndarray of shape (n_clusters_ - 1, 4)
         How clusters merge, those first that are confused most: what
         :func:`~skdeepclust.merge_tree` makes of the training samples' probabilities, for
         :func:`~skdeepclust.cut_tree` and scipy's functions of dendrograms.
@@ -819,7 +820,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     n_clusters: int = field(default=8, metadata={"allowed": [AT_LEAST_1]}, kw_only=False)
     n_init: int | Literal["auto"] = param("auto", StrOptions({"auto"}), AT_LEAST_1)
     screening: float = param(1.0, Interval(Real, 0, 1, closed="right"))
-    n_jobs: int | None = param(None, None, AT_LEAST_1, Interval(Integral, None, -1, closed="right"))
+    n_jobs: int | None = param(None, *N_JOBS)
 
     def _build_encoder(self) -> tuple[nn.Module, int]:
         """Return a new encoder and its number of features."""

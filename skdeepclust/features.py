@@ -32,6 +32,7 @@ from skdeepclust._torch_state import neutral_settings
 from skdeepclust._training._checkpoint import described
 from skdeepclust.base import check_out
 from skdeepclust.datasets import ImageFolder
+from skdeepclust.datasets._image_folder import check_size
 from skdeepclust.engine import multiplies_bf16, resolved_device
 from skdeepclust.inference import n_output_features, to_channels_last
 from skdeepclust.networks._pretrained import Pretrained, load_pretrained
@@ -367,13 +368,15 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         pretrained = self._pretrained()
         network = pretrained.network.to(device).eval()
         to_channels_last(network)
-        size = pretrained.image_size if self.image_size is None else _size(self.image_size)
+        size = pretrained.image_size
+        if self.image_size is not None:
+            size = check_size(self.image_size, "image_size", least=1)
         if isinstance(X, str | PathLike):
             if size is None:
                 raise ValueError(
                     "image_size must be given for a folder of images, unless network names it."
                 )
-            X = ImageFolder(X, size, verbose=self.verbose)
+            X = ImageFolder(X, check_size(size, "image_size"), verbose=self.verbose)
         source = self._source(X)
         some = self._looked_at(source)
         input_shape = check_image_shape(source.shape[1:], "X")
@@ -478,15 +481,6 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def _size(given: Any) -> tuple[int, int]:
-    """Return (height, width) of `image_size`, which is one of them or both."""
-    is_one = isinstance(given, int | np.integer)
-    sides = (given, given) if is_one else tuple(given) if np.ndim(given) == 1 else ()
-    if len(sides) != 2 or not all(isinstance(s, int | np.integer) and s >= 1 for s in sides):
-        raise ValueError(f"image_size must be a side or (height, width), >= 1; got {given!r}.")
-    return int(sides[0]), int(sides[1])
 
 
 def _file(path: str) -> str:

@@ -125,7 +125,8 @@ def cut_tree(tree: Any, n_clusters: int) -> np.ndarray:
     -------
     labels : ndarray of shape (n_fine,), int64
         In [0, n_clusters), in the order of each one's first cluster. ``labels[model.predict(X)]``
-        are those of samples.
+        are those of samples. (Where `predict` rejects some as -1, they have to be left out:
+        ``np.where(p < 0, -1, labels[p])``.)
 
     Raises
     ------

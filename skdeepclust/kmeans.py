@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -71,6 +72,13 @@ class KMeansResult(NamedTuple):
     n_iter: int
 
 
+def _generator(random_state: Any) -> torch.Generator | None:
+    if random_state is None or isinstance(random_state, torch.Generator):
+        return random_state
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return torch.Generator().manual_seed(int(seed))
+
+
 def k_means(
     X: Any,
     n_clusters: int,
@@ -79,10 +87,11 @@ def k_means(
     n_init: int = 10,
     max_iter: int = 300,
     tol: float = 1e-4,
-    generator: torch.Generator | None = None,
+    random_state: int | np.random.RandomState | torch.Generator | None = None,
 ) -> KMeansResult:
     """Lloyd's algorithm [1]_ from several starts, all at once; the best result is kept.
 
+    It takes and returns Tensors, and returns four things, unlike :func:`sklearn.cluster.k_means`.
     From the same starts it finds what scikit-learn's ``KMeans(algorithm="lloyd")`` finds: the
     same stopping rule, and empty clusters are refilled with the samples farthest from their
     centres. It is faster because one matrix product serves all starts, and because only samples
@@ -111,9 +120,9 @@ def k_means(
     tol : float >= 0, default=1e-4
         A start has converged when no label changes, or when its centres' squared shifts sum to
         at most `tol` times the mean variance of the features.
-    generator : torch.Generator, default=None
-        Decides all random choices; on the CPU or on the device of `X`. None: PyTorch's default
-        generator of the CPU.
+    random_state : int, RandomState, torch.Generator or None, default=None
+        Decides all random choices; a generator of PyTorch is on the CPU or on the device of `X`.
+        None: PyTorch's default generator of the CPU.
 
     Returns
     -------
@@ -167,7 +176,7 @@ def k_means(
     >>> import torch
     >>> from skdeepclust.kmeans import k_means
     >>> X = torch.tensor([[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]])
-    >>> result = k_means(X, 2, n_init=5, generator=torch.Generator().manual_seed(0))
+    >>> result = k_means(X, 2, n_init=5, random_state=0)
     >>> result.inertia
     4.0
     >>> result.centers[result.labels]
@@ -177,6 +186,8 @@ def k_means(
             [9., 1.]])
     """
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
+    if device.type == "mps":  # which has no float64
+        X, init = X.cpu(), init.cpu() if isinstance(init, Tensor) else init
     if isinstance(X, Tensor) and X.dtype != torch.float32:
         X = tensor_values(X).numpy()
     elif isinstance(X, list | tuple) or hasattr(X, "iloc") or hasattr(X, "get_columns"):
@@ -188,7 +199,7 @@ def k_means(
         n_init=n_init,
         max_iter=max_iter,
         tol=tol,
-        generator=generator,
+        generator=_generator(random_state),
     )
     n_found = len(result.labels.unique())
     if n_found < n_clusters:  # in scikit-learn's words
@@ -197,7 +208,8 @@ def k_means(
             f"({n_clusters}). Possibly due to duplicate points in X.",
             ConvergenceWarning,
         )
-    return result._replace(centers=result.centers.to(device), labels=result.labels.to(device))
+    centers = result.centers.float() if device.type == "mps" else result.centers
+    return result._replace(centers=centers.to(device), labels=result.labels.to(device))
 
 
 def best_of_starts(
@@ -271,15 +283,11 @@ def _validate(
     if not isinstance(tol, Real) or isinstance(tol, bool) or not 0 <= tol < math.inf:
         raise ValueError(f"tol should be a finite number of at least 0, got {tol!r}.")
     if generator is not None:
-        if not isinstance(generator, torch.Generator):
-            raise ValueError(
-                f"generator should be a torch.Generator or None, got {type(generator).__name__}."
-            )
         device = X.device if isinstance(X, Tensor) else torch.device("cpu")
         if generator.device.type not in ("cpu", device.type):
             raise ValueError(
-                f"generator should be on the CPU or on the device of X ({device}), got one "
-                f"on {generator.device}."
+                "random_state should be a generator on the CPU or on the device of X "
+                f"({device}), got one on {generator.device}."
             )
     if isinstance(init, str):
         if init not in ("k-means++", "random"):

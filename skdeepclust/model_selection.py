@@ -18,6 +18,7 @@ from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skdeepclust._progress import Bar
+from skdeepclust._sklearn import unset_random_states
 from skdeepclust._training._parallel import returned_as
 from skdeepclust._training._restarts import fitted
 
@@ -199,6 +200,8 @@ def select_n_clusters(
     >>> select_n_clusters(KMeans(n_init=5), X, range(2, 7), random_state=0).best
     4
     """
+    if not isinstance(n_clusters, Iterable):
+        raise ValueError(f"n_clusters must hold integers of at least 2; got {n_clusters!r}.")
     candidates = np.unique(np.fromiter(n_clusters, dtype=object))
     if not len(candidates) or not all(isinstance(k, Integral) and int(k) >= 2 for k in candidates):
         raise ValueError(f"n_clusters must hold integers of at least 2; got {list(candidates)!r}.")
@@ -223,9 +226,7 @@ def select_n_clusters(
     cuts = [np.array_split(random.permutation(n_samples), 2) for _ in range(n_splits)]
     halves = [[np.sort(half) for half in cut] for cut in cuts]
     seeds = {
-        key: int(random.randint(np.iinfo(np.int32).max))
-        for key, value in sorted(estimator.get_params().items())
-        if key.split("__")[-1] == "random_state" and value is None
+        key: int(random.randint(np.iinfo(np.int32).max)) for key in unset_random_states(estimator)
     }
     tasks = [(int(k), cut) for k in candidates for cut in halves]
     jobs = (

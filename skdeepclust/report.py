@@ -224,7 +224,8 @@ def cluster_report(
     >>> page.count("<h3")
     3
     """
-    check_estimator(estimator, "predict_proba", "transform")
+    needed = ["predict_proba"] if probabilities is None else []
+    check_estimator(estimator, *needed, "transform")
     check_scalar(n_images, "n_images", Integral, min_val=1)
     # by position, where pandas would look for a label
     paths = None if paths is None else list(paths)

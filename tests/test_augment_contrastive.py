@@ -20,14 +20,15 @@ from skdeepclust.augment import (
 )
 
 TOLERANCE = 2 / 255
-ALONE = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0, "p": 1.0}
+UNIT = {"value_range": (0, 1)}  # as Pillow has
+ALONE = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0, "p": 1.0, **UNIT}
 ALL = {
     "flip": RandomHorizontalFlip(),
     "crop": RandomResizedCrop(rotation=10),
-    "jitter": ColorJitter(),
+    "jitter": ColorJitter(**UNIT),
     "grey": RandomGrayscale(),
     "cutout": Cutout(6),
-    "randaugment": RandAugment(),
+    "randaugment": RandAugment(**UNIT),
     "simclr": simclr_augmentation((3, 24, 20)),
     "simclr of grey": simclr_augmentation((1, 24, 20)),
     "strong": strong_augmentation((3, 24, 20)),
@@ -93,7 +94,7 @@ def test_jitter_of_one_kind_agrees_with_pillow(monkeypatch, x, name, enhance, va
     draw_the_largest(monkeypatch)
     low, high = value_range
     standardised = x * (high - low) + low
-    jitter = ColorJitter(**{**ALONE, name: 0.4}, value_range=value_range)
+    jitter = ColorJitter(**{**ALONE, name: 0.4, "value_range": value_range})
     out = (jitter(standardised) - low) / (high - low)
     assert_as_pillow(out, x, lambda image: enhance(image).enhance(1.4))
     assert abs(out - x).max() > 0.1
@@ -121,6 +122,19 @@ def test_hue_agrees_with_colorsys(monkeypatch, colour, shift):
     pixels = [shifted(*rgb) for rgb in colour.permute(0, 2, 3, 1).reshape(-1, 3).tolist()]
     expected = torch.tensor(pixels).view(8, 24, 20, 3).permute(0, 3, 1, 2)
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "augmentation", [ColorJitter(p=0.0), RandAugment(n_operations=0)], ids=["jitter", "randaugment"]
+)
+def test_black_and_white_are_those_of_the_batch_by_default(augmentation, x):
+    """Estimators pass on what is standardised, in any range."""
+    for low, high in [(-0.8, 1.83), (3.0, 3.5)]:
+        standardised = low + (high - low) * x
+        torch.testing.assert_close(augmentation(standardised), standardised)
+    flat = torch.full_like(x, -2e8)
+    assert torch.equal(augmentation(flat), flat)
+    assert len(augmentation(x[:0])) == 0
 
 
 def test_hue_is_shifted_in_both_directions():
@@ -293,10 +307,10 @@ def test_p_is_the_share_of_changed_images(colour, kind, p):
 def test_order_of_jitter_differs_between_images(monkeypatch, colour):
     draw_the_largest(monkeypatch)  # the same factors for all images
     x = colour[:1].repeat(300, 1, 1, 1)
-    out = ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0)(x)
+    out = ColorJitter(0.4, 0.4, 0.4, 0.1, p=1.0, **UNIT)(x)
     results = out.mul(1e4).round().flatten(1).unique(dim=0)
     assert 12 < len(results) <= 24  # orders; some give the same result
-    only_two = ColorJitter(0.4, 0.4, 0, 0, p=1.0)(x)
+    only_two = ColorJitter(0.4, 0.4, 0, 0, p=1.0, **UNIT)(x)
     brightness, contrast = augment._brightness, augment._contrast
     factor = torch.full((300,), 1.4)
     first = contrast(brightness(x, factor), factor)
@@ -310,7 +324,7 @@ def test_order_of_jitter_differs_between_images(monkeypatch, colour):
 def test_grey_images_keep_out_of_colour_operations():
     x = smooth(4, 1)
     assert RandomGrayscale(p=1.0)(x) is x
-    jitter = ColorJitter(0, 0, 0.4, 0.1, p=1.0)
+    jitter = ColorJitter(0, 0, 0.4, 0.1, p=1.0, **UNIT)
     torch.testing.assert_close(jitter(x), x, atol=1e-6, rtol=0)
 
 
@@ -319,7 +333,7 @@ def test_other_numbers_of_channels():
     for augmentation in (
         simclr_augmentation((2, 24, 20)),
         strong_augmentation((2, 24, 20)),
-        RandAugment(),
+        RandAugment(**UNIT),
         RandomGrayscale(),
     ):
         assert augmentation(x).shape == x.shape
@@ -387,7 +401,7 @@ def test_randaugment_uses_all_operations_alike(monkeypatch, channels):
         monkeypatch.setattr(augment, f"_{name}", spied(name, getattr(augment, f"_{name}")))
     monkeypatch.setattr(augment, "_distort", distort)
     x = smooth(1000, channels, 8, 8)
-    RandAugment(n_operations=3)(x)
+    RandAugment(n_operations=3, **UNIT)(x)
     if channels == 1:
         assert counts.pop("saturation") == 0
     expected = 3000 / (14 if channels == 3 else 13)

@@ -142,6 +142,13 @@ def test_corrupted_samples_are_decoded_to_what_they_were(decodes_augmented):
     torch.testing.assert_close(loss, expected)
 
 
+def test_only_variational_ones_draw_samples():
+    assert hasattr(VAEClustering(), "sample")
+    assert hasattr(MCDCClustering(base="vae"), "sample")
+    assert not hasattr(MCDCClustering(), "sample")
+    assert not hasattr(AutoencoderClustering, "sample")
+
+
 def test_corruptions_by_name(images):
     half = {"augmentation": None, **FAST}
     masked = AutoencoderClustering(**half, corruption="masking").fit(images)
@@ -306,7 +313,7 @@ def test_only_generative_models_can_sample():
 
 def test_decoding_errors(images):
     model = AutoencoderClustering(**FAST).fit(images)
-    with pytest.raises(ValueError, match=r"Z has 3 features a sample, but .* have 16"):
+    with pytest.raises(ValueError, match=r"X has 3 features a sample, but .* have 16"):
         model.inverse_transform(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="n_steps must be an integer of at least 2; got 1"):
         model.interpolate(images[:2], images[:2], n_steps=1)

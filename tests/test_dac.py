@@ -286,7 +286,11 @@ def test_spatial_transform(images):
     parameters = {"n_clusters": 3, "n_init": 1, "max_epochs": 1, "random_state": 0}
     fitted = STDACClustering(**parameters).fit(images)
     out = fitted.spatial_transform(images)
-    assert out.shape == (200, 1, 8, 8)
+    assert out.shape == images.shape == (200, 8, 8)
+    rows = STDACClustering(**parameters, image_shape=(8, 8)).fit(images.reshape(200, 64))
+    np.testing.assert_array_equal(
+        rows.spatial_transform(images.reshape(200, 64)), out.reshape(200, 64)
+    )
     assert -1e-5 <= out.min() < 1 < out.max() <= 16 + 1e-5  # in the units of the images
     flat = STDACClustering(**parameters, n_st_layers=0).fit(images)
     with pytest.raises(ValueError, match="begins with a spatial transformer; got n_st_layers=0"):

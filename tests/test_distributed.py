@@ -218,7 +218,7 @@ def shared_work():
     own_solve = kmeans._Problem.solve
     with _distributed.joined(), mock.patch.object(kmeans._Problem, "solve", solve):
         generator = torch.Generator().manual_seed(0)
-        result = kmeans.k_means(points, 10, n_init=5, generator=generator)
+        result = kmeans.k_means(points, 10, n_init=5, random_state=generator)
         squares = forward_in_slices(function, points)
         few = forward_in_slices(function, points[:3])
     return *result, squares.clone(), few.clone(), sum(n_starts), sum(n_slices)

@@ -265,3 +265,17 @@ def test_more_clusters_than_samples_is_said_before_members_are_fitted():
     model = ConsensusClustering([("a", Never(3)), ("b", Never(3))], n_clusters=31)
     with pytest.raises(ValueError, match="n_samples=30 should be >= n_clusters=31"):
         model.fit(np.zeros((30, 2)))
+
+
+def test_random_state_seeds_members_that_have_none():
+    X, _ = make_blobs(60, centers=6, cluster_std=4, random_state=0)
+    members = [KMeans(6, n_init=1, init="random"), make_pipeline(PCA(2), KMeans(6, n_init=1))]
+    members += [members[0], KMeans(6, n_init=1, init="random", random_state=7)]
+    first, again = (consensus_of(*members, random_state=0).fit(X) for _ in range(2))
+    np.testing.assert_array_equal(first.labels_, again.labels_)
+    for one, other in zip(first.estimators_, again.estimators_, strict=True):
+        np.testing.assert_array_equal(one.predict(X), other.predict(X))
+    seeds = [first.estimators_[i].random_state for i in (0, 2, 3)]
+    assert len(set(seeds)) == 3 and seeds[-1] == 7
+    assert first.estimators[0][1].random_state is None  # what was given stays
+    assert consensus_of(*members).fit(X).estimators_[0].random_state is None

@@ -497,6 +497,7 @@ def images():
         ({}, images().astype(int), "X must be of type uint8, uint16, bool or floating; got int64"),
         ({}, images().transpose(0, 2, 3, 1), "Channels come first"),
         ({}, "nowhere", "image_size must be given for a folder"),
+        ({"image_size": 4}, ".", "^image_size must be a side .* at least 8; got .4, 4."),
         ({"image_size": 8}, "nowhere", "path must be a folder"),
     ],
 )  # fmt: skip

@@ -635,17 +635,21 @@ def test_no_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "size", [64, None, "64", (64,), (64, 64, 3), (0, 64), (64, 7), (-8, 8), (64.0, 64), ("64", 64)]
+    "size",
+    [7, True, None, "64", (64,), (64, 64, 3), (0, 64), (64, 7), (-8, 8), (64.0, 64), ("64", 64)],
 )
 def test_bad_size(tmp_path, size):
-    with pytest.raises(ValueError, match=r"^size must be \(height, width\), two integers .*; got"):
+    message = r"^size must be a side or \(height, width\), integers of at least 8; got"
+    with pytest.raises(ValueError, match=message):
         ImageFolder(tmp_path, size)
 
 
 def test_size_of_other_integers(folder):
-    images = ImageFolder(folder, list(np.array([8, 16])))
-    assert images.shape == (8, 3, 8, 16)
-    assert all(type(n) is int for n in images.shape)
+    for size in (list(np.array([8, 16])), np.array([8, 16])):
+        images = ImageFolder(folder, size)
+        assert images.shape == (8, 3, 8, 16)
+        assert all(type(n) is int for n in images.shape)
+    assert ImageFolder(folder, 9).shape == ImageFolder(folder, np.int64(9)).shape == (8, 3, 9, 9)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "rgb", "", None])

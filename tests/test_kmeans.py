@@ -85,14 +85,12 @@ def test_threads(n_threads):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(n_threads)
-        results = [
-            k_means(X, 6, n_init=5, generator=torch.Generator().manual_seed(3)) for _ in range(2)
-        ]
+        results = [k_means(X, 6, n_init=5, random_state=3) for _ in range(2)]
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
     assert torch.equal(results[0].centers, results[1].centers)  # bit for bit
-    expected = k_means(X, 6, n_init=5, generator=torch.Generator().manual_seed(3))
+    expected = k_means(X, 6, n_init=5, random_state=3)
     assert results[0].inertia == pytest.approx(expected.inertia, rel=1e-5)
     assert results[0].inertia == results[1].inertia
 
@@ -110,7 +108,7 @@ def test_within_inference_mode():
 
 def test_result_is_consistent():
     X = torch.from_numpy(blobs() + np.float32(3))
-    result = k_means(X, 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    result = k_means(X, 5, n_init=3, random_state=0)
     assert isinstance(result, KMeansResult)
     distance = torch.cdist(X.double(), result.centers.double()).square()
     assert torch.equal(distance.argmin(1), result.labels)
@@ -143,7 +141,7 @@ def test_empty_clusters(n_far, offset):
 def test_fewer_distinct_samples_than_clusters(init):
     X = torch.tensor([[1.0, 2.0], [5.0, 6.0]]).repeat(10, 1)
     with pytest.warns(ConvergenceWarning, match=r"clusters \(2\) found .* n_clusters \(5\)"):
-        result = k_means(X, 5, init=init, n_init=4, generator=torch.Generator().manual_seed(0))
+        result = k_means(X, 5, init=init, n_init=4, random_state=0)
     assert result.inertia == pytest.approx(0, abs=1e-6)
     assert result.centers.isfinite().all()
 
@@ -172,8 +170,8 @@ def test_plus_plus_spreads_its_starts():
     """Of clusters far apart each gets a start, which random samples rarely manage."""
     X = torch.from_numpy(blobs(2000, k=12, scale=40))
     generator = torch.Generator().manual_seed(0)
-    best = k_means(X, 12, n_init=20, generator=generator).inertia
-    params = {"n_init": 1, "max_iter": 1, "generator": generator}
+    best = k_means(X, 12, n_init=20, random_state=generator).inertia
+    params = {"n_init": 1, "max_iter": 1, "random_state": generator}
     found = [k_means(X, 12, **params).inertia < 1.5 * best for _ in range(20)]
     assert np.mean(found) > 0.8
     found = [k_means(X, 12, init="random", **params).inertia < 1.5 * best for _ in range(20)]
@@ -193,14 +191,13 @@ def test_plus_plus_draws_by_squared_distance():
     assert (second - 3).abs().lt(1e-4).double().mean() == pytest.approx(0.9, abs=0.03)
 
 
+@pytest.mark.parametrize("kind", [int, np.random.RandomState, torch.Generator().manual_seed])
 @pytest.mark.parametrize("init", ["k-means++", "random"])
-def test_generator_decides(init):
+def test_random_state_decides(init, kind):
     X = torch.from_numpy(blobs())
     params = {"init": init, "n_init": 2, "max_iter": 1}
     state = torch.get_rng_state()
-    results = [
-        k_means(X, 5, generator=torch.Generator().manual_seed(seed), **params) for seed in (0, 0, 1)
-    ]
+    results = [k_means(X, 5, random_state=kind(seed), **params) for seed in (0, 0, 1)]
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(results[0].centers, results[1].centers)
     assert not torch.equal(results[0].centers, results[2].centers)
@@ -253,7 +250,7 @@ def test_inputs_are_left_alone():
         (torch.zeros(4, 2), {"init": np.zeros((2, 3))}, r"init should be of shape.*\(2, 3\)"),
         (torch.zeros(4, 2), {"init": np.zeros((0, 2, 2))}, "init should be of shape"),
         (torch.zeros(4, 2), {"init": np.full((2, 2), np.nan)}, "init should be finite"),
-        (torch.zeros(4, 2), {"generator": 0}, "generator should be a torch.Generator .*got int"),
+        (torch.zeros(4, 2), {"random_state": "0"}, "cannot be used to seed"),
     ],
 )
 def test_errors(X, params, message):
@@ -323,10 +320,7 @@ def test_on_disk_as_a_tensor(stored, kind, dtype, n_threads):
             {"n_init": 3, "init": "random"},
             {"init": empty_cluster_starts(X.astype("float32"), 6, 2)},
         ):
-            results = [
-                k_means(x, 6, generator=torch.Generator().manual_seed(1), **params)
-                for x in (on_disk, tensor)
-            ]
+            results = [k_means(x, 6, random_state=1, **params) for x in (on_disk, tensor)]
             assert same(*results)
     finally:
         torch.set_num_threads(before)
@@ -338,7 +332,7 @@ def test_dtypes(dtype):
     X = (blobs(700, d=20) * 20).round()
     X = (X > 0 if dtype == "bool" else np.abs(X)).astype(dtype)
     results = [
-        k_means(x, 5, n_init=3, generator=torch.Generator().manual_seed(1))
+        k_means(x, 5, n_init=3, random_state=1)
         for x in (X, Rows(X), torch.from_numpy(X.astype("float32")))
     ]
     assert same(*results[:2]) and same(*results[1:])
@@ -358,8 +352,8 @@ def test_dtypes(dtype):
 )
 def test_anything_that_holds_numbers(make):
     X = (blobs(300) * 4).round()
-    expected = k_means(torch.from_numpy(X), 5, generator=torch.Generator().manual_seed(1))
-    assert same(k_means(make(X), 5, generator=torch.Generator().manual_seed(1)), expected)
+    expected = k_means(torch.from_numpy(X), 5, random_state=1)
+    assert same(k_means(make(X), 5, random_state=1), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "int32"])
@@ -370,9 +364,9 @@ def test_far_from_the_origin(stored, dtype, kind):
     y = np.repeat([0, 1, 2], 2000)
     X = np.stack([1_600_000_000 + 20 * y, y], 1) + rng.integers(-3, 4, (6000, 2))
     origin = np.array([1_600_000_000, 0])
-    near = k_means(X - origin, 3, generator=torch.Generator().manual_seed(0))
+    near = k_means(X - origin, 3, random_state=0)
     there = stored(X.astype(dtype), kind)
-    far = k_means(there, 3, generator=torch.Generator().manual_seed(0))
+    far = k_means(there, 3, random_state=0)
     assert torch.equal(far.labels, near.labels)
     by_kind = far.labels.reshape(3, -1)
     assert (by_kind == by_kind[:, :1]).all()
@@ -386,10 +380,7 @@ def test_far_from_the_origin(stored, dtype, kind):
 @pytest.mark.parametrize("name", DATA)
 def test_all_data_by_rows(name):
     X, k = DATA[name]
-    results = [
-        k_means(x, k, n_init=4, generator=torch.Generator().manual_seed(2))
-        for x in (Rows(X), torch.from_numpy(X))
-    ]
+    results = [k_means(x, k, n_init=4, random_state=2) for x in (Rows(X), torch.from_numpy(X))]
     assert same(*results)
 
 
@@ -409,10 +400,10 @@ def test_one_pass_an_iteration():
 def test_many_features(monkeypatch):
     """Fewer samples are read at once, so that memory doesn't grow with the features either."""
     X = blobs(3000, d=50)
-    expected = k_means(torch.from_numpy(X), 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    expected = k_means(torch.from_numpy(X), 5, n_init=3, random_state=0)
     monkeypatch.setattr(kmeans, "READ_VALUES", 128 * 50)
     rows = Rows(X)
-    result = k_means(rows, 5, n_init=3, generator=torch.Generator().manual_seed(0))
+    result = k_means(rows, 5, n_init=3, random_state=0)
     assert max(rows.sizes) == 128
     assert result.inertia == pytest.approx(expected.inertia, rel=1e-4)
 
@@ -454,10 +445,7 @@ def test_copy_on_write_keeps_changes(stored):
     mapped = stored(X, "c")
     mapped[::2] += 3
     changed = np.array(mapped)
-    results = [
-        k_means(x, 4, n_init=2, generator=torch.Generator().manual_seed(0))
-        for x in (mapped, torch.from_numpy(changed))
-    ]
+    results = [k_means(x, 4, n_init=2, random_state=0) for x in (mapped, torch.from_numpy(changed))]
     assert same(*results)
     np.testing.assert_array_equal(mapped, changed)
     np.testing.assert_array_equal(np.fromfile(mapped.filename, "float32"), X.ravel())
@@ -513,7 +501,8 @@ def test_cuda(name):
 def test_cuda_generators(init, device):
     X = torch.from_numpy(blobs()).cuda()
     results = [
-        k_means(X, 5, init=init, generator=torch.Generator(device).manual_seed(0)) for _ in range(2)
+        k_means(X, 5, init=init, random_state=torch.Generator(device).manual_seed(0))
+        for _ in range(2)
     ]
     assert results[0].inertia == pytest.approx(results[1].inertia, rel=1e-5)
     starts = empty_cluster_starts(X.cpu().numpy(), 5, 2)

@@ -115,6 +115,7 @@ class WithoutNumber(ClusterMixin, BaseEstimator):
     ("change", "message"),
     [
         ({"n_clusters": []}, "n_clusters must hold integers"),
+        ({"n_clusters": 3}, "n_clusters must hold integers of at least 2; got 3"),
         ({"n_clusters": [1, 2]}, "n_clusters must hold integers"),
         ({"n_clusters": [2.5]}, "n_clusters must hold integers"),
         ({"n_clusters": [2, 40]}, "at most half the samples of a half, 25 of 100; got 40"),

@@ -8,6 +8,8 @@ from skdeepclust.networks import (
     AllConvEncoder,
     ClusterNetwork,
     DenseEncoder,
+    DenseNetwork,
+    LayeredDenseNetwork,
     SpatialTransformer,
     VGGEncoder,
 )
@@ -188,3 +190,10 @@ def test_sides_are_halved_to_maps_of_4x4():
     assert halved_sides((1, 4, 4)) == [(4, 4), (2, 2), (1, 1)]  # at least 2 layers
     assert halved_sides((1, 4, 4), at_least=3)[-1] == (1, 1)
     assert halved_sides((1, 28, 28), 1) == [(28, 28), (14, 14)]
+
+
+@pytest.mark.parametrize("network", [DenseNetwork, LayeredDenseNetwork])
+def test_dense_networks_need_two_sizes(network):
+    """As `network=` they would get a shape, (64,), and be empty."""
+    with pytest.raises(ValueError, match=r"sizes must be two widths at least.*got \(64,\)"):
+        TripletClustering(3, network=network).fit(torch.rand(30, 64))

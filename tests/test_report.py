@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.cluster import KMeans
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_common import FAST
@@ -327,6 +328,13 @@ def test_probabilities_that_are_there(model, images, tmp_path, monkeypatch):
     monkeypatch.setattr(DeepClustering, "predict_proba", pytest.fail)
     for given in (probabilities, torch.as_tensor(probabilities), probabilities.tolist()):
         assert written(tmp_path, model, images, probabilities=given).text == expected
+
+
+def test_probabilities_of_an_estimator_that_has_none(images, tmp_path):
+    X = images.reshape(len(images), -1)
+    k_means = KMeans(3, n_init=1, random_state=0).fit(X)
+    page = written(tmp_path, k_means, X, probabilities=np.eye(3)[k_means.labels_]).text
+    assert page.count("<h3") == 3
 
 
 def test_size_and_mode_of_a_folder(images, tmp_path):

@@ -151,7 +151,7 @@ def test_k_means_under_what_the_caller_has_set(setting):
     X = torch.randn(300, 5, generator=torch.Generator().manual_seed(0), device="cpu")
 
     def run():
-        return k_means(X, 4, n_init=3, generator=torch.Generator("cpu").manual_seed(0))
+        return k_means(X, 4, n_init=3, random_state=0)
 
     expected = run()
     with setting():

@@ -347,7 +347,8 @@ def test_errors(Estimator, parameters, message, images):
 
 
 def test_features_cannot_be_refined():
-    with pytest.raises(ValueError, match="it is refined; got 'precomputed'"):
+    message = "'representation' parameter of ProFeatClustering must be .* Got 'precomputed'"
+    with pytest.raises(ValueError, match=message):
         ProFeatClustering(**{**SHORT, "representation": "precomputed"}).fit(np.eye(20))
 
 

@@ -17,6 +17,7 @@ from skdeepclust.cluster._base_autoencoder import (
     BaseLatentKMeans,
     ClusteringTerm,
     GivenAutoencoderMixin,
+    LatentPriorMixin,
 )
 from skdeepclust.losses import sparsity_penalty
 from skdeepclust.networks._autoencoder import (
@@ -192,7 +193,7 @@ class SparseAutoencoderClustering(BaseLikelihood):
 
 
 @estimator
-class VAEClustering(BaseLikelihood):
+class VAEClustering(LatentPriorMixin, BaseLikelihood):
     """Variational auto-encoder [1]_, then k-means on the means of the posteriors.
 
     Parameters

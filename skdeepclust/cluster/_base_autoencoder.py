@@ -220,27 +220,27 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         """Return what latents stand for, on the scale of the training samples."""
         return self._made_of(z, self.network_.decode)
 
-    def inverse_transform(self, Z: Any) -> np.ndarray:
+    def inverse_transform(self, X: Any) -> np.ndarray:
         """Decode latents.
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_features_out)
+        X : array-like of shape (n_samples, n_features_out)
             Latents, as :meth:`transform` gives them.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, ...), float32 or float64
-            Samples in the layout and units that `fit` got; float64 where float32 would round them.
+        samples : ndarray of shape (n_samples, ...), float32 or float64
+            In the layout and units that `fit` got; float64 where float32 would round them.
         """
         check_is_fitted(self, "network_")
-        Z = check_array(as_array(Z), dtype=np.float32, input_name="Z")
-        if Z.shape[1] != self._n_features_out:
+        z = check_array(as_array(X), dtype=np.float32, input_name="X")
+        if z.shape[1] != self._n_features_out:
             raise ValueError(
-                f"Z has {Z.shape[1]} features a sample, but the latents of this "
+                f"X has {z.shape[1]} features a sample, but the latents of this "
                 f"{type(self).__name__} have {self._n_features_out}."
             )
-        return self._decoded(Z)
+        return self._decoded(z)
 
     def interpolate(self, X1: Any, X2: Any, n_steps: int = 7) -> np.ndarray:
         """Decode points on the lines between the latents of pairs of samples.
@@ -270,8 +270,17 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
         decoded = self._decoded(z.reshape(-1, z.shape[-1]))
         return decoded.reshape(len(first), n_steps, *self._sample_shape)
 
+    def _noise(self, n_samples: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Return draws from N(0, I), as many and as long as asked for and the latents are."""
+        self._check_draws(n_samples)
+        return random_state.standard_normal((n_samples, self._n_features_out))
+
+
+class LatentPriorMixin:
+    """For estimators that are variational, always or with some parameters: they draw samples."""
+
     @available_if(lambda self: self._is_variational())
-    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> np.ndarray:
+    def sample(self: Any, n_samples: int = 1, *, random_state: Any = None) -> np.ndarray:
         """Draw samples from the generative model: decoded draws from the prior N(0, I).
 
         Parameters
@@ -285,11 +294,6 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             Samples in the layout and units that `fit` got; float64 where float32 would round them.
         """
         return self._decoded(self._noise(n_samples, check_random_state(random_state)))
-
-    def _noise(self, n_samples: int, random_state: np.random.RandomState) -> np.ndarray:
-        """Return draws from N(0, I), as many and as long as asked for and the latents are."""
-        self._check_draws(n_samples)
-        return random_state.standard_normal((n_samples, self._n_features_out))
 
 
 @estimator
@@ -441,8 +445,9 @@ class BaseAutoencoderTrainer(EncoderMixin, DecodedAugmentationMixin, BaseAutoenc
         if self._given_autoencoder() is None:
             raise ValueError(
                 f"autoencoder must be a fitted estimator with an auto-encoder; got {given!r}, "
-                "which is not fitted. Where it is cloned, as GridSearchCV does, wrap the fitted "
-                "one: sklearn.frozen.FrozenEstimator(autoencoder)."
+                f"which is not fitted. {type(self).__name__} doesn't train one that is given: fit "
+                "it before, or leave it out. Where it is cloned, as GridSearchCV does, wrap the "
+                "fitted one: sklearn.frozen.FrozenEstimator(autoencoder)."
             )
         self._part("autoencoder", BaseAutoencoderClusterer, None)  # of samples like these
 

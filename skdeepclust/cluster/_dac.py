@@ -262,6 +262,9 @@ class DACClustering(BaseDAC):
 
     Notes
     -----
+    `transform` gives the head's `n_clusters` label features where the network, as the default one,
+    ends in them, not features of a layer before.
+
     The paper's settings are ``pair_loss="log_loss", max_epochs=46, lr=1e-3, n_init=1``. The
     authors' script for MNIST trains otherwise: on all pairs, with squared errors in place of the
     cross-entropy and one threshold that falls from 0.9 to 0.52, for 20 epochs with 5 passes over

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClusterMixin, MetaEstimatorMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import Bunch, gen_batches, get_tags
+from sklearn.utils import Bunch, check_random_state, gen_batches, get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from skdeepclust._sklearn import BaseComposition, Interval, fit_context
+from skdeepclust._parameters import AT_LEAST_1, N_JOBS
+from skdeepclust._sklearn import BaseComposition, fit_context, unset_random_states
 from skdeepclust._training._restarts import fitted
 from skdeepclust.hierarchy import merge_tree
 
@@ -55,7 +55,8 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         Estimators that are fitted at once, by joblib. None: 1, unless in a
         ``joblib.parallel_config``; -1: as many as there are processors.
     random_state : int, RandomState instance or None, default=None
-        Of k-means; the estimators have their own.
+        Of k-means. Unless it is None, it seeds the estimators whose own is None, too, each in
+        another way.
 
     Attributes
     ----------
@@ -117,9 +118,9 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
 
     _parameter_constraints: dict[str, list[Any]] = {
         "estimators": [list],
-        "n_clusters": [None, Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [None, AT_LEAST_1],
         "weights": [None, "array-like"],
-        "n_jobs": [None, Integral],
+        "n_jobs": list(N_JOBS),
         "random_state": ["random_state"],
     }
 
@@ -254,9 +255,17 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         n_samples = len(X) if hasattr(X, "__len__") and not isinstance(X, str) else None
         if self.n_clusters and n_samples is not None and self.n_clusters > n_samples:
             raise ValueError(f"n_samples={n_samples} should be >= n_clusters={self.n_clusters}.")
-        self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(fitted)(clone(estimator), X) for _, estimator in members
-        )
+        copies = [clone(estimator) for _, estimator in members]
+        if self.random_state is not None:
+            random = check_random_state(self.random_state)
+            for one in copies:
+                one.set_params(
+                    **{
+                        name: int(random.randint(np.iinfo(np.int32).max))
+                        for name in unset_random_states(one)
+                    }
+                )
+        self.estimators_ = Parallel(n_jobs=self.n_jobs)(delayed(fitted)(one, X) for one in copies)
         self.named_estimators_ = Bunch(**dict(self.estimators))
         for (name, _), estimator in zip(members, self.estimators_, strict=True):
             self.named_estimators_[name] = estimator

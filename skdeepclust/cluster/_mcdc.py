@@ -16,6 +16,7 @@ from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseLatentKMeans,
     GivenAutoencoderMixin,
+    LatentPriorMixin,
 )
 from skdeepclust.cluster._dec import HardeningMixin
 from skdeepclust.engine import Phase
@@ -171,7 +172,7 @@ class ACAIClustering(BaseMixing):
 
 
 @estimator
-class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, BaseMixing):
+class MCDCClustering(HardeningMixin, GivenAutoencoderMixin, LatentPriorMixin, BaseMixing):
     """Mixing consistent deep clustering (MCDC).
 
     An auto-encoder is trained so that mixed latents of two samples decode to the sample that

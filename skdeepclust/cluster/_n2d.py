@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skdeepclust._distributed import agreed
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
-from skdeepclust._sklearn import HasMethods, StrOptions
+from skdeepclust._sklearn import HasMethods, StrOptions, unset_random_states
 from skdeepclust._torch_state import neutral_settings, same_n_threads
 from skdeepclust.cluster._base_autoencoder import BaseAutoencoderTrainer, GivenAutoencoderMixin
 from skdeepclust.inference import forward_in_slices
@@ -171,9 +171,7 @@ class N2DClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer):
                 n_jobs=1,  # it would warn that a random state takes the others
             )
         manifold = clone(self.manifold)
-        if manifold.get_params().get("random_state", 0) is None:
-            manifold.set_params(random_state=seed)
-        return manifold
+        return manifold.set_params(**dict.fromkeys(unset_random_states(manifold), seed))
 
     def _fit_head(self, network: AutoencoderNetwork, X: Samples) -> None:
         latents = self._latents(network, X)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, POSITIVE, estimator, param
-from skdeepclust._sklearn import StrOptions
+from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust._training._run import Run
 from skdeepclust.cluster._scan import BaseSCAN
 from skdeepclust.engine import Phase
@@ -168,6 +168,7 @@ class ProFeatClustering(BaseSCAN):
     (2, 200)
     """
 
+    representation: Any = param(None, None, HasMethods(["fit", "transform"]))  # it is refined
     n_rounds: int = param(3, AT_LEAST_1)
     n_models: int = param(1, AT_LEAST_1)
     refinement_epochs: int = param(20, AT_LEAST_1)
@@ -180,11 +181,6 @@ class ProFeatClustering(BaseSCAN):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self._is_precomputed():
-            raise ValueError(
-                "representation must be None or a SimCLR, because it is refined; got "
-                "'precomputed'. SCANClustering takes features."
-            )
         if self.min_agreement is not None and self.min_agreement > self.n_models:
             raise ValueError(
                 f"min_agreement must be None or at most n_models={self.n_models}; got "

@@ -105,8 +105,8 @@ class STDACClustering(BaseDAC):
 
         Returns
         -------
-        images : ndarray of shape (n_samples, channels, height, width), float32 or float64
-            In the units of the training samples.
+        images : ndarray of shape (n_samples, ...), float32 or float64
+            In the layout and units that `fit` got.
 
         Raises
         ------
@@ -122,4 +122,5 @@ class STDACClustering(BaseDAC):
                 f"n_st_layers={self.n_st_layers}, network={self.network!r} and samples of shape "
                 f"{self.input_shape_}."
             )
-        return self._in_units_of_X(self._forward(first, X))
+        images = self._in_units_of_X(self._forward(first, X))
+        return images.reshape(-1, *self._sample_shape)

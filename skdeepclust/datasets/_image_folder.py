@@ -46,8 +46,8 @@ class ImageFolder(Dataset):
     ----------
     path : str or path-like
         The folder; ``~`` stands for the user's home.
-    size : tuple of int, default=(64, 64)
-        (height, width) that all images get, of 8 or more each: the largest part of these
+    size : int or tuple of int, default=(64, 64)
+        Side, or (height, width), that all images get, of 8 or more: the largest part of these
         proportions in the middle of an image, resized with antialiasing. What is wider or higher is
         cut off, nothing is distorted, and small images are enlarged.
     mode : {"RGB", "L"}, default="RGB"
@@ -122,7 +122,7 @@ class ImageFolder(Dataset):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        size: tuple[int, int] = (64, 64),
+        size: int | tuple[int, int] = (64, 64),
         mode: str = "RGB",
         *,
         n_jobs: int | None = -1,
@@ -132,7 +132,7 @@ class ImageFolder(Dataset):
         if not root.is_dir():
             found = "is a file" if root.exists() else "does not exist"
             raise ValueError(f"path must be a folder; got {os.fspath(path)!r}, which {found}.")
-        self.size = _check_size(size)
+        self.size = check_size(size)
         check_option("mode", mode, ("RGB", "L"))
         self.mode = mode
         _pillow()
@@ -196,11 +196,14 @@ def _pillow() -> Any:
     return Image, ImageOps
 
 
-def _check_size(size: Any) -> tuple[int, int]:
-    sides = tuple(size) if isinstance(size, tuple | list) else ()
-    if len(sides) != 2 or not all(isinstance(s, int | np.integer) and s >= MIN_SIDE for s in sides):
+def check_size(given: Any, name: str = "size", least: int = MIN_SIDE) -> tuple[int, int]:
+    """Return (height, width) of a size, which is one side of squares or both."""
+    is_one = isinstance(given, int | np.integer)
+    sides = (given, given) if is_one else tuple(given) if np.ndim(given) == 1 else ()
+    if len(sides) != 2 or not all(isinstance(s, int | np.integer) and s >= least for s in sides):
         raise ValueError(
-            f"size must be (height, width), two integers of at least {MIN_SIDE}; got {size!r}."
+            f"{name} must be a side or (height, width), integers of at least {least}; got "
+            f"{given!r}."
         )
     return int(sides[0]), int(sides[1])
 

@@ -150,6 +150,17 @@ class UnitRange(nn.Module):
         return squash(x, self.low, self.high)
 
 
+def check_sizes(sizes: Sequence[int]) -> Sequence[int]:
+    """Return widths of layers, of which there must be two at least."""
+    if len(sizes) < 2:
+        raise ValueError(
+            "sizes must be two widths at least, from the input to the output, as [64, 500, 10]; "
+            f"got {sizes!r}. As network= of an estimator, which gets the shape of a sample, "
+            "DenseEncoder has its widths in hidden_sizes."
+        )
+    return sizes
+
+
 class DenseNetwork(nn.Sequential):
     """Fully connected layers with ReLU between them and none at the end.
 
@@ -157,6 +168,11 @@ class DenseNetwork(nn.Sequential):
     ----------
     sizes : sequence of int
         Widths from the input to the output; those of DEC's encoder are d, 500, 500, 2000, 10.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes.
 
     Examples
     --------
@@ -168,7 +184,7 @@ class DenseNetwork(nn.Sequential):
 
     def __init__(self, sizes: Sequence[int]) -> None:
         layers: list[nn.Module] = []
-        for n_inputs, n_outputs in pairwise(sizes):
+        for n_inputs, n_outputs in pairwise(check_sizes(sizes)):
             layers += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
         super().__init__(*layers[:-1])
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from skdeepclust.networks._autoencoder import check_sizes
 from skdeepclust.networks._base import glorot_uniform
 
 SLOPE = 0.01  # of the leaky ReLU
@@ -59,6 +60,11 @@ class LayeredDenseNetwork(LayeredNetwork):
     is_bounded : bool, default=False
         Whether the last layer ends in tanh, as that of an encoder; else it is linear.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes.
+
     Examples
     --------
     >>> import torch
@@ -70,7 +76,7 @@ class LayeredDenseNetwork(LayeredNetwork):
     def __init__(
         self, sizes: Sequence[int], dropout: float = 0.0, is_bounded: bool = False
     ) -> None:
-        *hidden, last = pairwise(sizes)
+        *hidden, last = pairwise(check_sizes(sizes))
         layers = [
             nn.Sequential(*_noise(dropout), nn.Linear(*pair), nn.LeakyReLU(SLOPE))
             for pair in hidden

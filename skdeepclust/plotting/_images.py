@@ -33,7 +33,7 @@ OWNERS = {  # of what a display may need of an estimator
     "merge_tree_": "as deep clusterers and ConsensusClustering have",
     "predict": "as clusterers have, unless y is given",
     "predict_proba": "as deep clusterers have",
-    "sample": "as VaDEClustering, InfoGANClustering and CatGANClustering have",
+    "sample": "as VaDEClustering, DGGClustering, InfoGANClustering and CatGANClustering have",
     "spatial_transform": "as STDACClustering has",
     "transform": "as deep clusterers have",
 }
@@ -202,7 +202,8 @@ def transformed_images(estimator: Any, X: Any) -> np.ndarray:
             "estimator must have a network that begins with a spatial transformer; got "
             f"{estimator!r}."
         ) from error
-    return check_images(transformed, "spatial_transform(X)")
+    images = transformed.reshape(-1, *estimator.input_shape_)  # they may be flat, as X was
+    return check_images(images, "spatial_transform(X)")
 
 
 def to_unit_range(images: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:

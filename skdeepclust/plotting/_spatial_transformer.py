@@ -12,6 +12,7 @@ from sklearn.utils import check_scalar
 
 from skdeepclust.plotting._images import (
     EstimatorImages,
+    as_numpy,
     check_estimator,
     check_images,
     draw_grid,
@@ -155,6 +156,9 @@ class SpatialTransformerDisplay:
         columns = {"original": original[:n_images]}
         shape = (len(original), *columns["original"].shape[1:])
         for title, images in (stages or {}).items():
+            images = as_numpy(images)
+            if np.shape(images)[1:] == (estimator.n_features_in_,):  # flat, as X was
+                images = np.reshape(images, (-1, *estimator.input_shape_))
             images = check_images(images, f"stages[{title!r}]")
             if images.shape != shape:
                 raise ValueError(

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import re
 import sys
 import warnings
@@ -32,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from joblib import Parallel, cpu_count, delayed
 
 import skdeepclust
@@ -45,6 +45,7 @@ from skdeepclust.engine import resolved_device
 from skdeepclust.model_file import import_safetensors
 
 DONE, NO_GOOD, FILE_PROBLEM, INTERRUPTED = 0, 2, 3, 130
+MOST_WORKERS = 32 if os.name == "posix" else 4  # elsewhere each of them imports torch anew
 OPTIONS = {
     "n_clusters": "--n-clusters", "random_state": "--random-state", "device": "--device",
     "verbose": "--quiet", "checkpoint": "--out",
@@ -211,7 +212,7 @@ def _extractor(arguments: argparse.Namespace) -> skdeepclust.FeatureExtractor:
         arguments.features,
         device=arguments.device,
         out=arguments.out / "features.npy",
-        num_workers=cpu_count() - 1,  # beside this process, which computes
+        num_workers=min(cpu_count() - 1, MOST_WORKERS),  # beside this process, which computes
         verbose=int(not arguments.quiet),
         **given,
     )
@@ -352,7 +353,11 @@ def main(argv: list[str] | None = None) -> int:
         again = " The same command goes on from the last epoch that was saved." if goes_on else ""
         print(f"\nStopped.{again}", file=sys.stderr)
         return INTERRUPTED
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        # of CUDA a class of its own, of MPS and XPU by what it says
+        is_known = re.search("out of memory|can't allocate memory", str(error))
+        if not isinstance(error, MemoryError) and not is_known:
+            raise
         hint = "A smaller --size takes less, or --set batch_size=... on a GPU."
         if arguments.features is not None:
             hint = "A smaller --batch-size takes less, or --set batch_size=... while it is fitted."

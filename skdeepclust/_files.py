@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,13 @@ def put_in_place(partial: Path, path: Path) -> None:
         except OSError as error:
             if error.errno not in NO_FSYNC:
                 raise
+    for seconds in (0.05, 0.2, 1.0) if os.name == "nt" else ():  # others look into new files there
+        try:
+            partial.replace(path)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
     partial.replace(path)
 
 

@@ -292,7 +292,8 @@ def check_X(
         return _standardised(X, input_shape, standardisation).to(device)
     wrap = partial(_wrapped, input_shape, standardisation, type(estimator).__name__)
     mean, scale = estimator.input_mean_, estimator.input_scale_  # of features no one asks for them
-    extremes = tuple((torch.tensor([low, high]).double() - mean).div(scale).float().tolist())
+    limits = torch.tensor([low, high], dtype=torch.float64, device="cpu")
+    extremes = tuple((limits - mean).div(scale).float().tolist())
     return StreamedSamples(source, wrap, input_shape, device, extremes, estimator.memory_limit)
 
 

@@ -58,9 +58,17 @@ def neutral_settings(*, exclusive: bool = False) -> Iterator[None]:
             stack.enter_context(torch.inference_mode(False))
         if not torch.is_grad_enabled():
             stack.enter_context(torch.enable_grad())
-        for device in ("cpu", "cuda", "mps"):
+        for device in ("cpu", "cuda", "mps", "xpu"):
             stack.enter_context(without_autocast(device))
         yield
+
+
+@cache
+def has_float64(device: torch.device) -> bool:
+    """Return whether a device computes in float64: MPS and some of Intel's don't."""
+    if device.type == "xpu":
+        return getattr(torch.xpu.get_device_properties(device), "has_fp64", True)
+    return device.type != "mps"
 
 
 def without_autocast(device: str) -> AbstractContextManager[None]:
@@ -130,9 +138,10 @@ def others_first() -> Iterator[None]:
         _LOCK.acquire()
 
 
-def _seed_cuda(device: torch.device, seed: int) -> None:
-    with torch.cuda.device(device):
-        torch.cuda.manual_seed(seed)
+def _seed_one(device: torch.device, seed: int) -> None:
+    backend = getattr(torch, device.type)
+    with backend.device(device):
+        backend.manual_seed(seed)
 
 
 class LocalRandomState:
@@ -147,11 +156,11 @@ class LocalRandomState:
         self.sources = [(torch.get_rng_state, torch.set_rng_state)]
         # not torch.manual_seed, which seeds all devices there are
         self.seeders: list[Callable[[int], Any]] = [torch.default_generator.manual_seed]
-        if device.type == "cuda":  # that one of several
+        if device.type in ("cuda", "xpu"):  # that one of several
             own = {"device": device}
             get, put = backend.get_rng_state, backend.set_rng_state
             self.sources.append((partial(get, **own), partial(put, **own)))
-            self.seeders.append(partial(_seed_cuda, device))
+            self.seeders.append(partial(_seed_one, device))
         elif device.type != "cpu":
             self.sources.append((backend.get_rng_state, backend.set_rng_state))
             self.seeders.append(backend.manual_seed)

@@ -324,6 +324,15 @@ class RandomResizedCrop(_Augmentation):
         return _resample(x, angle, (zoom_x, zoom_y), centre)
 
 
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return numbers that were drawn on the CPU, without waiting where that is safe.
+
+    On MPS their memory may be given away before it is read
+    (https://github.com/pytorch/pytorch/issues/139550).
+    """
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
 def _column(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
@@ -355,7 +364,7 @@ def _apply_(x: Tensor, which: Tensor, operations: Sequence[tuple[Any, ...]]) -> 
     for i, (operation, *parameters) in enumerate(operations):
         rows = (which == i).nonzero().squeeze(1)
         if len(rows):
-            rows = rows.to(x.device, non_blocking=True)
+            rows = _sent(rows, x.device)
             result = operation(x.index_select(0, rows), *(values[rows] for values in parameters))
             x.index_copy_(0, rows, result)
 
@@ -638,7 +647,7 @@ class RandAugment(_Augmentation):
             operations.append((_saturation, factor))
         first = len(operations)  # of the geometric ones, which are one group
         which = torch.randint(-1, first + 5, (n,))  # on the CPU, see _apply_; -1: identity
-        kind = (which - first).to(x.device, non_blocking=True)
+        kind = _sent(which - first, x.device)
         operations.append((_distort, kind, 2 * share - 1))
         _apply_(x, which.clamp(max=first), operations)
 

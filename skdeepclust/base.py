@@ -270,6 +270,11 @@ class BaseDeepEstimator(_Fitted, ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _prepared(self, X: Any) -> Samples:
         """Validate parameters and `X` before a fit; return `X` standardised, on the device."""
         device = resolved_device(self.device)
+        if self.precision == "bf16" and not torch.amp.is_autocast_available(device.type):
+            raise ValueError(
+                f"precision must be 'float32' or 'auto' on {device.type}, where this version of "
+                "torch has no autocast; got 'bf16'."
+            )
         self._check_callbacks()
         self._check_optimizer(device)
         X = check_X(self, X, reset=True, scaled_as=self._scaled_as(), device=device)

@@ -25,6 +25,7 @@ from skdeepclust import _distributed
 from skdeepclust._torch_state import (
     autocast_caches_gradients,
     flushed_denormals,
+    has_float64,
     start_threads,
     without_autocast,
 )
@@ -415,7 +416,7 @@ class Engine(NeuralNet):
         n_samples = n_batches = 0
         # of the losses, times the samples; a tensor kept of each would break the heap up
         total = torch.zeros((), device=iterator.X.device)
-        if total.device.type != "mps":
+        if has_float64(total.device):
             total = total.double()
         order = objective.order(iterator.X.order(iterator.chunk_size))
         if self.phase.drop_last and len(order) > iterator.batch_size:

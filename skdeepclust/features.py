@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +34,7 @@ from skdeepclust.base import check_out
 from skdeepclust.datasets import ImageFolder
 from skdeepclust.datasets._image_folder import check_size
 from skdeepclust.engine import multiplies_bf16, resolved_device
-from skdeepclust.inference import n_output_features, to_channels_last
+from skdeepclust.inference import memory_format, n_output_features, to_fastest_order
 from skdeepclust.networks._pretrained import Pretrained, load_pretrained
 from skdeepclust.samples import Samples
 from skdeepclust.streaming import SLICE_BYTES, ArraySource, Source, StreamedSamples, as_source
@@ -76,7 +76,7 @@ class Extraction:
         if x.shape[2:] != self.image_size:
             x = F.interpolate(x, self.image_size, mode="bilinear", antialias=True)
         x = x.sub(self.mean).div(self.std).expand(-1, self.n_channels, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)  # faster, on most devices
+        x = x.contiguous(memory_format=memory_format(x.device))
         is_half = self.precision == "bf16"
         with torch.autocast(x.device.type, torch.bfloat16) if is_half else nullcontext():
             features = self.network(x)
@@ -164,7 +164,7 @@ class FeaturesFile:
         self._write_record()
         self._saved_at = time.monotonic()
 
-    def fill(self, n_done: Iterator[int]) -> np.ndarray:
+    def fill(self, n_done: Generator[int, None, None]) -> np.ndarray:
         """Let rows be written by an iterator that gives how many there are; return all of them.
 
         Whatever stops it, Ctrl-C too, those that are there are put on record.
@@ -176,8 +176,9 @@ class FeaturesFile:
                 if time.monotonic() - self._saved_at >= SAVE_SECONDS:
                     self.save()
         finally:
+            n_done.close()  # what it holds of the map, a traceback would hold
             self.save()
-        del self.rows  # a file that is mapped can't be renamed everywhere
+            del self.rows  # a file that is mapped can't be renamed everywhere
         put_in_place(self.partial, self.path)
         self.rows = np.load(self.path, mmap_mode="r")
         return self.rows
@@ -367,7 +368,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         device = resolved_device(self.device)
         pretrained = self._pretrained()
         network = pretrained.network.to(device).eval()
-        to_channels_last(network)
+        to_fastest_order(network, device)
         size = pretrained.image_size
         if self.image_size is not None:
             size = check_size(self.image_size, "image_size", least=1)
@@ -449,7 +450,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _write(
         self, rows: Any, extraction: Extraction, X: StreamedSamples, start: int = 0
-    ) -> Iterator[int]:
+    ) -> Generator[int, None, None]:
         """Write features from row `start` on; yield how many there are after each batch."""
         n = len(X)
         size = self.batch_size

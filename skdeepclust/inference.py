@@ -147,11 +147,20 @@ def forward_in_parts(
     return torch.empty(0) if whole is None else joined_parts(whole, len(parts))
 
 
-def to_channels_last(network: nn.Module) -> None:
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the order of images and convolutions' weights that is the fastest on a device.
+
+    On MPS gradients of channels last are wrong, or refused, in batch normalisation and pooling
+    (https://github.com/pytorch/pytorch/issues/175189, 175190).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def to_fastest_order(network: nn.Module, device: torch.device) -> None:
     """Bring the weights of convolutions of images into the order that is the fastest."""
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.dim() == 4:  # Module.to does it with five, too, for which it is no order
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            tensor.data = tensor.data.contiguous(memory_format=memory_format(device))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from skdeepclust._distributed import of_lowest, own_parts
 from skdeepclust._inputs import as_array
 from skdeepclust._memmap import release_pages
-from skdeepclust._torch_state import neutral_settings
+from skdeepclust._torch_state import has_float64, neutral_settings
 from skdeepclust._warnings import warn
 from skdeepclust.streaming import check_not_masked, tensor_values
 
@@ -186,7 +186,7 @@ def k_means(
             [9., 1.]])
     """
     device = X.device if isinstance(X, Tensor) else torch.device("cpu")
-    if device.type == "mps":  # which has no float64
+    if not has_float64(device):
         X, init = X.cpu(), init.cpu() if isinstance(init, Tensor) else init
     if isinstance(X, Tensor) and X.dtype != torch.float32:
         X = tensor_values(X).numpy()
@@ -208,7 +208,7 @@ def k_means(
             f"({n_clusters}). Possibly due to duplicate points in X.",
             ConvergenceWarning,
         )
-    centers = result.centers.float() if device.type == "mps" else result.centers
+    centers = result.centers if has_float64(device) else result.centers.float()
     return result._replace(centers=centers.to(device), labels=result.labels.to(device))
 
 

@@ -364,6 +364,10 @@ class StreamedSamples(Samples):
 
     def parts(self, indices: Iterable[slice] | Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield the samples of each index, reading ahead in a thread."""
+        if self.device.type == "mps":  # which two threads must not use at once
+            there: Any = (i if isinstance(i, slice) else i.cpu() for i in indices)
+            yield from (x.to(self.device) for x in self.to("cpu").parts(there))
+            return
         with ThreadPoolExecutor(1) as reader:
             ahead: Future | None = None
             for group in self._windows(indices):

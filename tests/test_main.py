@@ -234,9 +234,12 @@ def test_too_little_memory(photos, tmp_path, capsys, monkeypatch):
     )
 
 
-def test_too_little_memory_for_features(photos, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("kind", [torch.cuda.OutOfMemoryError, RuntimeError])
+def test_too_little_memory_for_features(kind, photos, tmp_path, capsys, monkeypatch):
+    message = "CUDA out of memory"
+
     def fails(*args):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        raise kind(message)
 
     network = Pretrained(torch.nn.Flatten(), (8, 8))
     monkeypatch.setattr("skdeepclust.features.load_pretrained", lambda name: network)
@@ -244,6 +247,10 @@ def test_too_little_memory_for_features(photos, tmp_path, capsys, monkeypatch):
     words = [photos, "--n-clusters", 3, "--features", "timm:a", "--out", tmp_path, "--quiet"]
     assert main([*map(str, words)]) == 3
     assert "CUDA out of memory. A smaller --batch-size" in capsys.readouterr().err
+    if kind is RuntimeError:
+        message = "of another kind"
+        with pytest.raises(RuntimeError, match="of another kind"):
+            main([*map(str, words)])
     assert main([*map(str, words), "--batch-size", "0"]) == 2
     assert "'batch_size' parameter of FeatureExtractor must be" in capsys.readouterr().err
     assert run(photos, tmp_path, "--batch-size", "5") == 2

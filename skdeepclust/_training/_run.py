@@ -18,7 +18,7 @@ from skdeepclust._progress import Bar
 from skdeepclust._torch_state import LocalRandomState
 from skdeepclust._training._checkpoint import Checkpoint
 from skdeepclust.engine import Engine, Phase, plain
-from skdeepclust.inference import to_channels_last
+from skdeepclust.inference import to_fastest_order
 from skdeepclust.samples import Samples
 
 
@@ -141,7 +141,7 @@ class Run:
     def _begin(self) -> None:
         network = self._method._build_network().to(self._X.device)
         if len(self._X.shape) == 4:
-            to_channels_last(network)
+            to_fastest_order(network, self._X.device)
         self._phases = self._method._phases(network, self._X)
         self.network = network
         state = self._taken_over

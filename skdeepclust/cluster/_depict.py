@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, BELOW_1, NOT_NEGATIVE, POSITIVE, estimator, param
+from skdeepclust._torch_state import has_float64
 from skdeepclust.cluster._base_autoencoder import (
     AutoencoderObjective,
     BaseAutoencoderTrainer,
@@ -132,8 +133,8 @@ class SoftmaxHead(nn.Linear):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return logits of shape (n, n_clusters) for latents of shape (n, n_features)."""
-        # In float64, which MPS lacks: a sample's last digit would depend on its place in the batch.
-        dtype = torch.float32 if z.device.type == "mps" else torch.float64
+        # in float64: a sample's last digit would depend on its place in the batch
+        dtype = torch.float64 if has_float64(z.device) else torch.float32
         return F.linear(z.to(dtype), self.weight.to(dtype), self.bias.to(dtype)).float()
 
     @torch.no_grad()

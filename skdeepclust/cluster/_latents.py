@@ -9,6 +9,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from skdeepclust._torch_state import has_float64
 from skdeepclust.kmeans import KMeansResult, best_of_starts
 
 
@@ -40,4 +41,4 @@ def pca_whitening(z: Tensor, n_components: int | None = None) -> Tensor | None:
 
 def k_means_of(z: Tensor, n_clusters: int, **options: Any) -> KMeansResult:
     """Return k-means of latents, on any device; estimators warn of empty clusters themselves."""
-    return best_of_starts(z.cpu() if z.device.type == "mps" else z, n_clusters, **options)
+    return best_of_starts(z if has_float64(z.device) else z.cpu(), n_clusters, **options)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.networks._autoencoder import UnitRange
-from skdeepclust.networks._base import MAX_SIDE, ClusterNetwork, halved_sides
+from skdeepclust.networks._base import MAX_SIDE, ClusterNetwork, adaptive_pool, halved_sides
 
 SLOPE = 0.2  # of the leaky ReLU
 KERNEL = 5
@@ -199,7 +199,7 @@ class ConvDiscriminator(nn.Module):
         for layers, sides in zip(self.convolutions, self.pooled[1:], strict=True):
             x = layers(x)
             if self.join_layers:
-                features.append(F.adaptive_max_pool2d(x, sides).flatten(1))
+                features.append(adaptive_pool(F.adaptive_max_pool2d, x, sides).flatten(1))
         return torch.cat(features, 1) if self.join_layers else self.dense(x)
 
 

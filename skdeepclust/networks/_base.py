@@ -3,10 +3,39 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 MAX_SIDE = 4  # of the maps that halving ends with
+
+
+def adaptive_pool(pool: Callable[..., Tensor], x: Tensor, sides: Any) -> Tensor:
+    """Pool maps to given sides, by way of the CPU on MPS where its windows are of unlike sizes.
+
+    There the maximum is silently another (https://github.com/pytorch/pytorch/issues/190064), the
+    mean is refused.
+    """
+    is_even = not any(n % m for n, m in zip(x.shape[2:], sides, strict=True))
+    if x.device.type != "mps" or is_even:
+        return pool(x, sides)
+    return pool(x.cpu(), sides).to(x.device)
+
+
+class AdaptiveMaxPool2d(nn.AdaptiveMaxPool2d):
+    """torch's, on any device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_pool(F.adaptive_max_pool2d, x, self.output_size)
+
+
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """torch's, on any device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_pool(F.adaptive_avg_pool2d, x, self.output_size)
 
 
 class ClusterNetwork(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skdeepclust.networks._base import he_normal
+from skdeepclust.networks._base import AdaptiveAvgPool2d, AdaptiveMaxPool2d, he_normal
 from skdeepclust.networks._spatial_transformer import SpatialTransformer
 
 
@@ -83,7 +83,7 @@ class VGGEncoder(nn.Sequential):
         block(128, has_st=n_st_layers >= 2, pool=True)
         if max(height, width) > 8:
             height, width = min(height, 8), min(width, 8)
-            layers.append(nn.AdaptiveMaxPool2d((height, width)))
+            layers.append(AdaptiveMaxPool2d((height, width)))
         block(256, has_st=n_st_layers >= 3, pool=pool_last)
         layers += [nn.Flatten(), nn.Linear(channels * height * width, hidden_size)]
         # the dropout is not in table 1, but in all scripts of the authors except "+ 0" on MNIST
@@ -181,7 +181,7 @@ class StridedEncoder(nn.Module):
         maps = [-(-side // 8) for side in self.size]
         if max(maps) > 4:
             maps = [min(side, 4) for side in maps]
-            layers.append(nn.AdaptiveAvgPool2d((maps[0], maps[1])))
+            layers.append(AdaptiveAvgPool2d((maps[0], maps[1])))
         layers += [nn.Flatten(), nn.Linear(channels * maps[0] * maps[1], n_features, bias=False)]
         self.layers = nn.Sequential(*layers, nn.BatchNorm1d(n_features), nn.ReLU())
 

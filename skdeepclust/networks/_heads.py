@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skdeepclust._torch_state import has_float64
 from skdeepclust.losses import gaussian_mixture_logits, student_t_logits
 from skdeepclust.networks._base import he_normal
 
@@ -91,9 +92,8 @@ class StudentTHead(nn.Module):
         """Return the latents as they are compared with the centres."""
         z = z - self.offset
         if self.whitening is not None:
-            # In float64, which MPS lacks: a sample's last digit would depend on its place in the
-            # batch.
-            dtype = torch.float32 if z.device.type == "mps" else torch.float64
+            # in float64: a sample's last digit would depend on its place in the batch
+            dtype = torch.float64 if has_float64(z.device) else torch.float32
             z = (z.to(dtype) @ self.whitening.to(dtype)).to(z.dtype)
         return F.normalize(z, dim=1) if self.normalize else z
 

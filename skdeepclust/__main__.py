@@ -300,7 +300,7 @@ def _run(arguments: argparse.Namespace) -> int:
         mode = "L" if n_channels == 1 else "RGB"
     if arguments.size is not None:
         size = arguments.size, arguments.size
-    folder = ImageFolder(arguments.folder, size, mode, verbose=not arguments.quiet)
+    folder = ImageFolder(arguments.folder, size, mode=mode, verbose=not arguments.quiet)
     say(f"{len(folder):,} images in {arguments.folder}")
     out.mkdir(parents=True, exist_ok=True)
     X: Any

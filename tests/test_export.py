@@ -33,7 +33,7 @@ def rows(out):
 @pytest.mark.parametrize("mode", ["symlink", "copy"])
 def test_files_go_to_their_labels(tmp_path, mode):
     paths = write(tmp_path, "a.png", "b.png", "sub/c, ü.png")
-    out = export_folder(paths, np.array([1, 0, 1]), tmp_path / "out", mode)
+    out = export_folder(paths, np.array([1, 0, 1]), tmp_path / "out", mode=mode)
     assert out == tmp_path / "out"
     assert tree(out) == ["0", "0/b.png", "1", "1/a.png", "1/c, ü.png", "labels.csv"]
     for path, (given, label, place) in zip(paths, rows(out)[1:], strict=True):
@@ -122,7 +122,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.copy2", fails)
     before = tree(tmp_path)
     with pytest.raises(OSError, match="disk full"):
-        export_folder(paths, [0, 1], tmp_path / "out", "copy")
+        export_folder(paths, [0, 1], tmp_path / "out", mode="copy")
     assert tree(tmp_path) == before
 
 

@@ -36,7 +36,7 @@ def save(values, path, **options):
 
 
 def single(path, size=SIZE, mode="RGB"):
-    folder = ImageFolder(path.parent, size, mode)
+    folder = ImageFolder(path.parent, size, mode=mode)
     assert folder.paths.tolist() == [str(path)]
     return folder[0]
 
@@ -109,7 +109,7 @@ def test_nothing_is_kept(folder, upright):
 
 def test_grey(tmp_path, upright):
     save(upright, tmp_path / "1.png")
-    images = ImageFolder(tmp_path, SIZE, "L")
+    images = ImageFolder(tmp_path, SIZE, mode="L")
     assert images.shape == (1, 1, *SIZE)
     luma = upright @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(images[0], luma[None], atol=1)
@@ -126,7 +126,7 @@ def test_data_loader_in_two_processes(folder):
 
 
 def test_pickle(folder):
-    images = ImageFolder(folder, SIZE, "L")
+    images = ImageFolder(folder, SIZE, mode="L")
     again = pickle.loads(pickle.dumps(images))
     assert vars(again).keys() == vars(images).keys()
     np.testing.assert_array_equal(again.paths, images.paths)

@@ -143,7 +143,8 @@ def test_rim_learns_blobs(init):
     model = RIMClustering(
         4, init=init, network=DenseEncoder, batch_size=50, max_epochs=20, lr=2e-3, random_state=0
     )
-    # single starts: 0.97 to 0.99 from k-means, 0.77 to 1 from a random one
+    # single starts: 0.97 to 0.99 from k-means, 0.77 to 1 from a random one, 0.31 untrained; what
+    # k-means begins with is right already, and must stay
     assert adjusted_rand_score(y, model.fit_predict(X)) > 0.95
 
 

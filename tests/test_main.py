@@ -54,7 +54,7 @@ def test_labels_report_and_model(photos, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "warning: Left out of" in captured.err and "broken.png" in captured.err
-    folder = ImageFolder(photos, (8, 8), "L")
+    folder = ImageFolder(photos, (8, 8), mode="L")
     model = skdeepclust.load(tmp_path / "out" / "model.skdc")
     assert type(model) is skdeepclust.DeepClustering and model.random_state == 0
     found = rows(tmp_path / "out")
@@ -278,7 +278,9 @@ def test_names_that_are_no_text(photos, tmp_path, capsys):
     assert run(folder, tmp_path / "out", max_epochs=1) == 0
     assert "The names of 1 files are no UTF-8" in capsys.readouterr().err
     table = pd.read_csv(tmp_path / "out" / "labels.csv")
-    paths = [path.replace("\udcff", "\\udcff") for path in ImageFolder(folder, (8, 8), "L").paths]
+    paths = [
+        path.replace("\udcff", "\\udcff") for path in ImageFolder(folder, (8, 8), mode="L").paths
+    ]
     assert table["path"].tolist() == paths
 
 
@@ -416,7 +418,7 @@ def test_other_images_by_the_model(photos, tmp_path, capsys):
     words = [some, "--model", model, "--out", tmp_path / "new", "--export", "copy", "--quiet"]
     assert main([*map(str, words)]) == 0
     fitted = skdeepclust.load(model)
-    folder = ImageFolder(some, (8, 8), "L")
+    folder = ImageFolder(some, (8, 8), mode="L")
     found = rows(tmp_path / "new")
     assert [int(row["label"]) for row in found] == fitted.predict(folder).tolist()
     scores = [float(row["outlier_score"]) for row in found]

@@ -1058,7 +1058,7 @@ def test_several_columns_of_several_histories():
 
 def test_curves_skip_rows_without_the_column():
     history = rows(("dac", 4), accuracy=[None, 0.5, None, 0.7])
-    display = TrainingCurvesDisplay.from_histories({"": history}, "accuracy")
+    display = TrainingCurvesDisplay.from_histories({"": history}, columns="accuracy")
     assert_array_equal(display.lines_[0, 0].get_xydata(), [[2, 0.5], [4, 0.7]])
 
 
@@ -1481,7 +1481,7 @@ def test_interpolation_of_an_estimator(images, to_layout):
     estimator = fitted(estimator, X)
     display = InterpolationDisplay.from_estimator(estimator, X[:3], X[5:8], n_steps=4)
     first, last = X[:3].astype(float), X[5:8].astype(float)
-    decoded = estimator.interpolate(to_layout(images)[:3], to_layout(images)[5:8], 4)
+    decoded = estimator.interpolate(to_layout(images)[:3], to_layout(images)[5:8], n_steps=4)
     expected = np.concatenate([first[:, None], decoded, last[:, None]], axis=1)
     low, high = min(first.min(), last.min()), max(first.max(), last.max())
     expected = ((expected - low) / (high - low)).clip(0, 1)

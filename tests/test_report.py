@@ -299,7 +299,7 @@ def test_only_what_is_on_the_map_is_embedded(kind, images, tmp_path, monkeypatch
         "tensor": lambda: torch.as_tensor(X),
         "file": lambda: np.load(tmp_path / "X.npy", mmap_mode="r"),
         "dataset": lambda: torch.utils.data.TensorDataset(torch.as_tensor(X)[:, None]),
-        "folder": lambda: ImageFolder(tmp_path / "images", (8, 8), "L"),
+        "folder": lambda: ImageFolder(tmp_path / "images", (8, 8), mode="L"),
     }[kind]()
     model = DeepClustering(**FAST).fit(X)
     transform, embedded = DeepClustering.transform, []
@@ -341,7 +341,7 @@ def test_size_and_mode_of_a_folder(images, tmp_path):
     (tmp_path / "images").mkdir()
     for number, image in enumerate(images[:50].astype(np.uint8)):
         Image.fromarray(image).save(tmp_path / "images" / f"{number:03}.png")
-    folder = ImageFolder(tmp_path / "images", (8, 9), "L")
+    folder = ImageFolder(tmp_path / "images", (8, 9), mode="L")
     features = np.stack([folder[i].ravel() for i in range(50)]).astype("float32")
     for X, more in ((folder, {}), (features, {"images": folder})):
         model = DeepClustering(**{**FAST, "max_epochs": 1}).fit(X)

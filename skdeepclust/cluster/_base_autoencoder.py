@@ -242,7 +242,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
             )
         return self._decoded(z)
 
-    def interpolate(self, X1: Any, X2: Any, n_steps: int = 7) -> np.ndarray:
+    def interpolate(self, X1: Any, X2: Any, *, n_steps: int = 7) -> np.ndarray:
         """Decode points on the lines between the latents of pairs of samples.
 
         Parameters

@@ -22,6 +22,7 @@ def export_folder(
     paths: Sequence[str | os.PathLike[str]],
     labels: Any,
     out: str | os.PathLike[str],
+    *,
     mode: str = "symlink",
 ) -> Path:
     """Put files into a new folder, with a sub-folder for each label, to look at clusters.

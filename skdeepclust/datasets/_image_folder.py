@@ -123,8 +123,8 @@ class ImageFolder(Dataset):
         self,
         path: str | os.PathLike[str],
         size: int | tuple[int, int] = (64, 64),
-        mode: str = "RGB",
         *,
+        mode: str = "RGB",
         n_jobs: int | None = -1,
         verbose: int | bool = 0,
     ) -> None:

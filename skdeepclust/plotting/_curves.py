@@ -240,8 +240,8 @@ class TrainingCurvesDisplay:
     def from_histories(
         cls,
         histories: Mapping[str, Sequence[Mapping[str, Any]]],
-        columns: str | Sequence[str] = "train_loss",
         *,
+        columns: str | Sequence[str] = "train_loss",
         ax: Axes | Sequence[Axes] | None = None,
         line_kw: dict[str, Any] | None = None,
     ) -> TrainingCurvesDisplay:

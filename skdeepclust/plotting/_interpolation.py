@@ -154,7 +154,7 @@ class InterpolationDisplay:
         import_pyplot(cls)
         check_estimator(estimator, "interpolate", on_images=True)
         first, last = estimator_images(estimator, X1, "X1"), estimator_images(estimator, X2, "X2")
-        decoded = estimator.interpolate(X1, X2, n_steps)
+        decoded = estimator.interpolate(X1, X2, n_steps=n_steps)
         decoded = decoded.reshape(-1, *estimator.input_shape_)
         return cls._from_images(first, check_images(decoded, "decoded"), last, cmap, ax)
 

@@ -1013,7 +1013,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            In [0, n_clusters), or -1. A sample's cluster doesn't depend on the other samples.
+            In [0, n_clusters_), or -1. A sample's cluster doesn't depend on the other samples.
             `out`, if it is given.
 
         Notes
@@ -1092,7 +1092,7 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, n_clusters), float32
+        probabilities : ndarray of shape (n_samples, n_clusters_), float32
             Rows sum to one. `out`, if it is given.
         """
         X = self._checked(X)

@@ -82,7 +82,7 @@ class ClassPriorMixin(_Fitted):
 
     Attributes
     ----------
-    class_prior_ : ndarray of shape (n_clusters,)
+    class_prior_ : ndarray of shape (n_clusters_,)
         The shares that `class_prior` stood for, which sum to one.
     """
 

@@ -1,40 +1,7 @@
 """Deep clustering with scikit-learn's API."""
 
-from skdeepclust import augment, datasets, metrics, model_selection, networks, plotting
-from skdeepclust.cluster import (
-    ACAIClustering,
-    ADCClustering,
-    AutoencoderClustering,
-    CatGANClustering,
-    ConsensusClustering,
-    DACClustering,
-    DCGANFeatures,
-    DCNClustering,
-    DECClustering,
-    DeepClusterClustering,
-    DeepClustering,
-    DENClustering,
-    DEPICTClustering,
-    DGGClustering,
-    IDECClustering,
-    IICClustering,
-    IMSATClustering,
-    InfoGANClustering,
-    MCDCClustering,
-    N2DClustering,
-    ProFeatClustering,
-    RIMClustering,
-    SCANClustering,
-    SimCLR,
-    SparseAutoencoderClustering,
-    STDACClustering,
-    SWWAEClustering,
-    TEMIClustering,
-    TripletClustering,
-    TURTLEClustering,
-    VaDEClustering,
-    VAEClustering,
-)
+from skdeepclust import augment, cluster, datasets, metrics, model_selection, networks, plotting
+from skdeepclust.cluster import *  # noqa: F403
 from skdeepclust.features import FeatureExtractor
 from skdeepclust.hierarchy import count_clusters, cut_tree, merge_tree
 from skdeepclust.kmeans import k_means
@@ -45,39 +12,7 @@ from skdeepclust.report import cluster_report
 __version__ = "0.3.0.dev0"
 
 __all__ = [
-    "ACAIClustering",
-    "ADCClustering",
-    "AutoencoderClustering",
-    "CatGANClustering",
-    "ConsensusClustering",
-    "DACClustering",
-    "DCGANFeatures",
-    "DCNClustering",
-    "DECClustering",
-    "DENClustering",
-    "DEPICTClustering",
-    "DGGClustering",
-    "DeepClusterClustering",
-    "DeepClustering",
     "FeatureExtractor",
-    "IDECClustering",
-    "IICClustering",
-    "IMSATClustering",
-    "InfoGANClustering",
-    "MCDCClustering",
-    "N2DClustering",
-    "ProFeatClustering",
-    "RIMClustering",
-    "SCANClustering",
-    "STDACClustering",
-    "SWWAEClustering",
-    "SimCLR",
-    "SparseAutoencoderClustering",
-    "TEMIClustering",
-    "TURTLEClustering",
-    "TripletClustering",
-    "VAEClustering",
-    "VaDEClustering",
     "augment",
     "cluster_report",
     "count_clusters",
@@ -93,3 +28,4 @@ __all__ = [
     "save",
     "select_n_clusters",
 ]
+__all__ += cluster.__all__

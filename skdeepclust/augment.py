@@ -180,11 +180,11 @@ class RandomAffine(_Augmentation):
         n = len(x)
         angle = _uniform(n, -math.radians(self.rotation), math.radians(self.rotation), x)
         zoom_x, zoom_y = _uniform(2 * n, 1 - self.zoom, 1 + self.zoom, x).view(2, n)
-        # affine_grid's coordinates run from -1 to 1, so a shift of one side is 2
+        # affine_grid's coordinates run from -1 to 1, so a shift of one side is 2; Keras' generator
+        # rotates it, too
         shift = _uniform(2 * n, -2 * self.shift, 2 * self.shift, x).view(2, n)
         if self.horizontal_flip:
             zoom_x = zoom_x * (torch.randint(0, 2, (n,), device=x.device) * 2 - 1)
-        # Keras' generator rotates the shift too
         shear = _uniform(n, -self.shear, self.shear, x) if self.shear else 0.0
         out = _resample(x, angle, (zoom_x, zoom_y), shift, shear, self.interpolation)
         if self.value_shift:

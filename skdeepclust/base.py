@@ -986,12 +986,12 @@ class BaseDeepClusterer(ClusterMixin, BaseDeepEstimator):
     def _finite_probabilities(self, X: Samples, out: Any = None) -> Any:
         return self._of_logits(lambda z: self._finite(z.softmax(1)), self.network_, X, out)
 
-    def _check_cluster(self, cluster: Any, n_clusters: int) -> None:
+    def _check_cluster(self, cluster: Any) -> None:
         """Raise a ValueError unless `cluster`, of which samples are to be drawn, is one or None."""
-        is_one = isinstance(cluster, int | np.integer) and 0 <= cluster < n_clusters
+        is_one = isinstance(cluster, int | np.integer) and 0 <= cluster < self.n_clusters_
         if cluster is not None and not is_one:
             raise ValueError(
-                f"cluster must be None or an integer in [0, {n_clusters}); got {cluster!r}."
+                f"cluster must be None or an integer in [0, {self.n_clusters_}); got {cluster!r}."
             )
 
     def predict(self, X: Any, *, out: Any = None, reject: float | None = None) -> Any:

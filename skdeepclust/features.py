@@ -108,7 +108,7 @@ class FeaturesFile:
     def __init__(
         self, path: str | PathLike[str], shape: tuple[int, ...], dtype: str, content: dict[str, str]
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().resolve()  # a link stays one
         self.partial = self.path.with_name(self.path.name + ".partial")
         self.record = self.path.with_name(self.path.name + ".json")
         if not self.path.parent.is_dir() or self.path.is_dir():

@@ -147,6 +147,14 @@ def forward_in_parts(
     return torch.empty(0) if whole is None else joined_parts(whole, len(parts))
 
 
+def evaluated(
+    network: nn.Module, X: Samples | Tensor, function: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """Return what a network, or a function of it, makes of all samples in evaluation mode."""
+    with evaluation_mode(network):
+        return forward_in_slices(function or network, X)
+
+
 def memory_format(device: torch.device) -> torch.memory_format:
     """Return the order of images and convolutions' weights that is the fastest on a device.
 

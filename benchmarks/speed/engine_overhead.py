@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from benchmarks.records import RESULTS, default_device, described, environment, save, table
 from benchmarks.speed import wait
 from skdeepclust.augment import RandomAffine
-from skdeepclust.cluster._dac import PairObjective, linear_threshold
+from skdeepclust.cluster._dac import PairObjective
 from skdeepclust.cluster._mcdc import MixingObjective
 from skdeepclust.engine import Engine, Phase
 from skdeepclust.inference import batch_norm_parts, batch_statistics
@@ -162,7 +162,7 @@ class STDAC(Classification):
         return PairObjective(
             n_samples=len(self.X),
             n_clusters=10,
-            thresholds=lambda epoch: linear_threshold(0.99, 0.8, epoch / 9),
+            thresholds=lambda epoch: (0.99 - 0.19 * epoch / 9,) * 2,
             aux_weight=10.0,
             mi_weight=0.0,
             augmentation=self.augmentation,

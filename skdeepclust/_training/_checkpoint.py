@@ -198,7 +198,7 @@ class Checkpoint:
     def __init__(
         self, path: str | PathLike[str], fingerprint: dict[str, str], number: int = 0
     ) -> None:
-        path = Path(path).expanduser()
+        path = Path(path).expanduser().resolve()  # a link stays one
         if path.is_dir() or not path.parent.is_dir():
             raise ValueError(
                 f"checkpoint must be the path of a file in a folder that exists; got {str(path)!r}."

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 from scipy.special import xlogy
+from sklearn.metrics import mutual_info_score
 from torch import Tensor
 
 from skdeepclust.neighbors import nearest_neighbors
@@ -53,12 +54,8 @@ class NeighborCriterion:
         n_clusters = probabilities.shape[1]
         labels = torch.from_numpy(probabilities)[self.samples].argmax(1)
         pairs = labels[:, None] * n_clusters + labels[self.neighbors]
-        joint = torch.bincount(pairs.flatten(), minlength=n_clusters**2).double()
-        joint = (joint / joint.sum()).view(n_clusters, n_clusters)
-        joint = (joint + joint.T) / 2
-        marginal = joint.sum(0)
-        entropies = torch.special.entr(marginal).sum() * 2 - torch.special.entr(joint).sum()
-        return max(0.0, entropies.item())
+        joint = torch.bincount(pairs.flatten(), minlength=n_clusters**2).view(n_clusters, -1)
+        return float(mutual_info_score(None, None, contingency=(joint + joint.T).numpy()))
 
 
 def merge_clusters(joint: np.ndarray, n_clusters: int) -> Tensor:

@@ -12,7 +12,10 @@ from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_augmented import BaseAugmentedClusterer
 from skdeepclust.cluster._latents import k_means_of
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluated,
+    reestimate_batch_norm,
+)
 from skdeepclust.losses import association_loss
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective, gather
@@ -229,8 +232,7 @@ class ADCClustering(BaseAugmentedClusterer):
     def _phases(self, network: ADCNetwork, X: Samples) -> Iterator[Phase]:
         yield self._phase(self._objective(1.0, 0.0), self.warmup_epochs, "copies")
         reestimate_batch_norm(network, X, network.embed)
-        with evaluation_mode(network):
-            z = forward_in_slices(network.embedding, X)
+        z = evaluated(network, X, network.embedding)
         network.head.set_centers(k_means_of(z, self.n_clusters, n_init=10).centers)
         objective = self._objective(self.copies_weight, 1.0)
         yield self._phase(objective, self._main_epochs(len(X)), "adc")

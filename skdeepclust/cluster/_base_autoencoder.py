@@ -23,8 +23,7 @@ from skdeepclust.base import AugmentationMixin, BaseDeepClusterer, EncoderMixin,
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
 from skdeepclust.engine import Phase
 from skdeepclust.inference import (
-    evaluation_mode,
-    forward_in_slices,
+    evaluated,
     given_decoder,
     reestimate_batch_norm,
 )
@@ -195,8 +194,7 @@ class BaseAutoencoderClusterer(BaseDeepClusterer):
     def _latents(self, network: AutoencoderNetwork, X: Samples) -> Tensor:
         """Return the latents of all samples; warn if they are all the same."""
         self._reestimate(network, X)
-        with evaluation_mode(network):
-            latents = forward_in_slices(network.embed, X)
+        latents = evaluated(network, X, network.embed)
         if not latents.std(0).any():
             warn(
                 f"{type(self).__name__}: the latents of all samples are the same, so that there is "

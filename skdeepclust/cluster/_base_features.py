@@ -8,7 +8,10 @@ from skdeepclust import _distributed
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust.cluster._base_augmented import BaseAugmentedClusterer
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluated,
+    reestimate_batch_norm,
+)
 from skdeepclust.networks import StudentTHead
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.samples import Samples
@@ -43,9 +46,8 @@ class FeatureNetwork(ClusterNetwork):
         Batch normalisation's statistics, and where they are whitened that, are fitted to them.
         """
         reestimate_batch_norm(self, X, self.embed)
-        with evaluation_mode(self):
-            features = forward_in_slices(self.embed, X)
-        features = features.nan_to_num()  # of a loss that isn't finite the engine tells
+        # of a loss that isn't finite the engine tells
+        features = evaluated(self, X, self.embed).nan_to_num()
         if self.n_components is not None:
             whitening = pca_whitening(features, self.n_components)
             self.head.set_centers(self.head.centers.detach(), features.mean(0), whitening)

@@ -134,7 +134,7 @@ class CatGANClustering(BaseAdversarial, BaseDeepClusterer):
         """
         self._check_draws(n_samples)
         network = self.network_.eval()
-        self._check_cluster(cluster, network.head.out_features)
+        self._check_cluster(cluster)
         random = self._random(random_state)
         if cluster is None:
             return self._generated(network.latent.draw(n_samples, random=random))

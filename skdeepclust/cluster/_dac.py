@@ -28,13 +28,6 @@ from skdeepclust.objective import Objective
 from skdeepclust.samples import Samples
 
 
-def linear_threshold(start: float, end: float, share: Tensor) -> tuple[Tensor, Tensor]:
-    """One threshold for both, so that every pair is selected (DAC*)."""
-    # `end` in the last epoch; the authors' code takes steps of (start - end) / epochs, one too few
-    threshold = start + (end - start) * share
-    return threshold, threshold
-
-
 class PairObjective(Objective):
     """Pairs labelled by the network itself, under thresholds that come closer each epoch.
 
@@ -185,8 +178,15 @@ class BaseDAC(WarmStartMixin, ConsensusMixin, EncoderMixin, AugmentationMixin, B
             raise ValueError(f"lower must be at most upper={upper}; got {lower}.")
 
     def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the upper and the lower threshold of an epoch, counted from 0."""
-        raise TypeError(f"{type(self).__name__} does not define `_thresholds`")
+        """Return the upper and the lower threshold of an epoch, counted from 0.
+
+        They are one, so that every pair is selected (DAC*).
+        """
+        # `lower` in the last epoch; the authors' code takes steps of (upper - lower) / epochs, one
+        # too few
+        upper, lower = self._limits()
+        threshold = upper + (lower - upper) * (epoch / max(1, self.max_epochs - 1))
+        return threshold, threshold
 
     def _auto_n_init(self, n_samples: int) -> int:
         return 1 if self._starts_from_kmeans() else 8
@@ -316,10 +316,9 @@ class DACClustering(BaseDAC):
         return identity_head(n_features, self.n_clusters)
 
     def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
-        upper, lower = self._limits()
-        share = epoch / max(1, self.max_epochs - 1)
         if self.pair_selection == "all":
-            return linear_threshold(upper, lower, share)
+            return super()._thresholds(epoch)
+        upper, lower = self._limits()
         # up to u = l in the last epoch, whatever their number; the paper's step is 0.0099
-        lambda_ = (upper - lower) / 1.1 * share
+        lambda_ = (upper - lower) / 1.1 * (epoch / max(1, self.max_epochs - 1))
         return upper - lambda_, lower + 0.1 * lambda_

@@ -10,7 +10,7 @@ from skdeepclust._distributed import gather
 from skdeepclust._parameters import NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_autoencoder import ClusteringTerm
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
-from skdeepclust.inference import evaluation_mode, forward_in_slices
+from skdeepclust.inference import evaluated
 from skdeepclust.losses import center_distance
 from skdeepclust.networks import AutoencoderNetwork, Posterior
 from skdeepclust.samples import Samples
@@ -114,6 +114,5 @@ class DCNClustering(BasePretrainThenCluster):
 
     def _term(self, network: AutoencoderNetwork, X: Samples) -> ClusteringTerm:
         network.head.centers.requires_grad_(False)  # they follow the samples, not a gradient
-        with evaluation_mode(network):
-            labels = forward_in_slices(network, X).argmax(1).clone()
+        labels = evaluated(network, X).argmax(1)
         return RunningKMeansTerm(labels, self.n_clusters, self.clustering_weight)

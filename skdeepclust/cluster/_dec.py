@@ -12,7 +12,7 @@ from skdeepclust._distributed import n_processes
 from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, SHARE, estimator, param
 from skdeepclust.cluster._base_autoencoder import ClusteringTerm
 from skdeepclust.cluster._base_pretrain import BasePretrainThenCluster
-from skdeepclust.inference import evaluation_mode, forward_in_slices
+from skdeepclust.inference import evaluated
 from skdeepclust.losses import assignment_hardening, target_distribution
 from skdeepclust.networks import AutoencoderNetwork, Posterior
 from skdeepclust.samples import Samples, n_batches
@@ -61,8 +61,7 @@ class RenewedTargetTerm(ClusteringTerm):
         """Now and then, renew P."""
         if n_steps % self.update_interval:
             return
-        with evaluation_mode(network):
-            q = forward_in_slices(lambda x: network(x).softmax(1), self.X)
+        q = evaluated(network, self.X, lambda x: network(x).softmax(1))
         changed = self.renew(q)
         # one synchronisation a renewal
         if n_steps and self.tol > 0 and changed.item() < self.tol:

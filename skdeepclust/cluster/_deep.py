@@ -18,7 +18,10 @@ from skdeepclust.cluster._base_augmented import AUTO
 from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluated,
+    reestimate_batch_norm,
+)
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import MergingHead
@@ -235,8 +238,7 @@ class DeepClustering(OpenNClustersMixin, NeighborsMixin, BaseOverclusterer):
     def _choose_head(self, network: MergingNetwork, X: Samples, neighbors: Tensor) -> None:
         """Keep the head that follows the neighbours best, merged where it has too many clusters."""
         reestimate_batch_norm(network, X)
-        with evaluation_mode(network):
-            features = forward_in_slices(network.embed, X)
+        features = evaluated(network, X, network.embed)
         head, criterion = network.head, NeighborCriterion(X)
         best = -1.0
         with torch.no_grad():

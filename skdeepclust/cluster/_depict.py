@@ -21,7 +21,7 @@ from skdeepclust.cluster._base_autoencoder import (
 )
 from skdeepclust.cluster._dec import RenewedTargetTerm
 from skdeepclust.engine import Phase
-from skdeepclust.inference import batch_statistics, evaluation_mode, forward_in_slices
+from skdeepclust.inference import batch_statistics, evaluated, evaluation_mode
 from skdeepclust.losses import layer_errors, target_distribution
 from skdeepclust.networks import (
     AutoencoderNetwork,
@@ -328,8 +328,7 @@ class DEPICTClustering(GivenAutoencoderMixin, BaseAutoencoderTrainer, BaseKMeans
     def _phases(self, network: AutoencoderNetwork, X: Samples) -> Iterator[Phase]:
         yield from super()._phases(network, X)
         self._fit_head(network, X)
-        with evaluation_mode(network):
-            labels = forward_in_slices(network, X).argmax(1).clone()
+        labels = evaluated(network, X).argmax(1)
         network.head.normalize()
         objective = self._objective(term=LabelTerm(labels, self.clustering_weight))
         yield self._phase(objective, self.label_epochs, "labels")

@@ -13,7 +13,10 @@ from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._vade import VaDEClustering, VaDEObjective
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluated,
+    reestimate_batch_norm,
+)
 from skdeepclust.losses import clustered_kl, negative_elbo, siamese_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import AutoencoderNetwork, GaussianMixtureHead
@@ -223,16 +226,15 @@ class DGGClustering(NeighborsMixin, VaDEClustering):
     def _neighbors(self, siamese: nn.Module, X: Samples) -> Tensor:
         """Return the neighbours that are drawn for each sample."""
         reestimate_batch_norm(siamese, X)
-        with evaluation_mode(siamese):
-            points = forward_in_slices(lambda x: siamese(x).flatten(1), X)
+        points = evaluated(siamese, X, lambda x: siamese(x).flatten(1))
         nearest = self._nearest(points, self.n_candidates)
         drawn = torch.rand(nearest.shape, device=nearest.device).argsort(1)
         return nearest.gather(1, drawn[:, : self.n_neighbors])
 
     def _finalize(self, network: AutoencoderNetwork, X: Samples) -> None:
         super()._finalize(network, X)
-        with evaluation_mode(network), torch.no_grad():
-            shares = forward_in_slices(lambda x: network(x).softmax(1), X).mean(0)
+        shares = evaluated(network, X, lambda x: network(x).softmax(1)).mean(0)
+        with torch.no_grad():
             network.head.weight_logits.copy_(shares.clamp_min(1e-30).log())
 
     def _planned_epochs(self, n_samples: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from skdeepclust.engine import Phase
 from skdeepclust.losses import mutual_information, prediction_change
 from skdeepclust.neighbors import nearest_neighbors
 from skdeepclust.networks import DenseEncoder
+from skdeepclust.networks._base import draw_weights
 from skdeepclust.objective import ClassPrior, Objective
 from skdeepclust.samples import Samples
 
@@ -40,15 +42,9 @@ def neighbor_distances(
     return (points - points[last]).norm(dim=1)
 
 
-def scaled_normal(scale: float) -> Callable[[nn.Module], None]:
-    """Return what draws a layer's weights with a deviation of `scale` / sqrt(inputs)."""
-
-    def draw(module: nn.Module) -> None:
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=scale / math.sqrt(module.in_features))
-            nn.init.zeros_(module.bias)
-
-    return draw
+def scaled_normal(scale: float, weight: Tensor) -> None:
+    """Draw a layer's weights with a deviation of `scale` / sqrt(inputs)."""
+    nn.init.normal_(weight, std=scale / math.sqrt(weight.shape[1]))
 
 
 class InformationObjective(Objective):
@@ -181,11 +177,14 @@ class BaseInformationClusterer(ClassPriorMixin, ScalingMixin, EncoderMixin, Base
         # DenseEncoder flattens, too: the layer keeps the weights' names in earlier checkpoints
         encoder = nn.Sequential(nn.Flatten(), DenseEncoder(self.input_shape_, (1200, 1200)))
         # IMSAT's authors' code has 0.1 and, for the head, 1e-4, of which Chainer 1 takes the roots
-        return encoder.apply(scaled_normal(math.sqrt(0.1)))
+        draw_weights(encoder.modules(), partial(scaled_normal, math.sqrt(0.1)))
+        return encoder
 
     def _head(self, n_features: int) -> nn.Module:
         # so small that all clusters are alike at first
-        return nn.Linear(n_features, self.n_clusters).apply(scaled_normal(0.01))
+        head = nn.Linear(n_features, self.n_clusters)
+        draw_weights([head], partial(scaled_normal, 0.01))
+        return head
 
 
 @estimator

@@ -136,6 +136,6 @@ class InfoGANClustering(BaseAdversarial, BaseDeepClusterer):
         """
         self._check_draws(n_samples)
         latent = self.network_.latent
-        self._check_cluster(cluster, latent.n_clusters)
+        self._check_cluster(cluster)
         random = self._random(random_state)
         return self._generated(latent.draw(n_samples, cluster=cluster, random=random))

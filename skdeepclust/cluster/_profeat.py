@@ -13,7 +13,7 @@ from skdeepclust._sklearn import HasMethods, StrOptions
 from skdeepclust._training._run import Run
 from skdeepclust.cluster._scan import BaseSCAN
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode, forward_in_slices
+from skdeepclust.inference import evaluated
 from skdeepclust.losses import pair_agreement
 from skdeepclust.networks import SCANNetwork
 from skdeepclust.networks._contrastive import EnsembleNetwork
@@ -247,8 +247,7 @@ class ProFeatClustering(BaseSCAN):
         """Note the clusters of each model, and choose the one that predicts."""
         self._finalize(network, X)
         for number, model in enumerate(network.models):
-            with evaluation_mode(model):
-                probabilities = forward_in_slices(lambda x: model(x).softmax(1), X)  # noqa: B023
+            probabilities = evaluated(model, X, lambda x: model(x).softmax(1))  # noqa: B023
             network.confidence[number], network.labels[number] = probabilities.max(1)
         network.round_labels[round_] = network.labels[network.kept]
 

@@ -24,7 +24,10 @@ from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
-from skdeepclust.inference import evaluation_mode, forward_in_slices, reestimate_batch_norm
+from skdeepclust.inference import (
+    evaluated,
+    reestimate_batch_norm,
+)
 from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import SCANNetwork
@@ -165,8 +168,7 @@ class BaseSCAN(ClassPriorMixin, NeighborsMixin, BaseRepresentationClusterer):
     def _clustering_phases(self, model: SCANNetwork, X: Samples, name: str = "") -> Iterator[Phase]:
         """Yield SCAN's clustering step on the representation of `model`."""
         reestimate_batch_norm(model.representation, X)
-        with evaluation_mode(model.representation):
-            projections = forward_in_slices(model.representation, X)
+        projections = evaluated(model.representation, X)
         # without the sample itself, which is one of them in the authors' code
         neighbors = self._nearest(projections, self.n_neighbors)
         model.start_clustering()

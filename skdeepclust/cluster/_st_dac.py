@@ -6,11 +6,11 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from skdeepclust._parameters import estimator, param
 from skdeepclust._sklearn import Interval
-from skdeepclust.cluster._dac import BaseDAC, linear_threshold
+from skdeepclust.cluster._dac import BaseDAC
 from skdeepclust.networks import DenseEncoder, SpatialTransformer, VGGEncoder
 from skdeepclust.networks._heads import dense_head
 
@@ -81,8 +81,6 @@ class STDACClustering(BaseDAC):
 
     n_st_layers: int = param(2, Interval(Integral, 0, 3, closed="both"))
     batch_size: int = 32
-    upper: float = 0.99
-    lower: float = 0.8
 
     def _default_encoder(self) -> nn.Module:
         if len(self.input_shape_) == 1:
@@ -91,9 +89,6 @@ class STDACClustering(BaseDAC):
 
     def _head(self, n_features: int) -> nn.Module:
         return dense_head(n_features, self.n_clusters)
-
-    def _thresholds(self, epoch: Tensor) -> tuple[Tensor, Tensor]:
-        return linear_threshold(self.upper, self.lower, epoch / max(1, self.max_epochs - 1))
 
     def spatial_transform(self, X: Any) -> np.ndarray:
         """Return the images as the network's first spatial transformer passes them on.

@@ -211,7 +211,7 @@ class VaDEClustering(BasePretrainThenCluster):
         noise = self._noise(n_samples, random_state)
         mixture = (part.detach().cpu().double().numpy() for part in self.network_.head.mixture())
         log_weights, centers, log_variances = mixture
-        self._check_cluster(cluster, len(centers))
+        self._check_cluster(cluster)
         chosen: Any = cluster
         if cluster is None:
             weights = np.exp(log_weights)

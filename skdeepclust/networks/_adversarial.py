@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.networks._autoencoder import UnitRange
-from skdeepclust.networks._base import MAX_SIDE, ClusterNetwork, adaptive_pool, halved_sides
+from skdeepclust.networks._base import (
+    MAX_SIDE,
+    ClusterNetwork,
+    adaptive_pool,
+    draw_weights,
+    halved_sides,
+)
 
 SLOPE = 0.2  # of the leaky ReLU
 KERNEL = 5
@@ -108,11 +115,7 @@ def _disturbed(noise: float, dropout: float) -> list[nn.Module]:
 
 def _initialize(network: nn.Module) -> None:
     """Draw the weights from N(0, 0.02^2), as for DCGAN."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    draw_weights(network.modules(), partial(nn.init.normal_, std=0.02))
 
 
 class ConvDiscriminator(nn.Module):

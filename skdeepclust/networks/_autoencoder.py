@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skdeepclust.losses import gaussian_kl
-from skdeepclust.networks._base import ClusterNetwork, halved_sides
+from skdeepclust.networks._base import ClusterNetwork, draw_weights, halved_sides
 
 SLOPE = 0.2  # of the leaky ReLU
 N_POOLINGS = 3  # at least
@@ -207,12 +207,11 @@ def leaky(n_inputs: int, n_outputs: int) -> list[nn.Module]:
 
 def initialize(network: nn.Module, gain: float) -> None:
     """Draw the weights from N(0, gain^2 / (fan_in (1 + 0.2^2)))."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=gain * (fan_in * (1 + SLOPE**2)) ** -0.5)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+
+    def draw(weight: Tensor) -> None:
+        nn.init.normal_(weight, std=gain * (weight[0].numel() * (1 + SLOPE**2)) ** -0.5)
+
+    draw_weights(network.modules(), draw)
 
 
 class ConvEncoder(nn.Sequential):

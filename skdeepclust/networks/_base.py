@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -76,21 +77,15 @@ def halved_sides(
     return [(-(-height >> i), -(-width >> i)) for i in range(n_layers + 1)]
 
 
-def he_normal(network: nn.Module, skip: type[nn.Module] | None = None) -> None:
-    """Draw the weights as He et al. (2015) do, from a normal distribution."""
-    for module in network.children():
-        if skip is not None and isinstance(module, skip):
-            continue
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
-
-
-def glorot_uniform(network: nn.Module) -> None:
-    """Draw the weights as Glorot and Bengio (2010) do, from a uniform distribution."""
-    for module in network.modules():
+def draw_weights(modules: Iterable[nn.Module], draw: Callable[[Tensor], Any]) -> None:
+    """Draw the weights of the layers among some modules; biases begin at 0."""
+    for module in modules:
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(module.weight)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def he_normal(network: nn.Module) -> None:
+    """Draw the weights of a network's layers as He et al. (2015) do, from a normal distribution."""
+    draw_weights(network.children(), partial(nn.init.kaiming_normal_, nonlinearity="relu"))

@@ -1,4 +1,4 @@
-"""Convolutional encoders of the DAC family, and the heads that belong to them."""
+"""Convolutional encoders of the DAC family and of DeepClustering."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class VGGEncoder(nn.Sequential):
         # the dropout is not in table 1, but in all scripts of the authors except "+ 0" on MNIST
         layers += [nn.BatchNorm1d(hidden_size), nn.ReLU(), nn.Dropout(dropout)]
         super().__init__(*layers)
-        he_normal(self, skip=SpatialTransformer)
+        he_normal(self)
 
 
 class AllConvEncoder(nn.Sequential):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from skdeepclust._torch_state import has_float64
 from skdeepclust.losses import gaussian_mixture_logits, student_t_logits
-from skdeepclust.networks._base import he_normal
+from skdeepclust.networks._base import draw_weights, he_normal
 
 LEAST_VARIANCE = 1e-6  # of a mixture's component
 
@@ -362,10 +363,8 @@ class MergingHead(nn.Module):
         n_outputs = n_clusters * overclustering
         self.plain = MultiHead(n_features, n_clusters, n_heads)
         self.over = MultiHead(n_features, n_outputs, n_heads) if overclustering > 1 else None
-        for module in self.modules():
-            if isinstance(module, nn.Linear):  # heads that differ more at first, and decide sooner
-                nn.init.normal_(module.weight, std=n_features**-0.5)
-                nn.init.zeros_(module.bias)
+        # heads that differ more at first, and decide sooner
+        draw_weights(self.modules(), partial(nn.init.normal_, std=n_features**-0.5))
         self.register_buffer("number", torch.tensor(0))
         self.register_buffer("groups", torch.arange(n_outputs) % n_clusters)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from skdeepclust.networks._autoencoder import check_sizes
-from skdeepclust.networks._base import glorot_uniform
+from skdeepclust.networks._base import draw_weights
 
 SLOPE = 0.01  # of the leaky ReLU
 # of DEPICT's two convolutions on MNIST and USPS
@@ -83,7 +83,7 @@ class LayeredDenseNetwork(LayeredNetwork):
         ]
         end = [nn.Tanh()] if is_bounded else []
         super().__init__(*layers, nn.Sequential(nn.Linear(*last), *end))
-        glorot_uniform(self)
+        draw_weights(self.modules(), nn.init.xavier_uniform_)
 
 
 def _sides(input_shape: tuple[int, int, int]) -> list[tuple[int, int]]:
@@ -141,7 +141,7 @@ class LayeredConvEncoder(LayeredNetwork):
         n_values = channels * math.prod(_sides(input_shape)[-1])
         layers.append(nn.Sequential(nn.Flatten(), nn.Linear(n_values, latent_size), nn.Tanh()))
         super().__init__(*layers)
-        glorot_uniform(self)
+        draw_weights(self.modules(), nn.init.xavier_uniform_)
 
 
 class LayeredConvDecoder(LayeredNetwork):
@@ -176,7 +176,7 @@ class LayeredConvDecoder(LayeredNetwork):
             _upwards(channels, input_shape[0], middle, image, 0),
         ]
         super().__init__(*layers)
-        glorot_uniform(self)
+        draw_weights(self.modules(), nn.init.xavier_uniform_)
 
 
 def _upwards(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
-from skdeepclust.networks._base import he_normal
+from skdeepclust.networks._base import draw_weights, he_normal
 
 RESNET_WIDTHS = (64, 128, 256, 512)
 
@@ -86,9 +88,8 @@ class ResNet18(nn.Sequential):
             width = n_outputs
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         super().__init__(*layers)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        draw = partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu")
+        draw_weights(self.modules(), draw)
 
 
 class SmallConvEncoder(nn.Sequential):

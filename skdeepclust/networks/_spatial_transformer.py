@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skdeepclust.augment import _affine_grid, _sample_at
-from skdeepclust.networks._base import glorot_uniform
+from skdeepclust.networks._base import draw_weights
 
 
 class SpatialTransformer(nn.Module):
@@ -60,7 +60,7 @@ class SpatialTransformer(nn.Module):
         layers += [nn.Flatten(), nn.Linear(20 * height * width, 50), nn.Tanh(), last, nn.Tanh()]
         self.localization = nn.Sequential(*layers)
         # torch's own weights are half as large: with a last layer of zeros it learnt much later
-        glorot_uniform(self.localization)
+        draw_weights(self.localization.modules(), nn.init.xavier_uniform_)
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))

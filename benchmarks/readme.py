@@ -14,6 +14,7 @@ BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 ROWS = ["KMeans", "UMAP + KMeans", "UMAP + mixture", "ClustPy", "DeepClustering"]
 DATA = [
     ("MNIST, all 70,000 images", "mnist", 70_000),
+    ("Fashion-MNIST, all 70,000", "fashion-mnist", 70_000),
     ("MNIST, 10,000", "mnist", 10_000),
     ("USPS, all 9,298", "usps", 9_298),
     ("Fashion-MNIST, 10,000", "fashion-mnist", 10_000),

@@ -107,4 +107,4 @@ print(f"wrote {arguments.output}")
 # Figure 6: how well the clusters agree with the digits, epoch by epoch. One run each tells little
 # of which network is better: the paper has the means of ten.
 histories = {"without the spatial transformer": plain.history_, "with it": model.history_}
-display = TrainingCurvesDisplay.from_histories(histories, "ACC")
+display = TrainingCurvesDisplay.from_histories(histories, columns="ACC")

@@ -44,7 +44,7 @@ def run(name: str, data_home: Path, home: Path, out: Path) -> dict[str, Any]:
     """Run the command, and k-means on the same samples."""
     if name == "animals":
         folder, words = write_animals(data_home, home), ["--size", "28", "--grey"]
-        n_clusters, X = 10, np.stack(list(ImageFolder(folder, (28, 28), "L")))
+        n_clusters, X = 10, np.stack(list(ImageFolder(folder, (28, 28), mode="L")))
     else:
         folder, n_clusters = data_home / "textiles", 3
         words = ["--features", "efficientnet:lite0", "--size", "250"]

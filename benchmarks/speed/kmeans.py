@@ -64,7 +64,7 @@ def compare(args: argparse.Namespace, X: np.ndarray, init: str, n_starts: int) -
         generator = torch.Generator().manual_seed(round_)
         elapsed, result = timed(
             lambda generator=generator: k_means(
-                tensor, k, init=init, n_init=n_starts, generator=generator
+                tensor, k, init=init, n_init=n_starts, random_state=generator
             ),
             args.device,
         )

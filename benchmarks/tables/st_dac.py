@@ -291,7 +291,7 @@ def figures(found: list[dict], folder: Path) -> None:
             ]
             for name, curves in panel.items()
         }
-        TrainingCurvesDisplay.from_histories(histories, "ACC", ax=ax)
+        TrainingCurvesDisplay.from_histories(histories, columns="ACC", ax=ax)
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.18), fontsize="small", frameon=False)
         ax.set_title(title)
         ax.label_outer()

@@ -157,7 +157,7 @@ class SpatialTransformerDisplay:
         shape = (len(original), *columns["original"].shape[1:])
         for title, images in (stages or {}).items():
             images = as_numpy(images)
-            if np.shape(images)[1:] == (estimator.n_features_in_,):  # flat, as X was
+            if np.shape(images)[1:] == estimator._sample_shape:  # perhaps flat, as X was
                 images = np.reshape(images, (-1, *estimator.input_shape_))
             images = check_images(images, f"stages[{title!r}]")
             if images.shape != shape:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from sklearn.base import _fit_context as fit_context
 from sklearn.metrics import check_scoring
 from sklearn.metrics.cluster._supervised import check_clusterings
@@ -35,6 +36,7 @@ __all__ = [
     "check_n_features",
     "fit_context",
     "register_scorer",
+    "seeds_of_unset",
     "unset_random_states",
     "validate_parameter_constraints",
 ]
@@ -55,6 +57,12 @@ def unset_random_states(estimator: Any) -> list[str]:
         for name, value in sorted(estimator.get_params().items())
         if name.split("__")[-1] == "random_state" and value is None
     ]
+
+
+def seeds_of_unset(estimator: Any, random: np.random.RandomState) -> dict[str, int]:
+    """Return a seed for each random state that is None, for `set_params`."""
+    largest = np.iinfo(np.int32).max
+    return {name: int(random.randint(largest)) for name in unset_random_states(estimator)}
 
 
 def register_scorer(name: str, scorer: object) -> None:

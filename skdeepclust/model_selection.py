@@ -18,7 +18,7 @@ from sklearn.utils import _safe_indexing, check_random_state, check_scalar
 from sklearn.utils.validation import _num_samples
 
 from skdeepclust._progress import Bar
-from skdeepclust._sklearn import unset_random_states
+from skdeepclust._sklearn import seeds_of_unset
 from skdeepclust._training._parallel import returned_as
 from skdeepclust._training._restarts import fitted
 
@@ -225,9 +225,7 @@ def select_n_clusters(
     random = check_random_state(random_state)
     cuts = [np.array_split(random.permutation(n_samples), 2) for _ in range(n_splits)]
     halves = [[np.sort(half) for half in cut] for cut in cuts]
-    seeds = {
-        key: int(random.randint(np.iinfo(np.int32).max)) for key in unset_random_states(estimator)
-    }
+    seeds = seeds_of_unset(estimator, random)
     tasks = [(int(k), cut) for k in candidates for cut in halves]
     jobs = (
         delayed(_of_halves)(clone(estimator).set_params(**{name: k}, **seeds), X, cut, k)

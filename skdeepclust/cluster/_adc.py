@@ -12,10 +12,7 @@ from skdeepclust._parameters import AT_LEAST_1, NOT_NEGATIVE, estimator, param
 from skdeepclust.cluster._base_augmented import BaseAugmentedClusterer
 from skdeepclust.cluster._latents import k_means_of
 from skdeepclust.engine import Phase
-from skdeepclust.inference import (
-    evaluated,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import evaluated, reestimate_batch_norm
 from skdeepclust.losses import association_loss
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.objective import Objective, gather

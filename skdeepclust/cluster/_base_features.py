@@ -8,10 +8,7 @@ from skdeepclust import _distributed
 from skdeepclust._parameters import AT_LEAST_1, estimator, param
 from skdeepclust.cluster._base_augmented import BaseAugmentedClusterer
 from skdeepclust.cluster._latents import k_means_of, pca_whitening
-from skdeepclust.inference import (
-    evaluated,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import evaluated, reestimate_batch_norm
 from skdeepclust.networks import StudentTHead
 from skdeepclust.networks._base import ClusterNetwork
 from skdeepclust.samples import Samples

@@ -18,10 +18,7 @@ from skdeepclust.cluster._base_augmented import AUTO
 from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_overclustering import BaseOverclusterer, MergingNetwork
 from skdeepclust.engine import Phase, cosine_to
-from skdeepclust.inference import (
-    evaluated,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import evaluated, reestimate_batch_norm
 from skdeepclust.losses import scan_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import MergingHead

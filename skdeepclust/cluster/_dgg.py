@@ -13,10 +13,7 @@ from skdeepclust._parameters import AT_LEAST_1, POSITIVE, estimator, param
 from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._vade import VaDEClustering, VaDEObjective
 from skdeepclust.engine import Phase
-from skdeepclust.inference import (
-    evaluated,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import evaluated, reestimate_batch_norm
 from skdeepclust.losses import clustered_kl, negative_elbo, siamese_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import AutoencoderNetwork, GaussianMixtureHead

@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skdeepclust._parameters import AT_LEAST_1, N_JOBS
-from skdeepclust._sklearn import BaseComposition, fit_context, unset_random_states
+from skdeepclust._sklearn import BaseComposition, fit_context, seeds_of_unset
 from skdeepclust._training._restarts import fitted
 from skdeepclust.hierarchy import merge_tree
 
@@ -259,12 +259,7 @@ class ConsensusClustering(ClusterMixin, MetaEstimatorMixin, BaseComposition):
         if self.random_state is not None:
             random = check_random_state(self.random_state)
             for one in copies:
-                one.set_params(
-                    **{
-                        name: int(random.randint(np.iinfo(np.int32).max))
-                        for name in unset_random_states(one)
-                    }
-                )
+                one.set_params(**seeds_of_unset(one, random))
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(delayed(fitted)(one, X) for one in copies)
         self.named_estimators_ = Bunch(**dict(self.estimators))
         for (name, _), estimator in zip(members, self.estimators_, strict=True):

@@ -24,10 +24,7 @@ from skdeepclust.cluster._base_neighbors import NeighborsMixin
 from skdeepclust.cluster._base_prior import ClassPriorMixin
 from skdeepclust.cluster._base_representation import BaseRepresentationClusterer
 from skdeepclust.engine import Phase
-from skdeepclust.inference import (
-    evaluated,
-    reestimate_batch_norm,
-)
+from skdeepclust.inference import evaluated, reestimate_batch_norm
 from skdeepclust.losses import confident_cross_entropy, scan_loss
 from skdeepclust.neighbors import draw_neighbors
 from skdeepclust.networks import SCANNetwork
